@@ -1,0 +1,176 @@
+"""Numbers with a meaning, as they stand in registers; each class is one enumeration or bit field.
+
+MicroPython has no ``enum``: an enumeration is a class of plain integers, and ``names(CLASS)``
+gives ``{number: name}``. Once released a number keeps its meaning for ever.
+"""
+
+
+class Chemistry:
+    """What the cells are made of."""
+
+    UNKNOWN = 0
+    NMC = 1
+    LFP = 2
+    LCO = 3
+    NCA = 4
+    LMO = 5
+
+
+class State:
+    """What the pack's controller is doing (``St``)."""
+
+    START = 1  # first checks, switches open
+    STANDBY = 2  # healthy, switches open by command
+    ON = 3  # charge and discharge allowed
+    CHARGE_ONLY = 4  # discharge forbidden (a cell is too low, say)
+    DISCHARGE_ONLY = 5  # charge forbidden (a cell is too high, say)
+    BLOCKED = 6  # both directions forbidden by faults that may pass
+    FAULT = 7  # both forbidden by a latched fault: wants a reset by command
+    SERVICE = 8
+
+
+class Switch:
+    """Bits of ``Sw``: what the switches truly are, read back from the AFE."""
+
+    CHARGE = 1
+    DISCHARGE = 2
+    PRECHARGE = 4
+    PREDISCHARGE = 8
+
+
+class Fault:
+    """Bit numbers of ``Flt`` (active now) and ``Ltc`` (latched)."""
+
+    CELL_OVER_VOLTAGE = 0
+    CELL_UNDER_VOLTAGE = 1
+    CELL_DEEP_DISCHARGE = 2
+    CHARGE_OVER_CURRENT = 3
+    DISCHARGE_OVER_CURRENT = 4
+    SHORT_CIRCUIT = 5
+    CHARGE_OVER_TEMPERATURE = 6
+    CHARGE_UNDER_TEMPERATURE = 7
+    DISCHARGE_OVER_TEMPERATURE = 8
+    DISCHARGE_UNDER_TEMPERATURE = 9
+    FET_OVER_TEMPERATURE = 10
+    SENSOR_IMPLAUSIBLE = 11
+    STACK_MISMATCH = 12
+    AFE_COMMUNICATION = 13
+    AFE_RESET = 14
+    AFE_PROTECTION = 15
+    AFE_PERMANENT_FAIL = 16
+    MEASUREMENT_STALE = 17
+    SWITCH_MISMATCH = 18
+    CONFIGURATION = 19
+    STORAGE = 20
+    LOOP_OVERRUN = 21
+
+
+class TimeQuality:
+    """Where the device's UTC came from (``TQual``)."""
+
+    NONE = 0  # never set since boot
+    GATEWAY = 1  # set by a gateway since boot
+
+
+class SocSync:
+    """What last re-synchronised the SOC (``SocSync``)."""
+
+    NONE = 0
+    RESTORED = 1
+    OCV_REST = 2
+    FULL_CHARGE = 3
+    EMPTY = 4
+
+
+class Method:
+    """What evidence an SOH or resistance stands on (``Mth``)."""
+
+    NONE = 0
+    OCV_SWING = 1  # charge between two rested voltages
+    CHARGE_WINDOW = 2  # charge between two voltages of a constant-current charge
+    FULL_CYCLE = 3  # charge between full and empty
+    FUSED = 4  # several of them, weighted by variance
+    CURRENT_STEP = 5  # resistance from a step of the current
+
+
+class Refusal:
+    """Why there is no SOH (``Ref``)."""
+
+    NONE = 0  # not refused: a figure stands
+    NO_EVIDENCE = 1  # nothing seen yet
+    SWING_TOO_SMALL = 2
+    NOT_RESTED = 3
+    TEMPERATURE = 4
+    FLAT_REGION = 5
+    OFFSET = 6  # the current sensor's offset could weigh too much
+    RATE = 7
+    SOC_JUMP = 8
+    TOO_UNCERTAIN = 9
+    PROFILE_CHANGED = 10
+
+
+class NextTest:
+    """The cheapest step that would give evidence (``Next``)."""
+
+    NONE = 0
+    REST = 1  # leave it without current until the cells have settled
+    CHARGE_TO_FULL = 2
+    DISCHARGE_THEN_REST = 3
+    FULL_CYCLE = 4
+    WARM_UP = 5
+
+
+class Command:
+    """What ``Cmd`` may be told."""
+
+    NONE = 0
+    CLEAR_LATCHED = 1
+    CONNECT = 2
+    DISCONNECT = 3
+
+
+class CommandResult:
+    """What ``CmdRes`` answers."""
+
+    NONE = 0
+    DONE = 1
+    REFUSED_UNSAFE = 2
+    REFUSED_UNKNOWN = 3
+
+
+class ResetCause:
+    """Why the board started (``RstCause``)."""
+
+    UNKNOWN = 0
+    POWER_ON = 1
+    WATCHDOG = 2
+    SOFT = 3
+    BROWN_OUT = 4
+    PIN = 5
+
+
+class LimitReason:
+    """What holds the charge or discharge current limit down (``CclWhy``, ``DclWhy``)."""
+
+    NONE = 0  # the pack's rating
+    CELL_VOLTAGE = 1
+    TEMPERATURE = 2
+    FAULT = 3
+    NOT_READY = 4
+    STATE_OF_CHARGE = 5
+
+
+def names(codes: type) -> "dict[int, str]":
+    """``{number: "NAME"}`` of one of the classes above."""
+    found = {}
+    for name in dir(codes):
+        value = getattr(codes, name)
+        if isinstance(value, int) and name[0] != "_":
+            found[value] = name
+    return found
+
+
+def fault_names(bits: int) -> "list[str]":
+    """Names of the faults whose bits are set, lowest bit first."""
+    known = names(Fault)
+    return [known.get(n, "FAULT_" + str(n)) for n in range(32) if bits >> n & 1]

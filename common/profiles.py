@@ -1,0 +1,122 @@
+"""Cell profiles: what the firmware may assume of a kind of cell before it has measured one.
+
+The limits here are hard: settings may be tighter, never looser. The OCV table gives the rested
+voltage of a new cell against its state of charge; SOC is counted in basis points (1 bp = 0.01 %),
+voltage in mV, temperature in 0.1 degC.
+
+Sources: ``nmc`` and ``lfp`` are computed from published half-cell potentials (C.-H. Chen et al.,
+J. Electrochem. Soc. 167 (2020) 080534; E. Prada et al., J. Electrochem. Soc. 160 (2013) A616) and
+rounded; limits are those usual in data sheets of such cells, narrowed.
+"""
+
+from array import array
+
+from common.codes import Chemistry
+
+
+class CellProfile:
+    """One kind of cell.
+
+    ``soc_bp`` and ``ocv_mv`` are arrays of one length, both rising. ``flat_bp`` is the range of
+    SOC in which the voltage tells nearly nothing. ``ocv_sigma_mv`` is the standard deviation of
+    the table against a rested, aged cell. ``r_ref_uohm_ah`` is the 1 s resistance of a new cell
+    at 25 degC and mid SOC, times its capacity: divide by Ah to get micro-ohms.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        chemistry: int,
+        cell_max_mv: int,
+        cell_full_mv: int,
+        cell_empty_mv: int,
+        cell_min_mv: int,
+        cell_deep_mv: int,
+        charge_dc: "tuple[int, int]",
+        discharge_dc: "tuple[int, int]",
+        charge_c10: int,
+        discharge_c10: int,
+        r_ref_uohm_ah: int,
+        ocv_sigma_mv: int,
+        flat_bp: "tuple[int, int]",
+        soc_bp: "tuple[int, ...]",
+        ocv_mv: "tuple[int, ...]",
+    ) -> None:
+        self.name = name
+        self.chemistry = chemistry
+        self.cell_max_mv = cell_max_mv  # never above: switches open
+        self.cell_full_mv = cell_full_mv  # end of charge (CV)
+        self.cell_empty_mv = cell_empty_mv  # end of discharge
+        self.cell_min_mv = cell_min_mv  # never below: switches open
+        self.cell_deep_mv = cell_deep_mv  # damage: latched, for good
+        self.charge_min_dc, self.charge_max_dc = charge_dc
+        self.discharge_min_dc, self.discharge_max_dc = discharge_dc
+        self.charge_c10 = charge_c10  # highest charge rate, in tenths of C
+        self.discharge_c10 = discharge_c10
+        self.r_ref_uohm_ah = r_ref_uohm_ah
+        self.ocv_sigma_mv = ocv_sigma_mv
+        self.flat_bp = flat_bp
+        self.soc_bp = array("H", soc_bp)
+        self.ocv_mv = array("H", ocv_mv)
+
+
+_GRID_BP = (
+    0, 100, 200, 300, 500, 750, 1000, 1500, 2000, 2500, 3000, 3500, 4000, 4500, 5000, 5500, 6000,
+    6500, 7000, 7500, 8000, 8500, 9000, 9500, 9800, 10000,
+)  # fmt: skip
+
+NMC = CellProfile(
+    name="nmc",
+    chemistry=Chemistry.NMC,
+    cell_max_mv=4250,
+    cell_full_mv=4200,
+    cell_empty_mv=2800,
+    cell_min_mv=2500,
+    cell_deep_mv=1500,
+    charge_dc=(0, 450),
+    discharge_dc=(-200, 600),
+    charge_c10=10,
+    discharge_c10=20,
+    r_ref_uohm_ah=75000,
+    ocv_sigma_mv=10,
+    flat_bp=(0, 0),
+    soc_bp=_GRID_BP,
+    ocv_mv=(
+        2498, 2695, 2837, 2940, 3073, 3172, 3258, 3396, 3449, 3494, 3548, 3597, 3634, 3668, 3708,
+        3757, 3809, 3862, 3924, 3971, 4022, 4070, 4094, 4116, 4156, 4193,
+    ),
+)  # fmt: skip
+
+LFP = CellProfile(
+    name="lfp",
+    chemistry=Chemistry.LFP,
+    cell_max_mv=3750,
+    cell_full_mv=3600,
+    cell_empty_mv=2600,
+    cell_min_mv=2300,
+    cell_deep_mv=1500,
+    charge_dc=(0, 450),
+    discharge_dc=(-200, 600),
+    charge_c10=10,
+    discharge_c10=20,
+    r_ref_uohm_ah=90000,
+    ocv_sigma_mv=6,
+    flat_bp=(1200, 9800),
+    soc_bp=_GRID_BP,
+    ocv_mv=(
+        2498, 2658, 2777, 2872, 3005, 3099, 3149, 3192, 3214, 3233, 3249, 3260, 3268, 3272, 3275,
+        3278, 3283, 3289, 3298, 3306, 3312, 3316, 3318, 3320, 3322, 3347,
+    ),
+)  # fmt: skip
+
+PROFILES = (NMC, LFP)
+
+
+def profile(name: str) -> CellProfile:
+    """The profile called ``name``; ``ValueError`` names those there are."""
+    for known in PROFILES:
+        if known.name == name:
+            return known
+    raise ValueError(
+        "cell profile %r is not known (known: %s)" % (name, ", ".join([p.name for p in PROFILES]))
+    )

@@ -1,0 +1,295 @@
+"""Registers as bytes: lay a model out, write values into an image, read them back.
+
+On the board one ``RegisterMap`` holds the whole image; ``Block.set`` writes one point in place
+and allocates nothing (an integer past 31 bits is the caller's matter). On Linux ``Layout.decode``
+turns the bytes of a whole model into a dictionary with a single ``struct`` call.
+
+``None`` is "not available" and travels as SunSpec's sentinel; so does a number that does not fit
+its register, for a wrong number is worse than none.
+
+    >>> pack = RegisterMap(16)
+    >>> snapshot = pack.block(models.SNAPSHOT)
+    >>> snapshot.set("A", -1500)
+    >>> snapshot.layout.decode(snapshot.bytes())["A"]
+    -1.5
+
+Source: SunSpec Device Information Model Specification 1.2 (types, sentinels, model chain).
+"""
+
+import struct
+
+from common import models
+from common.mp import const
+
+_U16 = const(0)
+_I16 = const(1)
+_U32 = const(2)
+_I32 = const(3)
+_STR = const(4)
+_PAD = const(5)
+
+# name: (kind, registers, struct code, sentinel)
+_TYPES = {
+    "uint16": (_U16, 1, "H", 0xFFFF),
+    "enum16": (_U16, 1, "H", 0xFFFF),
+    "bitfield16": (_U16, 1, "H", 0xFFFF),
+    "int16": (_I16, 1, "h", -0x8000),
+    "sunssf": (_I16, 1, "h", -0x8000),
+    "pad": (_PAD, 1, "h", -0x8000),
+    "uint32": (_U32, 2, "L", 0xFFFFFFFF),
+    "bitfield32": (_U32, 2, "L", 0xFFFFFFFF),
+    "int32": (_I32, 2, "l", -0x80000000),
+    "string": (_STR, 0, "s", None),
+}
+
+HEADER_WORDS = const(2)
+MAX_READ_WORDS = const(125)
+
+
+def point_type(kind: str) -> "tuple":  # type: ignore[type-arg]
+    """``(kind, registers, struct code, sentinel)`` of a type as ``models`` writes it."""
+    if kind[:7] == "string:":
+        words = int(kind[7:])
+        return (_STR, words, str(2 * words) + "s", None)
+    return _TYPES[kind]  # type: ignore[no-any-return]
+
+
+class Layout:
+    """Where each point of one model stands, for a pack of ``n_cells`` cells.
+
+    ``words`` counts registers with the two of the header; an offset counts them from ``ID``.
+    """
+
+    def __init__(self, model_id: int, n_cells: int) -> None:
+        self.id, self.name, self.label, points, group, tail = models.model(model_id)
+        self.n_cells = n_cells if group else 0
+        self.group = group
+        self.points = points
+        self.tail = tail
+        self.index: dict[str, tuple] = {}  # type: ignore[type-arg]
+        self.cell_index: dict[str, tuple] = {}  # type: ignore[type-arg]
+        self.cell_words = 0
+        self._format = ""
+        self._fields: list[tuple] | None = None  # type: ignore[type-arg]
+        offset = 0
+        for name, kind, _sf, access in points:
+            offset = self._place(self.index, name, kind, access, offset)
+        self.cells_offset = offset
+        if group:
+            for name, kind, _sf, access in group[1]:
+                self.cell_words = self._place(self.cell_index, name, kind, access, self.cell_words)
+            offset += self.cell_words * n_cells
+        for name, kind, _sf, access in tail:
+            offset = self._place(self.index, name, kind, access, offset)
+        self.words = offset
+
+    @staticmethod
+    def _place(index: "dict", name: str, kind: str, access: str, offset: int) -> int:  # type: ignore[type-arg]
+        code, words, _fmt, _none = point_type(kind)
+        index[name] = (offset, code, words, access == "RW")
+        return offset + words  # type: ignore[no-any-return]
+
+    def offset(self, name: str) -> int:
+        """Registers from ``ID`` to the point ``name``."""
+        return self.index[name][0]  # type: ignore[no-any-return]
+
+    def writable(self, offset: int) -> bool:
+        """Whether a client may write the register at ``offset``."""
+        for start, _code, words, rw in self.index.values():
+            if rw and start <= offset < start + words:
+                return True
+        return False
+
+    # --- reading back, on Linux -----------------------------------------------------------
+
+    def _prepare(self) -> "list":  # type: ignore[type-arg]
+        fields = []
+        codes = [">"]
+        parts = [(self.points, -1)]
+        parts += [(self.group[1], cell) for cell in range(self.n_cells)]
+        parts += [(self.tail, -1)]
+        for points, cell in parts:
+            for name, kind, sf, _access in points:
+                _code, _words, fmt, none = point_type(kind)
+                codes.append(fmt)
+                fields.append((name, cell, none, sf))
+        self._format = "".join(codes)
+        self._fields = fields
+        return fields
+
+    def decode_raw(self, data: "bytes | bytearray | memoryview") -> "tuple[dict, list]":  # type: ignore[type-arg]
+        """``(points, cells)`` as integers and strings; a sentinel becomes ``None``.
+
+        ``data`` holds the whole model, ``2 * words`` bytes from ``ID``. A wrong length, id or
+        ``L`` is a ``ValueError``.
+        """
+        fields = self._fields or self._prepare()
+        if len(data) != 2 * self.words:
+            raise ValueError(
+                "model %d: %d bytes where %d are expected" % (self.id, len(data), 2 * self.words)
+            )
+        values = struct.unpack(self._format, data)
+        if values[0] != self.id or values[1] != self.words - HEADER_WORDS:
+            raise ValueError(
+                "model %d of %d registers expected, found model %d of %d"
+                % (self.id, self.words - HEADER_WORDS, values[0], values[1])
+            )
+        points: dict = {}  # type: ignore[type-arg]
+        cells: list = [{} for _ in range(self.n_cells)]  # type: ignore[type-arg]
+        for i, (name, cell, none, _sf) in enumerate(fields):
+            value = values[i]
+            if none is None:
+                value = value.rstrip(b"\x00").decode() or None
+            elif value == none:
+                value = None
+            if cell < 0:
+                points[name] = value
+            else:
+                cells[cell][name] = value
+        return points, cells
+
+    def decode(self, data: "bytes | bytearray | memoryview") -> "dict":  # type: ignore[type-arg]
+        """The whole model in its units; cells are a list of dictionaries under ``cells``."""
+        points, cells = self.decode_raw(data)
+        for table, values in [(self.points + self.tail, points)] + [
+            (self.group[1], cell) for cell in cells
+        ]:
+            for name, _kind, sf, _access in table:
+                value = values[name]
+                power = points.get(sf) if isinstance(sf, str) else sf
+                if value is not None and power:
+                    values[name] = round(value * 10**power, -power if power < 0 else 0)
+        if self.group:
+            points["cells"] = cells
+        return points
+
+
+class Block:
+    """One model inside a register image, to be written point by point."""
+
+    def __init__(self, layout: Layout, image: bytearray, address: int, start: int) -> None:
+        self.layout = layout
+        self.address = address  # of the ID register
+        self.start = start  # of the ID register, in bytes from the image's beginning
+        self._image = image
+        self._index = layout.index
+        self._cell_index = layout.cell_index
+        self._cells = start + 2 * layout.cells_offset
+        self._cell_bytes = 2 * layout.cell_words
+        self.clear()
+
+    def clear(self) -> None:
+        """Set every point to "not available"; the header says which model this is."""
+        for name in self._index:
+            self.set(name, None)
+        for cell in range(self.layout.n_cells):
+            for name in self._cell_index:
+                self.set_cell(name, cell, None)
+        self.set("ID", self.layout.id)
+        self.set("L", self.layout.words - HEADER_WORDS)
+
+    def set(self, name: str, value: "int | None") -> None:
+        """Write a number; ``None``, or one that does not fit, becomes "not available"."""
+        entry = self._index[name]
+        self._write(self.start + 2 * entry[0], entry[1], entry[2], value)
+
+    def set_cell(self, name: str, cell: int, value: "int | None") -> None:
+        """Write a number of the cell with index ``cell``, counted from 0."""
+        entry = self._cell_index[name]
+        at = self._cells + cell * self._cell_bytes + 2 * entry[0]
+        self._write(at, entry[1], entry[2], value)
+
+    def set_text(self, name: str, text: str) -> None:
+        """Write a string, cut to its registers and filled with zeros."""
+        offset, _kind, words, _rw = self._index[name]
+        at = self.start + 2 * offset
+        data = text.encode()[: 2 * words]
+        for i in range(2 * words):
+            self._image[at + i] = data[i] if i < len(data) else 0
+
+    def get(self, name: str) -> "int | None":
+        """The number as it stands in the image, ``None`` where it is not available."""
+        offset, kind, words, _rw = self._index[name]
+        return self._read(self.start + 2 * offset, kind, words)
+
+    def get_cell(self, name: str, cell: int) -> "int | None":
+        """The number of the cell with index ``cell``, counted from 0."""
+        offset, kind, words, _rw = self._cell_index[name]
+        return self._read(self._cells + cell * self._cell_bytes + 2 * offset, kind, words)
+
+    def bytes(self) -> "bytes":
+        """A copy of the block, from ``ID`` to its end."""
+        return bytes(self._image[self.start : self.start + 2 * self.layout.words])
+
+    def _write(self, at: int, kind: int, words: int, value: "int | None") -> None:
+        image = self._image
+        if kind == _U16:
+            if value is None or not 0 <= value < 0xFFFF:
+                value = 0xFFFF
+        elif kind in (_I16, _PAD):
+            if value is None or not -0x7FFF <= value <= 0x7FFF:
+                value = -0x8000
+        elif kind == _STR:
+            for i in range(2 * words):
+                image[at + i] = 0
+            return
+        else:
+            if value is None:
+                high, low = (0xFFFF, 0xFFFF) if kind == _U32 else (0x8000, 0)
+            else:
+                high = value >> 16
+                low = value & 0xFFFF
+                if kind == _U32:
+                    if high < 0 or high > 0xFFFF:
+                        high, low = 0xFFFF, 0xFFFF
+                elif high < -0x8000 or high > 0x7FFF:
+                    high, low = 0x8000, 0
+            image[at] = high >> 8 & 0xFF
+            image[at + 1] = high & 0xFF
+            image[at + 2] = low >> 8
+            image[at + 3] = low & 0xFF
+            return
+        image[at] = value >> 8 & 0xFF
+        image[at + 1] = value & 0xFF
+
+    def _read(self, at: int, kind: int, words: int) -> "int | None":
+        image = self._image
+        value = image[at] << 8 | image[at + 1]
+        if words == 2 and kind != _STR:
+            value = value << 16 | image[at + 2] << 8 | image[at + 3]
+        if kind == _U16:
+            return None if value == 0xFFFF else value
+        if kind == _U32:
+            return None if value == 0xFFFFFFFF else value
+        if kind == _I32:
+            value -= (value & 0x80000000) << 1
+            return None if value == -0x80000000 else value
+        value -= (value & 0x8000) << 1
+        return None if value == -0x8000 else value
+
+
+class RegisterMap:
+    """The whole map of one pack: ``SunS``, every model, and the end model, in one image."""
+
+    def __init__(self, n_cells: int) -> None:
+        layouts = [Layout(entry[0], n_cells) for entry in models.MODELS]
+        self.n_cells = n_cells
+        self.words = 2 + sum([layout.words for layout in layouts]) + HEADER_WORDS
+        self.image = bytearray(2 * self.words)
+        self.image[0:4] = models.SUNS
+        self.blocks: list[Block] = []
+        at = 2
+        for layout in layouts:
+            self.blocks.append(Block(layout, self.image, models.BASE_ADDRESS + at, 2 * at))
+            at += layout.words
+        self.image[2 * at : 2 * at + 4] = b"\xff\xff\x00\x00"
+        for block in self.blocks:
+            if "NCell" in block.layout.index:
+                block.set("NCell", n_cells)
+
+    def block(self, model_id: int) -> Block:
+        """The block of one model; ``KeyError`` for an id we do not have."""
+        for block in self.blocks:
+            if block.layout.id == model_id:
+                return block
+        raise KeyError(model_id)

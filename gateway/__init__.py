@@ -1,0 +1,1 @@
+"""What runs on Linux: collecting, publishing and grading packs, and the command echelon."""

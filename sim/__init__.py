@@ -1,0 +1,1 @@
+"""The world on a desk: cells, packs, chips, buses and time."""
