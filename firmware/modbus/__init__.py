@@ -1,0 +1,1 @@
+"""A Modbus server, written from the specifications of the Modbus Organization."""
