@@ -1,0 +1,54 @@
+# Two commands do everything: make demo, make test. See README.md.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: demo test check types firmware sunspec clean help
+
+help:
+	@echo "make demo      four retired packs are charged, discharged, collected and graded"
+	@echo "make test      the whole test suite, with lint, types and import rules"
+	@echo "make firmware  cross-compile the firmware for boards and print the sizes"
+	@echo "make sunspec   write common/sunspec/*.json and docs/registers.md from the register map"
+	@echo "make clean     remove what the others made"
+
+$(VENV)/demo.stamp: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "echelon needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/demo.stamp
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+typings/rp2: $(VENV)/dev.stamp
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps \
+	    --target $@ micropython-rp2-stubs
+	@touch $@
+
+demo: $(VENV)/demo.stamp
+	@$(BIN)/echelon demo $(ARGS)
+
+test: check types
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/dev.stamp
+	$(BIN)/mypy
+
+firmware: $(VENV)/dev.stamp
+	$(BIN)/python tests/benchmarks/firmware_size.py
+
+sunspec: $(VENV)/dev.stamp
+	$(BIN)/echelon registers --sunspec common/sunspec
+	$(BIN)/echelon registers --markdown > docs/registers.md
+
+clean:
+	rm -rf $(VENV) build dist typings *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

