@@ -1,0 +1,366 @@
+"""What each point of the register map is: its unit, its meaning, and names for its numbers.
+
+Beside ``models``, so that boards need not carry it. Each entry is ``name: (unit, meaning)``; an
+empty unit means a bare number. ``SYMBOLS`` says which class of ``codes`` names a point's numbers.
+``doc`` looks both up; ``sunspec`` turns them into the SunSpec JSON files.
+"""
+
+from common import codes, models
+
+_HEADER = {
+    "ID": ("", "Model identifier."),
+    "L": ("", "Registers in this model after this one."),
+}
+
+_STAMP = {
+    "SnCrc": ("", "CRC-32 (IEEE 802.3) of the serial number: whose answer this is."),
+    "Seq": ("", "Counts measurement cycles since boot; equals SeqEnd in an answer that is whole."),
+    "SeqEnd": ("", "Seq again. Where the two differ the answer is torn: read again."),
+    "Boot": ("", "How often the board has started; Seq and UpS begin anew with each."),
+    "NCell": ("", "Cells in series."),
+}
+
+_COMMON = {
+    "Mn": ("", "Manufacturer."),
+    "Md": ("", "Model of the device."),
+    "Opt": ("", "Options."),
+    "Vr": ("", "Version of the firmware."),
+    "SN": ("", "Serial number of the pack."),
+    "DA": ("", "Modbus unit address."),
+    "Pad": ("", "Fills the model to an even length."),
+}
+
+_BATTERY = {
+    "AHRtg": ("Ah", "Rated capacity."),
+    "WHRtg": ("Wh", "Rated energy."),
+    "WChaRteMax": ("W", "Highest charge power."),
+    "WDisChaRteMax": ("W", "Highest discharge power."),
+    "DisChaRte": ("%WHRtg", "Self-discharge a day."),
+    "SoCMax": ("%WHRtg", "Highest state of charge the maker recommends."),
+    "SoCMin": ("%WHRtg", "Lowest state of charge the maker recommends."),
+    "SocRsvMax": ("%WHRtg", "Upper reserve of the state of charge."),
+    "SoCRsvMin": ("%WHRtg", "Lower reserve of the state of charge."),
+    "SoC": ("%WHRtg", "State of charge."),
+    "DoD": ("%", "Depth of discharge."),
+    "SoH": ("%", "State of health; see Echelon Health for its interval."),
+    "NCyc": ("", "Full equivalent cycles."),
+    "ChaSt": ("", "1 off, 2 empty, 3 discharging, 4 charging, 5 full, 6 holding, 7 testing."),
+    "LocRemCtl": ("", "0 remote, 1 local control."),
+    "Hb": ("", "Heartbeat of the battery, advances every second."),
+    "CtrlHb": ("", "Heartbeat of a controller."),
+    "AlmRst": ("", "Write 1 to reset latched alarms."),
+    "Typ": ("", "Kind of battery; 4 is lithium-ion."),
+    "State": (
+        "",
+        "1 disconnected, 2 initializing, 3 connected, 4 standby, 5 SOC protection, 99 fault.",
+    ),
+    "StateVnd": ("", "State in the vendor's numbers: St of Echelon Snapshot."),
+    "WarrDt": ("", "End of warranty, days since 2000-01-01."),
+    "Evt1": ("", "Alarms and warnings, SunSpec's bits."),
+    "Evt2": ("", "Reserved by SunSpec."),
+    "EvtVnd1": ("", "Active faults: Flt of Echelon Snapshot."),
+    "EvtVnd2": ("", "Latched faults: Ltc of Echelon Snapshot."),
+    "V": ("V", "Voltage of the battery."),
+    "VMax": ("V", "Highest voltage it may be charged to."),
+    "VMin": ("V", "Lowest voltage it may be discharged to."),
+    "CellVMax": ("V", "Highest cell voltage."),
+    "CellVMaxStr": ("", "String with the highest cell voltage."),
+    "CellVMaxMod": ("", "Module with the highest cell voltage."),
+    "CellVMin": ("V", "Lowest cell voltage."),
+    "CellVMinStr": ("", "String with the lowest cell voltage."),
+    "CellVMinMod": ("", "Module with the lowest cell voltage."),
+    "CellVAvg": ("V", "Mean cell voltage."),
+    "A": ("A", "Current, positive when charging."),
+    "AChaMax": ("A", "Charge current allowed now."),
+    "ADisChaMax": ("A", "Discharge current allowed now."),
+    "W": ("W", "Power, positive when charging."),
+    "ReqInvState": ("", "State asked of the inverter: 0 no request, 1 start, 2 stop."),
+    "ReqW": ("W", "Power asked for, positive when charging."),
+    "SetOp": ("", "1 connect, 2 disconnect."),
+    "SetInvState": ("", "State of the inverter: 1 stopped, 2 standby, 3 started."),
+}
+
+_MODULE = {
+    "StrIdx": ("", "Index of the string, from 1."),
+    "ModIdx": ("", "Index of the module, from 1."),
+    "NCell": ("", "Cells in the module."),
+    "SoC": ("%", "State of charge."),
+    "DoD": ("%", "Depth of discharge."),
+    "SoH": ("%", "State of health."),
+    "NCyc": ("", "Full equivalent cycles."),
+    "V": ("V", "Voltage of the module."),
+    "CellVMax": ("V", "Highest cell voltage."),
+    "CellVMaxCell": ("", "Cell with the highest voltage."),
+    "CellVMin": ("V", "Lowest cell voltage."),
+    "CellVMinCell": ("", "Cell with the lowest voltage."),
+    "CellVAvg": ("V", "Mean cell voltage."),
+    "CellTmpMax": ("C", "Highest cell temperature."),
+    "CellTmpMaxCell": ("", "Cell with the highest temperature."),
+    "CellTmpMin": ("C", "Lowest cell temperature."),
+    "CellTmpMinCell": ("", "Cell with the lowest temperature."),
+    "CellTmpAvg": ("C", "Mean cell temperature."),
+    "NCellBal": ("", "Cells being balanced now."),
+    "SN": ("", "Serial number of the module."),
+    "CellV": ("V", "Voltage of the cell."),
+    "CellTmp": ("C", "Temperature of the cell: of the nearest sensor."),
+    "CellSt": ("", "Bit 0: the cell is being balanced."),
+}
+
+_SNAPSHOT = {
+    "UpS": ("s", "Time since boot at which this was measured ..."),
+    "UpMs": ("ms", "... and the milliseconds on top, 0 to 999."),
+    "Utc": ("s", "The same moment in seconds since 1970-01-01 UTC."),
+    "TQual": ("", "Where the UTC came from."),
+    "St": ("", "What the pack's controller is doing."),
+    "Sw": ("", "Switches that are truly closed, read back from the AFE."),
+    "Flt": ("", "Faults active now."),
+    "Ltc": ("", "Faults latched: they want a reset by command."),
+    "Bal": ("", "Cells being bled now; bit 0 is cell 1."),
+    "V": ("V", "Sum of the cell voltages."),
+    "VStk": ("V", "Voltage measured across the whole stack."),
+    "A": ("A", "Current, positive when charging."),
+    "Soc": ("%", "State of charge, of the capacity that is left."),
+    "SocLo": ("%", "Lower end of the state of charge's 95 % interval."),
+    "SocHi": ("%", "Upper end of the state of charge's 95 % interval."),
+    "SocSync": ("", "What last synchronised the state of charge."),
+    "SocAge": ("s", "Age of that synchronisation."),
+    "Soh": ("%", "State of health: capacity left against rated."),
+    "SohLo": ("%", "Lower end of the state of health's 95 % interval."),
+    "SohHi": ("%", "Upper end of the state of health's 95 % interval."),
+    "SohMth": ("", "What evidence the state of health stands on."),
+    "SohAge": ("s", "Age of the youngest of that evidence."),
+    "Tmp1": ("C", "Cell temperature sensor 1."),
+    "Tmp2": ("C", "Cell temperature sensor 2."),
+    "Tmp3": ("C", "Cell temperature sensor 3."),
+    "Tmp4": ("C", "Cell temperature sensor 4."),
+    "TmpFet": ("C", "Temperature of the switches."),
+    "TmpAfe": ("C", "Temperature of the measuring chip."),
+}
+_SNAPSHOT_CELL = {"V": ("V", "Voltage of the cell.")}
+
+_HEALTH = {
+    "Soh": ("%", "State of health: capacity left against rated."),
+    "SohLo": ("%", "Lower end of its 95 % interval."),
+    "SohHi": ("%", "Upper end of its 95 % interval."),
+    "Mth": ("", "What evidence it stands on."),
+    "Ref": ("", "Why there is no figure, or why the last evidence was refused."),
+    "Next": ("", "The cheapest step that would give evidence."),
+    "SohAge": ("s", "Age of the youngest evidence."),
+    "SohN": ("", "Pieces of evidence in the figure."),
+    "Cap": ("Ah", "Capacity left."),
+    "CapLo": ("Ah", "Lower end of its 95 % interval."),
+    "CapHi": ("Ah", "Upper end of its 95 % interval."),
+    "CapRtg": ("Ah", "Rated capacity."),
+    "R": ("Ohm", "Resistance of all cells in series."),
+    "RLo": ("Ohm", "Lower end of its 95 % interval."),
+    "RHi": ("Ohm", "Upper end of its 95 % interval."),
+    "RRef": ("Ohm", "Resistance of the same cells when new."),
+    "RMth": ("", "What evidence the resistance stands on."),
+    "RPulse": ("s", "Length of the current step it is measured over."),
+    "RAge": ("s", "Age of its youngest evidence."),
+    "Spread": ("%", "Cell capacity spread: (largest - smallest) / mean."),
+    "SpreadHi": ("%", "Upper end of the spread's 95 % interval."),
+    "Weak": ("", "Number of the weakest cell, from 1."),
+    "WeakZ": ("", "How far it lies from the median, in robust standard deviations."),
+    "Rte": ("%", "Round-trip energy efficiency of the last closed cycle."),
+    "RestDv": ("V", "Largest difference between cells at the last rest."),
+    "RestDvAge": ("s", "Age of that rest."),
+    "SelfDis": ("%", "Self-discharge a month."),
+    "Chem": ("", "What the cells are made of."),
+    "Prof": ("", "Cell profile the estimate assumes."),
+    "ProfCrc": ("", "CRC-32 of that profile."),
+}
+_HEALTH_CELL = {
+    "Soh": ("%", "State of health of the cell."),
+    "SohLo": ("%", "Lower end of its 95 % interval."),
+    "SohHi": ("%", "Upper end of its 95 % interval."),
+    "Mth": ("", "What evidence it stands on."),
+    "AgeH": ("h", "Age of its youngest evidence."),
+    "R": ("Ohm", "Resistance of the cell."),
+    "RLo": ("Ohm", "Lower end of its 95 % interval."),
+    "RHi": ("Ohm", "Upper end of its 95 % interval."),
+}
+
+_LIFETIME = {
+    "ChaAh": ("Ah", "Charge put in so far."),
+    "DisAh": ("Ah", "Charge taken out so far."),
+    "ChaWh": ("Wh", "Energy put in so far."),
+    "DisWh": ("Wh", "Energy taken out so far."),
+    "Fec": ("", "Full equivalent cycles: throughput / (2 x rated capacity)."),
+    "NDeep": ("", "Times a cell went below its deep-discharge voltage."),
+    "NOver": ("", "Times a cell went above its highest voltage."),
+    "HotMin": ("min", "Minutes above the highest temperature allowed."),
+    "ColdMin": ("min", "Minutes below the lowest temperature allowed."),
+    "HotChaMin": ("min", "Minutes charging above the highest temperature for charging."),
+    "ColdChaMin": ("min", "Minutes charging below the lowest temperature for charging."),
+    "RunMin": ("min", "Minutes observed in all."),
+    "VMinEver": ("V", "Lowest cell voltage ever seen."),
+    "VMaxEver": ("V", "Highest cell voltage ever seen."),
+    "TMinEver": ("C", "Lowest cell temperature ever seen."),
+    "TMaxEver": ("C", "Highest cell temperature ever seen."),
+    "AChaEver": ("A", "Highest charge current ever seen."),
+    "ADisEver": ("A", "Highest discharge current ever seen."),
+}
+for _n in range(models.N_SOC_BINS):
+    _LIFETIME["Soc%d" % _n] = (
+        "min",
+        "Minutes with a state of charge of %d to %d %%." % (10 * _n, 10 * _n + 10),
+    )
+_TEMPERATURE_BINS = (
+    "below 0",
+    "0 to 10",
+    "10 to 20",
+    "20 to 30",
+    "30 to 40",
+    "40 to 45",
+    "45 to 60",
+    "above 60",
+)
+for _n in range(models.N_TEMPERATURE_BINS):
+    _LIFETIME["Tmp%d" % _n] = (
+        "min",
+        "Minutes with the hottest cell at %s degC." % _TEMPERATURE_BINS[_n],
+    )
+
+_PROTECTION = {
+    "St": ("", "What the pack's controller is doing."),
+    "Sw": ("", "Switches that are truly closed, read back from the AFE."),
+    "Flt": ("", "Faults active now."),
+    "Ltc": ("", "Faults latched: they want a reset by command."),
+    "AfeSta": ("", "Safety Status A, B, C of the measuring chip, A in the lowest byte."),
+    "AfePf": ("", "Permanent Fail Status A, B, C, D of the chip, A in the lowest byte."),
+    "Cov": ("V", "Cell over-voltage: charging stops above."),
+    "CovRel": ("V", "Cell over-voltage: released below."),
+    "Cuv": ("V", "Cell under-voltage: discharging stops below."),
+    "CuvRel": ("V", "Cell under-voltage: released above."),
+    "Cdd": ("V", "Deep discharge: latched below, for good."),
+    "Occ": ("A", "Over-current in charge."),
+    "Ocd": ("A", "Over-current in discharge."),
+    "Otc": ("C", "Over-temperature in charge."),
+    "Utc": ("C", "Under-temperature in charge."),
+    "Otd": ("C", "Over-temperature in discharge."),
+    "Utd": ("C", "Under-temperature in discharge."),
+    "Otf": ("C", "Over-temperature of the switches."),
+    "Ccl": ("A", "Charge current allowed now."),
+    "Dcl": ("A", "Discharge current allowed now."),
+    "Cvl": ("V", "Charge voltage allowed now, whole pack."),
+    "CclWhy": ("", "What holds the charge current limit down."),
+    "DclWhy": ("", "What holds the discharge current limit down."),
+    "NFlt": ("", "Faults since boot."),
+    "LastFlt": ("", "Bit number of the last fault."),
+    "LastFltS": ("s", "Uptime at which it came."),
+    "LastFltV": ("", "The value that raised it, in mV, mA or 0.1 degC."),
+}
+
+_DEVICE = {
+    "MapVer": ("", "Version of this register map."),
+    "ISign": ("", "Sign of a charging current: always 1."),
+    "UpS": ("s", "Time since boot."),
+    "RstCause": ("", "Why the board started."),
+    "Utc": ("s", "Seconds since 1970-01-01 UTC."),
+    "TQual": ("", "Where the UTC came from."),
+    "Fw": ("", "Version of the firmware."),
+    "Brd": ("", "Kind of board."),
+    "Afe": ("", "Measuring chip."),
+    "CfgCrc": ("", "CRC-32 of the settings in force."),
+    "AfeSig": ("", "Signature of the chip's settings, read back."),
+    "MeasUs": ("us", "Longest run of measurement and protection since boot."),
+    "EstUs": ("us", "Longest run of the estimators since boot."),
+    "ComUs": ("us", "Longest run of the Modbus server since boot."),
+    "ImgUs": ("us", "Longest run of writing the register image since boot."),
+    "LoopUs": ("us", "Longest pass of the loop since boot."),
+    "Overrun": ("", "Passes that took too long since boot."),
+    "AfeErr": ("", "Failed transfers with the measuring chip since boot."),
+    "RxOk": ("", "Modbus requests understood since boot."),
+    "RxBad": ("", "Modbus frames with a wrong checksum or length since boot."),
+    "RxExc": ("", "Modbus exceptions answered since boot."),
+    "MemFree": ("B", "Free memory of the interpreter."),
+    "RecEvery": ("", "Measurement cycles between two readings kept for recall."),
+    "RecDepth": ("", "Readings that can be kept."),
+    "RecFirst": ("", "Seq of the oldest reading kept."),
+    "RecLast": ("", "Seq of the youngest reading kept."),
+}
+
+_CONTROL = {
+    "Cmd": ("", "Write a command."),
+    "CmdRes": ("", "What became of the last command."),
+    "SetUtc": ("s", "Write the time: seconds since 1970-01-01 UTC."),
+    "RecSel": ("", "Write the Seq of a kept reading: it then stands in Echelon Recall."),
+}
+
+_POINTS = {
+    models.COMMON: _COMMON,
+    models.BATTERY: _BATTERY,
+    models.MODULE: _MODULE,
+    models.SNAPSHOT: _SNAPSHOT,
+    models.HEALTH: _HEALTH,
+    models.LIFETIME: _LIFETIME,
+    models.PROTECTION: _PROTECTION,
+    models.DEVICE: _DEVICE,
+    models.CONTROL: _CONTROL,
+    models.RECALL: _SNAPSHOT,
+}
+_CELL_POINTS = {
+    models.MODULE: _MODULE,
+    models.SNAPSHOT: _SNAPSHOT_CELL,
+    models.HEALTH: _HEALTH_CELL,
+    models.RECALL: _SNAPSHOT_CELL,
+}
+
+ABOUT = {
+    models.COMMON: "Who this is. SunSpec's model.",
+    models.BATTERY: "The battery as a whole. SunSpec's model.",
+    models.MODULE: "The cells: voltage, temperature, state. SunSpec's model.",
+    models.SNAPSHOT: "One measurement cycle of the pack, with the state of charge and health.",
+    models.HEALTH: "State of health and resistance with intervals, of the pack and of each cell.",
+    models.LIFETIME: "Counters over the pack's life: throughput, extremes, harmful events.",
+    models.PROTECTION: "Faults, the limits in force, and what is allowed now.",
+    models.DEVICE: "The board: versions, time, task times, error counters, kept readings.",
+    models.CONTROL: "What a client may write.",
+    models.RECALL: "A kept reading, chosen by RecSel of Echelon Control; laid out as Snapshot.",
+}
+
+# point: the class of codes that names its numbers; bit fields hold bit numbers
+SYMBOLS = {
+    "TQual": codes.TimeQuality,
+    "St": codes.State,
+    "Flt": codes.Fault,
+    "Ltc": codes.Fault,
+    "SocSync": codes.SocSync,
+    "SohMth": codes.Method,
+    "Mth": codes.Method,
+    "RMth": codes.Method,
+    "Ref": codes.Refusal,
+    "Next": codes.NextTest,
+    "Chem": codes.Chemistry,
+    "CclWhy": codes.LimitReason,
+    "DclWhy": codes.LimitReason,
+    "RstCause": codes.ResetCause,
+    "Cmd": codes.Command,
+    "CmdRes": codes.CommandResult,
+}
+
+
+def doc(model_id: int, name: str, in_cell: bool = False) -> "tuple[str, str]":
+    """``(unit, meaning)`` of one point; ``KeyError`` where there is none."""
+    if in_cell:
+        return _CELL_POINTS[model_id][name]
+    if name[-3:] == "_SF":
+        return ("", "Power of ten of the points that name it.")
+    for table in (_POINTS[model_id], _HEADER, _STAMP):
+        if name in table:
+            return table[name]
+    raise KeyError(name)
+
+
+def symbols(model_id: int, name: str) -> "dict[int, str]":
+    """``{number: "NAME"}`` of an enumeration of ours, ``{bit: "NAME"}`` of a bit field."""
+    if model_id not in models.OURS:
+        return {}
+    if name == "Sw":  # codes.Switch holds masks: 1, 2, 4, 8
+        masks = codes.names(codes.Switch)
+        return {mask.bit_length() - 1: masks[mask] for mask in sorted(masks)}
+    if name not in SYMBOLS:
+        return {}
+    known = codes.names(SYMBOLS[name])
+    return {number: known[number] for number in sorted(known)}
