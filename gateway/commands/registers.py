@@ -188,44 +188,6 @@ def markdown(n_cells: int) -> Iterator[str]:
     yield "with `echelon registers --sunspec DIR`."
     for model in models.MODELS:
         title, about = _title(model[0], n_cells)
-        table = Table(title=title, caption=about, title_justify="left", caption_justify="left")
-        for heading in ("address", "offset", "cell", "name", "type", "sf", "unit", "access"):
-            number = heading in {"address", "offset", "cell"}
-            table.add_column(heading, justify="right" if number else "left", no_wrap=True)
-        table.add_column("meaning")
-        for row, meaning in _shown(model[0], n_cells):
-            cell = "" if row.cell is None else str(row.cell)
-            table.add_row(
-                str(row.address), str(row.offset), cell, row.name, _type(row), row.scale,
-                row.unit, row.access, meaning,
-            )  # fmt: skip
-        console.print(table)
-
-
-def _type(row: Row) -> str:
-    return f"string {row.size}" if row.type == "string" else row.type
-
-
-def markdown(n_cells: int) -> Iterator[str]:
-    """The lines of ``docs/registers.md``."""
-    end = RegisterMap(n_cells)
-    yield "# Register map"
-    yield ""
-    yield f"Made by `echelon registers --markdown --cells {n_cells}`; map version "
-    yield f"{models.MAP_VERSION}. Other pack sizes: `--cells N`."
-    yield ""
-    yield f"The map begins at {models.BASE_ADDRESS} with `SunS` and is a chain of SunSpec models; "
-    yield f"for {n_cells} cells it is {end.words} registers long with the end model (0xFFFF, 0). "
-    yield "Read at most 125 registers a request. Offsets count from the model's ID register. A "
-    yield "value is `register x 10^sf` in the unit given; `sf` is a number or the name of the "
-    yield "point that holds it. Current and power are positive when charging. A value that is not "
-    yield "known is SunSpec's sentinel: 0xFFFF (uint16, enum16, bitfield16), 0x8000 (int16, "
-    yield "sunssf), 0xFFFFFFFF (uint32, bitfield32), 0x80000000 (int32), or an empty string."
-    yield ""
-    yield "The SunSpec JSON files of our own models are in `common/sunspec/`; write them anywhere "
-    yield "with `echelon registers --sunspec DIR`."
-    for model in models.MODELS:
-        title, about = _title(model[0], n_cells)
         yield ""
         yield f"## {title}"
         yield ""
