@@ -1,0 +1,11 @@
+"""Errors that a person caused and can mend: one line each, and exit code 2."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Something to be mended by whoever called; every line names thing, value and way out."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines

@@ -1,0 +1,151 @@
+"""From decoded blocks to the JSON that is published: flat, SI, the unit in the key.
+
+``state_message`` and ``detail_message`` take what ``Layout.decode`` returned and give a plain
+dictionary. Unknown is ``None`` (``null`` on the wire), whatever the reason; names of codes are in
+lower case; cells count from 1. ``encode`` gives the same bytes for the same dictionary.
+
+    >>> encode({"soc_pct": None})
+    b'{"soc_pct":null}'
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from common import codes, models
+from gateway import reading_keys as keys
+
+Decoded = dict[str, Any]
+Message = dict[str, Any]
+
+
+def encode(message: Message) -> bytes:
+    """Compact JSON in UTF-8; a value that JSON does not know (NaN) is a ``ValueError``."""
+    return json.dumps(message, separators=(",", ":"), allow_nan=False).encode()
+
+
+def iso_time(unix_s: float | None) -> str | None:
+    """``2026-11-22T21:05:00.250Z``, or ``None`` where the time is not known."""
+    if unix_s is None:
+        return None
+    text = datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def _symbol(key: str, number: int | None) -> str | None:
+    if number is None:
+        return None
+    return codes.names(keys.SYMBOLS[key]).get(number, f"unknown_{number}").lower()
+
+
+def _named(block: Decoded, table: dict[str, str]) -> Message:
+    return {
+        key: _symbol(key, block[point]) if key in keys.SYMBOLS else block[point]
+        for point, key in table.items()
+    }
+
+
+def _switches(bits: int | None) -> list[str] | None:
+    if bits is None:
+        return None
+    return [name.lower() for bit, name in sorted(codes.names(codes.Switch).items()) if bits & bit]
+
+
+def _faults(bits: int | None) -> list[str] | None:
+    return None if bits is None else [name.lower() for name in codes.fault_names(bits)]
+
+
+def _stamp(serial: str, block: Decoded, boot: int | None, gateway_time_s: float) -> Message:
+    return {
+        "serial": serial,
+        "boot": boot,
+        "seq": block["Seq"],
+        "gateway_time": iso_time(gateway_time_s),
+    }
+
+
+def _utc(block: Decoded) -> str | None:
+    return iso_time(block["Utc"]) if block["TQual"] == codes.TimeQuality.GATEWAY else None
+
+
+def _extremes(cells_v: list[float | None]) -> Message:
+    """Lowest and highest cell; unknown as soon as one cell is, for it could be the one."""
+    known = [v for v in cells_v if v is not None]
+    if not known or len(known) != len(cells_v):
+        return dict.fromkeys(
+            ("cell_min_v", "cell_max_v", "cell_min_number", "cell_max_number"), None
+        )
+    low, high = min(known), max(known)
+    return {
+        "cell_min_v": low,
+        "cell_max_v": high,
+        "cell_min_number": cells_v.index(low) + 1,
+        "cell_max_number": cells_v.index(high) + 1,
+    }
+
+
+def state_message(
+    serial: str, block: Decoded, gateway_time_s: float, *, recalled: bool
+) -> Message:
+    """The ``state`` of one pack at one moment, from a SNAPSHOT or RECALL block."""
+    cells_v = [cell["V"] for cell in block["cells"]]
+    voltage, current = block["V"], block["A"]
+    message = _stamp(serial, block, block["Boot"], gateway_time_s)
+    uptime_s = block["UpS"]
+    message["uptime_s"] = uptime_s and round(uptime_s + (block["UpMs"] or 0) / 1000, 3)
+    message["utc"] = _utc(block)
+    message["recalled"] = recalled
+    message |= _named(block, keys.STATE)
+    message["power_w"] = (
+        None if voltage is None or current is None else round(voltage * current, 3)
+    )
+    message["cell_voltages_v"] = cells_v
+    message |= _extremes(cells_v)
+    message["temperatures_c"] = [block[f"Tmp{n + 1}"] for n in range(models.N_TEMPERATURES)]
+    message["switches"] = _switches(block["Sw"])
+    message["faults"] = _faults(block["Flt"])
+    message["latched"] = _faults(block["Ltc"])
+    bleeding = block["Bal"]
+    message["balancing"] = (
+        None if bleeding is None else [n + 1 for n in range(len(cells_v)) if bleeding >> n & 1]
+    )
+    return message
+
+
+def _lifetime(block: Decoded) -> Message:
+    message = _named(block, keys.LIFETIME)
+    message["soc_histogram_min"] = [block[f"Soc{n}"] for n in range(models.N_SOC_BINS)]
+    message["temperature_histogram_min"] = [
+        block[f"Tmp{n}"] for n in range(models.N_TEMPERATURE_BINS)
+    ]
+    return message
+
+
+def _health(block: Decoded) -> Message:
+    message = _named(block, keys.HEALTH)
+    message["cells"] = [
+        {"number": n} | _named(cell, keys.HEALTH_CELL) for n, cell in enumerate(block["cells"], 1)
+    ]
+    return message
+
+
+def _protection(block: Decoded) -> Message:
+    message = _named(block, keys.PROTECTION)
+    message["switches"] = _switches(block["Sw"])
+    message["faults"] = _faults(block["Flt"])
+    message["latched"] = _faults(block["Ltc"])
+    return message
+
+
+def detail_message(serial: str, blocks: dict[int, Decoded], gateway_time_s: float) -> Message:
+    """The ``detail`` of one pack, from HEALTH, LIFETIME, PROTECTION and DEVICE by model id."""
+    health, device = blocks[models.HEALTH], blocks[models.DEVICE]
+    message = _stamp(serial, health, health["Boot"], gateway_time_s)
+    message["utc"] = _utc(device)
+    message["health"] = _health(health)
+    message["lifetime"] = _lifetime(blocks[models.LIFETIME])
+    message["protection"] = _protection(blocks[models.PROTECTION])
+    message["device"] = _named(device, keys.DEVICE)
+    return message
