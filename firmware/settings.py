@@ -1,6 +1,49 @@
-"""A pack's settings, checked as a set against the hard limits of its cell profile."""
+"""A pack's settings, checked as a set against the hard limits of its cell profile.
 
+The file ``settings.json`` on the board is one JSON object. ``serial``, ``n_cells``, ``profile``
+and ``rated_mah`` must be there; every other key of ``RANGES`` may be, and else follows from the
+profile. A pack with settings that contradict each other does not start.
+
+    >>> Settings.from_dict(
+    ...     {"serial": "P1", "n_cells": 16, "profile": "lfp", "rated_mah": 100000, "ocd_ma": 80000}
+    ... ).check()
+"""
+
+import json
+
+from common.crc import crc32
 from common.profiles import profile as find_profile
+
+# name: (lowest, highest); what depends on the profile or on another setting is in ``check``
+RANGES = (
+    ("n_cells", 3, 16),
+    ("rated_mah", 100, 1000000),
+    ("address", 1, 247),
+    ("baudrate", 9600, 921600),
+    ("shunt_uohm", 50, 10000),
+    ("period_ms", 100, 2000),
+    ("record_every", 1, 3600),
+    ("n_sensors", 1, 4),
+    ("stack_tolerance_mv", 50, 5000),
+    ("cov_mv", 1500, 5000),
+    ("cov_release_mv", 1500, 5000),
+    ("cuv_mv", 1000, 5000),
+    ("cuv_release_mv", 1000, 5000),
+    ("occ_ma", 100, 300000),
+    ("ocd_ma", 100, 300000),
+    ("otc_dc", -400, 1000),
+    ("utc_dc", -400, 1000),
+    ("otd_dc", -400, 1000),
+    ("utd_dc", -400, 1000),
+    ("otf_dc", 400, 1200),
+    ("balance_start_mv", 2, 500),
+    ("balance_min_mv", 1500, 5000),
+    ("balance_max_dc", 0, 700),
+    ("balance_max_cells", 0, 8),
+)
+REQUIRED = ("serial", "n_cells", "profile", "rated_mah")
+BAUDRATES = (9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
+SERIAL_BYTES = 32  # what ``SN`` of model 1 holds
 
 
 class SettingsError(ValueError):
@@ -22,6 +65,8 @@ class Settings:
         self.shunt_uohm = 500
         self.period_ms = 1000  # of measurement and protection
         self.record_every = 10  # cycles between two readings kept for recall
+        self.n_sensors = 1  # cell temperature sensors that must answer
+        self.stack_tolerance_mv = 100 + 20 * n_cells  # sum of cells against the whole stack
         self.cov_mv = self.profile.cell_max_mv  # may be tighter, never looser
         self.cov_release_mv = self.profile.cell_full_mv - 50
         self.cuv_mv = self.profile.cell_empty_mv
@@ -34,4 +79,130 @@ class Settings:
         self.utd_dc = self.profile.discharge_min_dc
         self.otf_dc = 900
         self.balance_start_mv = 15  # above the lowest cell
-        self.balance_min_mv = self.profile.cell_full_mv - 400
+        # On a plateau the voltage does not tell which cell is the fuller one.
+        plateau = self.profile.flat_bp[1] > self.profile.flat_bp[0]
+        self.balance_min_mv = self.profile.cell_full_mv - (200 if plateau else 400)
+        self.balance_max_dc = 450
+        self.balance_max_cells = 4
+
+    @classmethod
+    def from_dict(cls, values: "dict[str, object]") -> "Settings":
+        """Checked settings; ``SettingsError`` names the key that is wrong."""
+        for name in REQUIRED:
+            if name not in values:
+                raise SettingsError("%s is missing (write it into the settings)" % name)
+        known = [name for name, _low, _high in RANGES]
+        for name in values:
+            if name not in known and name not in REQUIRED:
+                raise SettingsError(
+                    "%s is not a setting (known: serial, profile, %s)" % (name, ", ".join(known))
+                )
+        for name, low, high in RANGES:
+            if name in values:
+                _check_range(name, values[name], low, high)
+        serial = values["serial"]
+        if not isinstance(serial, str) or not 0 < len(serial.encode()) <= SERIAL_BYTES:
+            raise SettingsError(
+                "serial %r must be a string of 1 to %d bytes" % (serial, SERIAL_BYTES)
+            )
+        profile = values["profile"]
+        if not isinstance(profile, str):
+            raise SettingsError("profile %r must be a string" % (profile,))
+        n_cells = values["n_cells"]
+        rated_mah = values["rated_mah"]
+        try:
+            settings = cls(serial, n_cells, profile, rated_mah)  # type: ignore[arg-type]
+        except SettingsError:
+            raise
+        except ValueError as error:
+            raise SettingsError("profile: %s" % error)  # noqa: B904  MicroPython has no "from"
+        for name in known:
+            if name in values:
+                setattr(settings, name, values[name])
+        settings.check()
+        return settings
+
+    def check(self) -> None:
+        """``SettingsError`` when a setting is out of range, too loose, or against another."""
+        for name, low, high in RANGES:
+            _check_range(name, getattr(self, name), low, high)
+        if self.baudrate not in BAUDRATES:
+            raise SettingsError(
+                "baudrate %d is not usual (use one of %s)"
+                % (self.baudrate, ", ".join([str(rate) for rate in BAUDRATES]))
+            )
+        cells = self.profile
+        self._not_above("cov_mv", cells.cell_max_mv)
+        self._not_above("cov_release_mv", cells.cell_full_mv)
+        self._not_below("cuv_mv", cells.cell_min_mv)
+        self._not_above("occ_ma", self.rated_mah * cells.charge_c10 // 10)
+        self._not_above("ocd_ma", self.rated_mah * cells.discharge_c10 // 10)
+        self._not_above("otc_dc", cells.charge_max_dc)
+        self._not_below("utc_dc", cells.charge_min_dc)
+        self._not_above("otd_dc", cells.discharge_max_dc)
+        self._not_below("utd_dc", cells.discharge_min_dc)
+        self._not_above("otf_dc", 1000)
+        self._rising("cuv_mv", "cuv_release_mv", "cov_release_mv", "cov_mv")
+        self._rising("cuv_release_mv", "balance_min_mv", "cov_mv")
+        self._rising("utc_dc", "otc_dc")
+        self._rising("utd_dc", "otd_dc")
+
+    @property
+    def config_crc(self) -> int:
+        """CRC-32 of every setting: what a client compares to see that nothing was changed."""
+        text = "serial=%s\nprofile=%s\n" % (self.serial, self.profile.name)
+        for name, _low, _high in RANGES:
+            text += "%s=%d\n" % (name, getattr(self, name))
+        data = text.encode()
+        return crc32(data, 0, len(data))
+
+    def _not_above(self, name: str, limit: int) -> None:
+        value = getattr(self, name)
+        if value > limit:
+            raise SettingsError(
+                "%s %d is above %d, the limit of the profile %s at %d mAh (lower it)"
+                % (name, value, limit, self.profile.name, self.rated_mah)
+            )
+
+    def _not_below(self, name: str, limit: int) -> None:
+        value = getattr(self, name)
+        if value < limit:
+            raise SettingsError(
+                "%s %d is below %d, the limit of the profile %s (raise it)"
+                % (name, value, limit, self.profile.name)
+            )
+
+    def _rising(self, *names: str) -> None:
+        for i in range(1, len(names)):
+            low = getattr(self, names[i - 1])
+            high = getattr(self, names[i])
+            if low >= high:
+                raise SettingsError(
+                    "%s %d must be below %s %d (change one of them)"
+                    % (names[i - 1], low, names[i], high)
+                )
+
+
+def load(path: str) -> Settings:
+    """The settings in the file ``path``; ``SettingsError`` names the file and what is wrong."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+    except OSError as error:
+        raise SettingsError("%s: cannot be read (%s)" % (path, error))  # noqa: B904
+    except ValueError as error:
+        raise SettingsError("%s: is not JSON (%s)" % (path, error))  # noqa: B904
+    if not isinstance(values, dict):
+        raise SettingsError("%s: must hold one JSON object" % path)
+    try:
+        return Settings.from_dict(values)
+    except SettingsError as error:
+        raise SettingsError("%s: %s" % (path, error))  # noqa: B904
+
+
+def _check_range(name: str, value: object, low: int, high: int) -> None:
+    # MicroPython and CPython disagree on whether True is an int; here it never is
+    if value is True or value is False or not isinstance(value, int):
+        raise SettingsError("%s %r must be a whole number" % (name, value))
+    if not low <= value <= high:
+        raise SettingsError("%s %d is out of range (%d to %d)" % (name, value, low, high))
