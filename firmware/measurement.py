@@ -1,0 +1,224 @@
+"""The measurement cycle: read the AFE, stamp, derive, and say what cannot be true.
+
+``snapshot.faults`` holds what was seen in this cycle alone; ``protection`` debounces it. Only the
+loss of the AFE is counted here, for its reaction must not wait for another cycle: after
+``COMMUNICATION_FAILURES`` failed cycles in a row the fault stands, and ``protection`` opens.
+
+A cell that jumps by more than ``JUMP_MV`` from one cycle to the next is not believed until it has
+stayed there for ``JUMP_CYCLES``; cells cannot, but a loose sense wire can. A temperature that no
+cell can have is taken as unknown.
+"""
+
+from array import array
+
+from common.codes import Fault, Switch
+from common.models import N_TEMPERATURES
+from common.mp import const
+from firmware.afe import Afe, AfeError
+from firmware.board import Board
+from firmware.settings import Settings
+from firmware.snapshot import UNKNOWN_DC, Snapshot
+
+COMMUNICATION_FAILURES = const(2)
+CELL_LOWEST_MV = const(200)  # below it is a wire or a dead cell, not a reading
+CELL_HIGHEST_MV = const(5000)
+JUMP_MV = const(1000)
+JUMP_CYCLES = const(5)
+SENSOR_LOWEST_DC = const(-450)
+SENSOR_HIGHEST_DC = const(1250)
+STALE_PERIODS = const(4)  # without a valid cycle
+
+_SHORT_CIRCUIT = const(0x400080)  # SCD, SCDL in Safety Status A | B << 8 | C << 16
+_SENSOR = 1 << Fault.SENSOR_IMPLAUSIBLE
+_STACK = 1 << Fault.STACK_MISMATCH
+_COMMUNICATION = 1 << Fault.AFE_COMMUNICATION
+_RESET = 1 << Fault.AFE_RESET
+_PROTECTION = 1 << Fault.AFE_PROTECTION
+_PERMANENT = 1 << Fault.AFE_PERMANENT_FAIL
+_STALE = 1 << Fault.MEASUREMENT_STALE
+_SWITCH = 1 << Fault.SWITCH_MISMATCH
+_SHORT = 1 << Fault.SHORT_CIRCUIT
+_MAIN_SWITCHES = Switch.CHARGE | Switch.DISCHARGE
+
+
+class Measurement:
+    """Owns the AFE: configures it, reads it, and commands its switches and balancing."""
+
+    def __init__(self, afe: Afe, settings: Settings, board: Board) -> None:
+        self.afe = afe
+        self.settings = settings
+        self.board = board
+        self.failures = 0  # failed cycles in a row
+        self.commanded: int | None = None  # switches the AFE was last told; None: not known
+        self._configured = False
+        self._started_ms = board.ticks_ms()
+        self._cycle_ms = self._started_ms
+        self._valid_ms = self._started_ms
+        self._told = False  # the switches were commanded the same in the last two cycles
+        n_cells = settings.n_cells
+        self._believed_mv = array("H", bytes(2 * n_cells))  # 0: nothing believed yet
+        self._jumped = bytearray(n_cells)  # cycles for which a cell has not been believed
+
+    def cycle(self, snapshot: Snapshot) -> bool:
+        """Measure once into ``snapshot``; whether its figures belong to this cycle."""
+        snapshot.faults = 0
+        snapshot.valid = False
+        self._stamp(snapshot)
+        try:
+            read = self._read(snapshot)
+            self.failures = 0
+        except AfeError:
+            read = False
+            self._told = False
+            if self.failures < COMMUNICATION_FAILURES:
+                self.failures += 1
+        if self.failures >= COMMUNICATION_FAILURES:
+            snapshot.faults |= _COMMUNICATION
+        self._check_age(snapshot, read)
+        if not read:
+            return False
+        self._derive(snapshot)
+        self._check_cells(snapshot)
+        self._check_sensors(snapshot)
+        self._check_chip(snapshot)
+        snapshot.valid = True
+        return True
+
+    def set_switches(self, allowed: int) -> bool:
+        """Tell the AFE which switches may be closed; ``False`` when it did not take it."""
+        self._told = self.commanded == allowed
+        self.commanded = None
+        try:
+            self.afe.set_switches(allowed)
+        except AfeError:
+            return False
+        self.commanded = allowed
+        return True
+
+    def set_balancing(self, cells: int) -> bool:
+        """Tell the AFE which cells to bleed; ``False`` when it did not take it."""
+        try:
+            self.afe.set_balancing(cells)
+        except AfeError:
+            return False
+        return True
+
+    # --- one cycle ------------------------------------------------------------------------
+
+    def _stamp(self, s: Snapshot) -> None:
+        board = self.board
+        now_ms = board.ticks_ms()
+        elapsed_ms = board.ticks_diff(now_ms, self._cycle_ms)
+        self._cycle_ms = now_ms
+        s.seq += 1
+        s.uptime_ms += elapsed_ms
+        s.uptime_s += s.uptime_ms // 1000
+        s.uptime_ms %= 1000
+
+    def _read(self, s: Snapshot) -> bool:
+        """Whether the AFE gave figures; it gives none in the cycle in which it is configured."""
+        if not self._configured:
+            self._configure()
+            return False
+        self.afe.read(s)
+        if s.afe_lost_settings:
+            # Without its settings the chip counts in other units: nothing it says is usable.
+            s.faults |= _RESET
+            self._configured = False
+            self._configure()
+            return False
+        return True
+
+    def _configure(self) -> None:
+        self.commanded = None
+        self._told = False
+        self.afe.configure(self.settings)
+        self._configured = True
+
+    def _check_age(self, s: Snapshot, read: bool) -> None:
+        board = self.board
+        age_ms = board.ticks_diff(self._cycle_ms, self._valid_ms)
+        # The first reading has no predecessor that could be too old.
+        if s.seq > STALE_PERIODS and age_ms > STALE_PERIODS * self.settings.period_ms:
+            s.faults |= _STALE
+        if read:
+            s.dt_ms = age_ms
+            self._valid_ms = self._cycle_ms
+
+    def _derive(self, s: Snapshot) -> None:
+        cells = s.cell_mv
+        total = 0
+        low = high = cells[0]
+        low_at = high_at = 0
+        for i in range(s.n_cells):
+            mv = cells[i]
+            total += mv
+            if mv < low:
+                low = mv
+                low_at = i
+            if mv > high:
+                high = mv
+                high_at = i
+        s.sum_mv = total
+        s.min_mv = low
+        s.max_mv = high
+        s.min_cell = low_at
+        s.max_cell = high_at
+
+    def _check_cells(self, s: Snapshot) -> None:
+        cells = s.cell_mv
+        believed = self._believed_mv
+        jumped = self._jumped
+        for i in range(s.n_cells):
+            mv = cells[i]
+            if mv < CELL_LOWEST_MV or mv > CELL_HIGHEST_MV:
+                s.faults |= _SENSOR
+            step = mv - believed[i]
+            if believed[i] and (step > JUMP_MV or step < -JUMP_MV) and jumped[i] < JUMP_CYCLES:
+                jumped[i] += 1
+                s.faults |= _SENSOR
+            else:
+                jumped[i] = 0
+                believed[i] = mv
+        difference = s.sum_mv - s.stack_mv
+        tolerance = self.settings.stack_tolerance_mv
+        if difference > tolerance or difference < -tolerance:
+            s.faults |= _STACK
+
+    def _check_sensors(self, s: Snapshot) -> None:
+        temperatures = s.temp_dc
+        known = 0
+        low = high = UNKNOWN_DC
+        for i in range(N_TEMPERATURES):
+            dc = temperatures[i]
+            if dc == UNKNOWN_DC:
+                continue
+            if dc < SENSOR_LOWEST_DC or dc > SENSOR_HIGHEST_DC:
+                temperatures[i] = UNKNOWN_DC
+                s.faults |= _SENSOR
+                continue
+            if not known or dc < low:
+                low = dc
+            if not known or dc > high:
+                high = dc
+            known += 1
+        if known < self.settings.n_sensors:
+            s.faults |= _SENSOR
+        s.min_dc = low
+        s.max_dc = high
+
+    def _check_chip(self, s: Snapshot) -> None:
+        safety = s.afe_safety
+        if safety & _SHORT_CIRCUIT:
+            s.faults |= _SHORT
+        if safety & ~_SHORT_CIRCUIT:
+            s.faults |= _PROTECTION
+        if s.afe_failed:
+            s.faults |= _PERMANENT
+        if not self._told or self.commanded is None:
+            return  # a command of the last cycle may not have reached the switches yet
+        wrong = (s.switches ^ self.commanded) & _MAIN_SWITCHES
+        if safety or s.afe_failed:
+            wrong &= s.switches  # the chip may open, never close
+        if wrong:
+            s.faults |= _SWITCH
