@@ -1,0 +1,74 @@
+"""Passive balancing: which cells to bleed, so that the pack's highest cells wait for the lowest.
+
+By voltage, and only where the voltage tells the charge: above ``balance_min_mv``, at no more than
+C/10 (a current shows differences of resistance, not of charge), with nothing wrong and nothing
+hot. A bled cell reads low and its neighbours high, so bleeding pauses for ``PAUSE_CYCLES`` of every
+``PERIOD_CYCLES``, and only readings of the pause's end choose the next cells: the highest first,
+never two neighbours, at most ``balance_max_cells``.
+
+    >>> measurement.set_balancing(balancing.choose(snapshot, protection.allowed))
+"""
+
+from common.mp import const
+from firmware.settings import Settings
+from firmware.snapshot import UNKNOWN_DC, Snapshot
+
+PERIOD_CYCLES = const(20)
+PAUSE_CYCLES = const(3)
+CHIP_HIGHEST_DC = const(700)
+_RATE_PARTS = const(10)
+
+
+class Balancing:
+    """Chooses the cells; who carries the choice out is not its concern."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.cells = 0  # bit per cell that is to be bled in this period
+        self._cycle = 0
+
+    def choose(self, snapshot: Snapshot, allowed: int) -> int:
+        """Bit per cell to be bled until the next call; 0 in the pause and when in doubt."""
+        if not self._may(snapshot, allowed):
+            self.cells = 0
+            self._cycle = 0
+            return 0
+        self._cycle += 1
+        if self._cycle < PAUSE_CYCLES:
+            return 0
+        if self._cycle == PAUSE_CYCLES:
+            # A cell still bled now would be chosen by a reading that its own bleeding made.
+            self.cells = 0 if snapshot.balancing else self._choose(snapshot)
+        if self._cycle >= PERIOD_CYCLES:
+            self._cycle = 0
+            return 0
+        return self.cells
+
+    def _may(self, s: Snapshot, allowed: int) -> bool:
+        settings = self.settings
+        if not s.valid or s.faults or not allowed:
+            return False
+        if s.max_dc == UNKNOWN_DC or s.max_dc > settings.balance_max_dc:
+            return False
+        if s.afe_dc != UNKNOWN_DC and s.afe_dc > CHIP_HIGHEST_DC:
+            return False
+        slow_ma = settings.rated_mah // _RATE_PARTS
+        return -slow_ma <= s.current_ma <= slow_ma
+
+    def _choose(self, s: Snapshot) -> int:
+        settings = self.settings
+        cells = s.cell_mv
+        chosen = 0
+        for _ in range(settings.balance_max_cells):
+            best = -1
+            best_mv = s.min_mv + settings.balance_start_mv - 1
+            for i in range(s.n_cells):
+                mv = cells[i]
+                near = chosen & (7 << i >> 1)  # itself and its neighbours
+                if mv > best_mv and mv >= settings.balance_min_mv and not near:
+                    best = i
+                    best_mv = mv
+            if best < 0:
+                break
+            chosen |= 1 << best
+        return chosen
