@@ -172,8 +172,8 @@ def markdown(n_cells: int) -> Iterator[str]:
     end = RegisterMap(n_cells)
     yield "# Register map"
     yield ""
-    yield f"Made by `echelon registers --markdown --cells {n_cells}`; map version"
-    yield f"{models.MAP_VERSION}. Other pack sizes: `--cells N`."
+    yield f"Map version {models.MAP_VERSION}, made by `echelon registers --markdown --cells"
+    yield f"{n_cells}`; `--cells N` serves other pack sizes."
     yield ""
     yield f"The map begins at {models.BASE_ADDRESS} with `SunS` and is a chain of SunSpec models;"
     yield f"for {n_cells} cells it is {end.words} registers long with the end model (0xFFFF, 0)."

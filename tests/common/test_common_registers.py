@@ -1,0 +1,216 @@
+"""Registers: what goes in comes out, what is unknown stays unknown, on both interpreters."""
+
+import json
+import random
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common import models
+from common.registers import Layout, RegisterMap, point_type
+
+HERE = Path(__file__).parent
+RANGES = {  # the numbers a type can hold beside its sentinel
+    "uint16": (0, 0xFFFE),
+    "enum16": (0, 0xFFFE),
+    "bitfield16": (0, 0xFFFE),
+    "int16": (-0x7FFF, 0x7FFF),
+    "sunssf": (-0x7FFF, 0x7FFF),
+    "uint32": (0, 0xFFFFFFFE),
+    "bitfield32": (0, 0xFFFFFFFE),
+    "int32": (-0x7FFFFFFF, 0x7FFFFFFF),
+}
+
+
+def numeric_points(model_id):
+    """``(name, type, in a cell)`` of every number of the model that is free to be set."""
+    _id, _name, _label, points, group, tail = models.model(model_id)
+    found = [(name, kind, False) for name, kind, _sf, _access in points + tail]
+    found += [(name, kind, True) for name, kind, _sf, _access in (group[1] if group else ())]
+    return [p for p in found if p[1] in RANGES and p[0] not in ("ID", "L")]
+
+
+EVERY_NUMBER = [
+    (entry[0], *point) for entry in models.MODELS for point in numeric_points(entry[0])
+]
+
+
+@given(
+    model_id=st.sampled_from([entry[0] for entry in models.MODELS]),
+    n_cells=st.integers(1, 16),
+    data=st.data(),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_is_written_is_what_is_decoded(model_id, n_cells, data):
+    block = RegisterMap(n_cells).block(model_id)
+    expected = {}
+    expected_cells = [{} for _ in range(n_cells)]
+    for name, kind, in_cell in numeric_points(model_id):
+        value = st.none() | st.integers(*RANGES[kind])
+        if in_cell:
+            for cell in range(n_cells):
+                expected_cells[cell][name] = data.draw(value)
+                block.set_cell(name, cell, expected_cells[cell][name])
+                assert block.get_cell(name, cell) == expected_cells[cell][name]
+        else:
+            expected[name] = data.draw(value)
+            block.set(name, expected[name])
+            assert block.get(name) == expected[name]
+    points, cells = block.layout.decode_raw(block.bytes())
+    assert {name: points[name] for name in expected} == expected
+    if block.layout.group:
+        assert [{n: c[n] for n in e} for c, e in zip(cells, expected_cells, strict=True)] == (
+            expected_cells
+        )
+
+
+@given(st.sampled_from(EVERY_NUMBER), st.integers(-(1 << 40), 1 << 40))
+def test_a_number_that_does_not_fit_is_not_available_rather_than_wrong(point, value):
+    model_id, name, kind, in_cell = point
+    block = RegisterMap(1).block(model_id)
+    if in_cell:
+        block.set_cell(name, 0, value)
+        read = block.get_cell(name, 0)
+    else:
+        block.set(name, value)
+        read = block.get(name)
+    low, high = RANGES[kind]
+    assert read == (value if low <= value <= high else None)
+
+
+@pytest.mark.parametrize("n_cells", [1, 4, 16])
+def test_a_fresh_map_knows_nothing_but_its_shape(n_cells):
+    pack = RegisterMap(n_cells)
+    for block in pack.blocks:
+        points, cells = block.layout.decode_raw(block.bytes())
+        known = {name: value for name, value in points.items() if value is not None}
+        shape = {"ID": block.layout.id, "L": block.layout.words - 2}
+        if "NCell" in points:
+            shape["NCell"] = n_cells
+        assert known == shape
+        assert all(value is None for cell in cells for value in cell.values())
+
+
+def test_sentinels_are_sunspecs():
+    block = RegisterMap(1).block(models.SNAPSHOT)
+    image = block.bytes()
+
+    def at(name, words):
+        start = 2 * block.layout.offset(name)
+        return image[start : start + 2 * words].hex()
+
+    assert at("Soc", 1) == "ffff"  # uint16
+    assert at("St", 1) == "ffff"  # enum16
+    assert at("Tmp1", 1) == "8000"  # int16
+    assert at("Seq", 2) == "ffffffff"  # uint32
+    assert at("Flt", 2) == "ffffffff"  # bitfield32
+    assert at("A", 2) == "80000000"  # int32
+    assert RegisterMap(1).block(models.COMMON).bytes()[4:36] == bytes(32)  # string
+
+
+def test_decode_gives_units_and_leaves_the_unknown_unknown():
+    pack = RegisterMap(2)
+    snapshot = pack.block(models.SNAPSHOT)
+    snapshot.set("A", -1500)
+    snapshot.set("Soc", 5025)
+    snapshot.set("Tmp1", -75)
+    snapshot.set_cell("V", 1, 3651)
+    reading = snapshot.layout.decode(snapshot.bytes())
+    assert (reading["A"], reading["Soc"], reading["Tmp1"]) == (-1.5, 50.25, -7.5)
+    assert reading["V"] is None
+    assert [cell["V"] for cell in reading["cells"]] == [None, 3.651]
+
+
+def test_a_scale_factor_that_is_a_point_is_applied():
+    battery = RegisterMap(1).block(models.BATTERY)
+    battery.set("V", 5312)
+    battery.set("V_SF", -2)
+    assert battery.layout.decode(battery.bytes())["V"] == 53.12
+
+
+@given(st.text(max_size=40))
+def test_text_comes_back_cut_to_its_registers_and_leaves_its_neighbours_alone(text):
+    common = RegisterMap(1).block(models.COMMON)
+    common.set_text("Vr", "1.0")
+    before = common.bytes()
+    common.set_text("Vr", text)
+    at = 2 * common.layout.offset("Vr")
+    after = common.bytes()
+    assert after[at : at + 16] == text.encode()[:16].ljust(16, b"\0")
+    assert after[:at] + after[at + 16 :] == before[:at] + before[at + 16 :]
+
+
+@given(st.binary(max_size=300))
+def test_foreign_bytes_are_a_value_error_and_nothing_else(data):
+    with pytest.raises(ValueError, match="model 64910"):
+        Layout(models.SNAPSHOT, 16).decode(data)
+
+
+def test_the_answer_of_another_model_is_refused():
+    pack = RegisterMap(16)
+    recall = pack.block(models.RECALL).bytes()
+    with pytest.raises(ValueError, match=r"model 64910 of .* expected, found model 64916"):
+        Layout(models.SNAPSHOT, 16).decode(recall)
+
+
+def test_only_points_marked_so_are_writable():
+    layout = Layout(models.CONTROL, 16)
+    writable = [offset for offset in range(layout.words) if layout.writable(offset)]
+    start = layout.offset
+    utc, select = start("SetUtc"), start("RecSel")
+    assert writable == [start("Cmd"), utc, utc + 1, select, select + 1]
+    assert not any(Layout(models.SNAPSHOT, 16).writable(n) for n in range(200))
+
+
+def test_offsets_follow_from_the_sizes_of_the_types():
+    for entry in models.MODELS:
+        layout = Layout(entry[0], 5)
+        layout.decode_raw(RegisterMap(5).block(entry[0]).bytes())
+        assert struct.calcsize(layout._format) == 2 * layout.words
+        assert layout.words == sum(point_type(p[1])[1] for p in entry[3] + entry[5]) + (
+            5 * sum(point_type(p[1])[1] for p in entry[4][1]) if entry[4] else 0
+        )
+
+
+def run_on(interpreter, script, root, stdin=""):
+    done = subprocess.run(
+        [interpreter, str(HERE / script)],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        cwd=root,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def any_value(kind, chance):
+    low, high = RANGES[kind]
+    edges = [None, low, high, low - 1, high + 1, 0, 1, -1, 1 << 30, 1 << 31, -(1 << 31)]
+    return chance.choice([chance.choice(edges), chance.randint(low, high)])
+
+
+@pytest.mark.parametrize("n_cells", [1, 5, 16])
+def test_both_interpreters_write_the_same_image(n_cells, micropython, root):
+    chance = random.Random(n_cells)
+    writes = [[models.COMMON, "SN", None, "PACK-ä-7"], [models.HEALTH, "Prof", None, "nmc" * 9]]
+    for model_id, name, kind, in_cell in EVERY_NUMBER * 4:
+        cell = chance.randrange(n_cells) if in_cell else None
+        writes.append([model_id, name, cell, any_value(kind, chance)])
+    stdin = json.dumps([n_cells, writes])
+    here = run_on(sys.executable, "registers_on_both.py", root, stdin)
+    there = run_on(micropython, "registers_on_both.py", root, stdin)
+    assert here == there
+    assert len(here) > 4 * RegisterMap(n_cells).words
+
+
+def test_writing_points_allocates_nothing_on_micropython(micropython, root):
+    printed = run_on(micropython, "registers_without_allocation.py", root)
+    assert printed == "no allocation\n"
