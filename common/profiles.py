@@ -6,7 +6,10 @@ voltage in mV, temperature in 0.1 degC.
 
 Sources: ``nmc`` and ``lfp`` are computed from published half-cell potentials (C.-H. Chen et al.,
 J. Electrochem. Soc. 167 (2020) 080534; E. Prada et al., J. Electrochem. Soc. 160 (2013) A616) and
-rounded; limits are those usual in data sheets of such cells, narrowed.
+rounded; limits are those usual in data sheets of such cells, narrowed. ``lco`` is fitted to the
+1.1 Ah cells CS2 of CALCE, University of Maryland (W. He et al., J. Power Sources 196 (2011)
+10314): charge and discharge branch of two early cycles of one cell, weighted by their currents;
+100 % is the end of a constant-voltage charge at 4.2 V, 0 % the end of a 1C discharge at 2.7 V.
 """
 
 from array import array
@@ -109,7 +112,29 @@ LFP = CellProfile(
     ),
 )  # fmt: skip
 
-PROFILES = (NMC, LFP)
+LCO = CellProfile(
+    name="lco",
+    chemistry=Chemistry.LCO,
+    cell_max_mv=4250,
+    cell_full_mv=4200,
+    cell_empty_mv=2700,
+    cell_min_mv=2400,
+    cell_deep_mv=1500,
+    charge_dc=(0, 450),
+    discharge_dc=(-200, 600),
+    charge_c10=10,
+    discharge_c10=20,
+    r_ref_uohm_ah=100000,
+    ocv_sigma_mv=15,
+    flat_bp=(0, 0),
+    soc_bp=_GRID_BP,
+    ocv_mv=(
+        3219, 3390, 3497, 3568, 3642, 3667, 3685, 3720, 3754, 3775, 3788, 3800, 3813, 3829, 3848,
+        3869, 3893, 3919, 3948, 3979, 4015, 4055, 4099, 4146, 4175, 4194,
+    ),
+)  # fmt: skip
+
+PROFILES = (NMC, LFP, LCO)
 
 
 def profile(name: str) -> CellProfile:
