@@ -1,10 +1,10 @@
 """Passive balancing: which cells to bleed, so that the pack's highest cells wait for the lowest.
 
-By voltage, and only where the voltage tells the charge: above ``balance_min_mv``, at no more than
-C/10 (a current shows differences of resistance, not of charge), with nothing wrong and nothing
-hot. A bled cell reads low and its neighbours high, so bleeding pauses for ``PAUSE_CYCLES`` of every
-``PERIOD_CYCLES``, and only readings of the pause's end choose the next cells: the highest first,
-never two neighbours, at most ``balance_max_cells``.
+By voltage, and only where the voltage tells the charge: above ``balance_min_mv``, at no more
+than C/10 (a current shows differences of resistance, not of charge), with nothing wrong and
+nothing hot. A bled cell reads low and its neighbours high, so bleeding pauses for
+``PAUSE_CYCLES`` of every ``PERIOD_CYCLES``, and only readings of the pause's end choose the next
+cells: the highest first, never two neighbours, at most ``balance_max_cells``.
 
     >>> measurement.set_balancing(balancing.choose(snapshot, protection.allowed))
 """
@@ -52,7 +52,7 @@ class Balancing:
             return False
         if s.afe_dc != UNKNOWN_DC and s.afe_dc > CHIP_HIGHEST_DC:
             return False
-        slow_ma = settings.rated_mah // _RATE_PARTS
+        slow_ma: int = settings.rated_mah // _RATE_PARTS
         return -slow_ma <= s.current_ma <= slow_ma
 
     def _choose(self, s: Snapshot) -> int:

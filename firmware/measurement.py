@@ -27,6 +27,8 @@ JUMP_CYCLES = const(5)
 SENSOR_LOWEST_DC = const(-450)
 SENSOR_HIGHEST_DC = const(1250)
 STALE_PERIODS = const(4)  # without a valid cycle
+SETTLE_CYCLES = const(1)  # before the switches must be as commanded
+DIODE_MA = const(50)  # a current that makes the chip close a switch past its body diode
 
 _SHORT_CIRCUIT = const(0x400080)  # SCD, SCDL in Safety Status A | B << 8 | C << 16
 _SENSOR = 1 << Fault.SENSOR_IMPLAUSIBLE
@@ -54,7 +56,7 @@ class Measurement:
         self._started_ms = board.ticks_ms()
         self._cycle_ms = self._started_ms
         self._valid_ms = self._started_ms
-        self._told = False  # the switches were commanded the same in the last two cycles
+        self._settled = 0  # cycles since the switches were last told something new
         n_cells = settings.n_cells
         self._believed_mv = array("H", bytes(2 * n_cells))  # 0: nothing believed yet
         self._jumped = bytearray(n_cells)  # cycles for which a cell has not been believed
@@ -69,7 +71,7 @@ class Measurement:
             self.failures = 0
         except AfeError:
             read = False
-            self._told = False
+            self._settled = 0
             if self.failures < COMMUNICATION_FAILURES:
                 self.failures += 1
         if self.failures >= COMMUNICATION_FAILURES:
@@ -86,7 +88,8 @@ class Measurement:
 
     def set_switches(self, allowed: int) -> bool:
         """Tell the AFE which switches may be closed; ``False`` when it did not take it."""
-        self._told = self.commanded == allowed
+        if self.commanded != allowed:
+            self._settled = 0
         self.commanded = None
         try:
             self.afe.set_switches(allowed)
@@ -131,7 +134,7 @@ class Measurement:
 
     def _configure(self) -> None:
         self.commanded = None
-        self._told = False
+        self._settled = 0
         self.afe.configure(self.settings)
         self._configured = True
 
@@ -215,10 +218,17 @@ class Measurement:
             s.faults |= _PROTECTION
         if s.afe_failed:
             s.faults |= _PERMANENT
-        if not self._told or self.commanded is None:
-            return  # a command of the last cycle may not have reached the switches yet
+        if self.commanded is None:
+            return
+        if self._settled < SETTLE_CYCLES:
+            self._settled += 1  # the chip may not have followed the last command yet
+            return
         wrong = (s.switches ^ self.commanded) & _MAIN_SWITCHES
         if safety or s.afe_failed:
-            wrong &= s.switches  # the chip may open, never close
+            wrong &= s.switches  # the chip may open by itself, never close ...
+        if s.current_ma < -DIODE_MA:
+            wrong &= ~(s.switches & Switch.CHARGE)  # ... but to spare its diode
+        elif s.current_ma > DIODE_MA:
+            wrong &= ~(s.switches & Switch.DISCHARGE)
         if wrong:
             s.faults |= _SWITCH

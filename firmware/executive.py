@@ -1,0 +1,101 @@
+"""The cyclic executive: a fixed table of tasks, one loop, no threads.
+
+Tasks run in the order of the table, so the first one (measure and protect) never waits behind
+another that is due at the same time. A period of 0 means: whenever the loop wakes. A task that
+starts a whole period late has lost cycles; they are counted, not made up for.
+
+    >>> executive = Executive(board, (("measure", 1000, measure), ("serve", 0, serve)))
+    >>> executive.run()
+"""
+
+from common.mp import const
+from firmware.board import Board
+
+LONGEST_WAIT_MS = const(1000)
+
+
+class Task:
+    """One line of the table, with what was seen of it."""
+
+    def __init__(self, name: str, period_ms: int, function: "object", due_ms: int) -> None:
+        self.name = name
+        self.period_ms = period_ms
+        self.function = function
+        self.due_ms = due_ms
+        self.ran = False  # since ``Executive.all_ran`` was last asked
+        self.longest_us = 0
+        self.overruns = 0  # cycles lost
+
+
+class Executive:
+    """Runs ``tasks``, a sequence of (name, period_ms, function)."""
+
+    def __init__(self, board: Board, tasks: "tuple[tuple[str, int, object], ...]") -> None:
+        self.board = board
+        now_ms = board.ticks_ms()
+        self.tasks = [Task(name, period, function, now_ms) for name, period, function in tasks]
+        self.loop_us = 0  # the longest pass over all tasks that were due together
+        self.overruns = 0  # cycles lost, of all tasks
+        # Asked for the tick at which the loop must wake though no task is due, or None.
+        self.wake: "object | None" = None
+
+    def run_once(self) -> None:
+        """Run every task that is due, once."""
+        board = self.board
+        began_us = board.ticks_us()
+        for task in self.tasks:
+            if task.period_ms:
+                late_ms = board.ticks_diff(board.ticks_ms(), task.due_ms)
+                if late_ms < 0:
+                    continue
+                self._schedule(task, late_ms)
+            start_us = board.ticks_us()
+            task.function()  # type: ignore[operator]
+            took_us = board.ticks_diff(board.ticks_us(), start_us)
+            task.longest_us = max(task.longest_us, took_us)
+            task.ran = True
+        took_us = board.ticks_diff(board.ticks_us(), began_us)
+        self.loop_us = max(self.loop_us, took_us)
+
+    def next_due_ms(self) -> int:
+        """The tick at which the loop must wake."""
+        board = self.board
+        now_ms = board.ticks_ms()
+        sleep_ms: int = LONGEST_WAIT_MS
+        for task in self.tasks:
+            if task.period_ms:
+                sleep_ms = min(sleep_ms, board.ticks_diff(task.due_ms, now_ms))
+        if self.wake is not None:
+            wake_ms = self.wake()  # type: ignore[operator]
+            if wake_ms is not None:
+                sleep_ms = min(sleep_ms, board.ticks_diff(wake_ms, now_ms))
+        return board.ticks_add(now_ms, max(sleep_ms, 0))
+
+    def run(self) -> None:
+        """Work for ever."""
+        while True:
+            self.run_once()
+            self.board.wait(self.next_due_ms())
+
+    def all_ran(self, period_ms: int) -> bool:
+        """Whether every task of at most ``period_ms`` ran since this was last asked."""
+        all_did = True
+        for task in self.tasks:
+            if task.period_ms <= period_ms and not task.ran:
+                all_did = False
+            task.ran = False
+        return all_did
+
+    def longest_us(self, name: str) -> int:
+        """Longest run of the task called ``name``; ``KeyError`` when there is none."""
+        for task in self.tasks:
+            if task.name == name:
+                return task.longest_us
+        raise KeyError(name)
+
+    def _schedule(self, task: Task, late_ms: int) -> None:
+        missed = late_ms // task.period_ms
+        if missed:
+            task.overruns += missed
+            self.overruns += missed
+        task.due_ms = self.board.ticks_add(task.due_ms, (missed + 1) * task.period_ms)
