@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from importlib.metadata import entry_points
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from common import __version__
 from gateway.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130

@@ -1,0 +1,177 @@
+"""One pack on a bus: who it is, its blocks, its kept readings, its clock.
+
+    pack = Pack(master, unit=1)
+    identity = await pack.identify()
+    snapshot = await pack.block(models.SNAPSHOT)
+
+The identity is read once and kept; a block that is not this pack's forgets it, so that a pack
+that was exchanged is met anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from common import models
+from common.registers import HEADER_WORDS, Layout
+from gateway.blocks import Decoded, NotReadyError, TornBlockError, WrongBlockError, decode_block
+from gateway.modbus.frames import read_request, read_write_request, write_request
+from gateway.planner import WALK_STEPS, Plan, Read, begin_read, walk_read
+
+if TYPE_CHECKING:
+    from gateway.modbus.master import Master
+
+TORN_TRIES = 4
+
+
+class NotAPackError(Exception):
+    """What answers at this address is not a pack of ours; the message says what was found."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What does not change while a pack stays on its address."""
+
+    serial: str
+    manufacturer: str | None
+    model: str | None
+    firmware: str | None
+    unit: int
+    plan: Plan
+
+    @property
+    def n_cells(self) -> int:
+        """Cells in series."""
+        return self.plan.n_cells
+
+
+class Pack:
+    """The pack that answers at one unit address of a bus."""
+
+    def __init__(self, master: Master, unit: int) -> None:
+        self.unit = unit
+        self.retries: int | None = None  # None: as the bus is set
+        self._master = master
+        self._identity: Identity | None = None
+
+    def forget(self) -> None:
+        """Ask who it is before anything else is read."""
+        self._identity = None
+
+    async def identify(self) -> Identity:
+        """Serial number, firmware and map of the pack; ``NotAPackError`` for another device."""
+        if self._identity is None:
+            self._identity = await self._meet()
+        return self._identity
+
+    async def block(self, model_id: int) -> Decoded:
+        """One block, whole and checked.
+
+        ``TornBlockError`` when it changed under every one of some tries, ``WrongBlockError``
+        when another pack answers now, ``NotReadyError`` before its first measurement.
+        """
+        identity = await self.identify()
+        layout = identity.plan.layouts[model_id]
+        for tries_left in range(TORN_TRIES - 1, -1, -1):
+            parts = [await self._read(read) for read in identity.plan.reads(model_id)]
+            try:
+                return self._decode(identity, layout, b"".join(parts))
+            except TornBlockError:
+                if not tries_left:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def recall(self, seq: int) -> Decoded | None:
+        """The kept reading number ``seq``, or ``None`` when the board no longer has it."""
+        identity = await self.identify()
+        plan = identity.plan
+        read = plan.recall
+        select = plan.addresses[models.CONTROL] + plan.layouts[models.CONTROL].offset("RecSel")
+        request = read_write_request(
+            self.unit, read.address, read.count, select, [seq >> 16, seq & 0xFFFF]
+        )
+        data = read.cut(await self._master.exchange(request, self.retries))
+        control_bytes = 2 * plan.layouts[models.CONTROL].words
+        try:
+            control = plan.layouts[models.CONTROL].decode(data[:control_bytes])
+        except ValueError as error:
+            self.forget()
+            raise WrongBlockError(str(error)) from error
+        if control["RecSel"] != seq:
+            raise TornBlockError(f"reading {control['RecSel']} came instead of {seq}")
+        try:
+            block = self._decode(identity, plan.layouts[models.RECALL], data[control_bytes:])
+        except NotReadyError:
+            return None
+        return block if block["Seq"] == seq else None
+
+    async def set_utc(self, utc_s: int) -> None:
+        """Tell the board the time: seconds since 1970-01-01 UTC."""
+        plan = (await self.identify()).plan
+        address = plan.addresses[models.CONTROL] + plan.layouts[models.CONTROL].offset("SetUtc")
+        await self._master.exchange(
+            write_request(self.unit, address, [utc_s >> 16, utc_s & 0xFFFF]), self.retries
+        )
+
+    def _decode(self, identity: Identity, layout: Layout, data: bytes) -> Decoded:
+        try:
+            return decode_block(layout, data, identity.serial)
+        except WrongBlockError:
+            self.forget()
+            raise
+
+    async def _read(self, read: Read) -> bytes:
+        request = read_request(self.unit, read.address, read.count)
+        return read.cut(await self._master.exchange(request, self.retries))
+
+    async def _meet(self) -> Identity:
+        data = await self._read(begin_read())
+        if data[:4] != models.SUNS:
+            raise NotAPackError(f"unit {self.unit}: no SunSpec map at {models.BASE_ADDRESS}")
+        try:
+            common = Layout(models.COMMON, 1).decode(data[4:])
+        except ValueError as error:
+            raise NotAPackError(f"unit {self.unit}: {error}") from error
+        if not common["SN"]:
+            raise NotAPackError(f"unit {self.unit}: the pack has no serial number")
+        found = await self._walk()
+        return Identity(
+            common["SN"], common["Mn"], common["Md"], common["Vr"], self.unit, _plan(found)
+        )
+
+    async def _walk(self) -> dict[int, tuple[int, int]]:
+        """``{model id: (address, registers)}`` of the chain behind the common model."""
+        found: dict[int, tuple[int, int]] = {}
+        address = models.BASE_ADDRESS + begin_read().count
+        for step in range(WALK_STEPS):
+            head = await self._read(walk_read(address, step))
+            model_id, length = int.from_bytes(head[:2], "big"), int.from_bytes(head[2:], "big")
+            if model_id == models.END:
+                return found
+            found.setdefault(model_id, (address, length + HEADER_WORDS))
+            address += length + HEADER_WORDS
+            if address > 0xFFFF:
+                break
+        raise NotAPackError(f"unit {self.unit}: the chain of models has no end")
+
+
+def _plan(found: dict[int, tuple[int, int]]) -> Plan:
+    """The plan for the models that were found; ``NotAPackError`` when they do not fit ours."""
+    absent = [str(model_id) for model_id in models.OURS if model_id not in found]
+    if absent:
+        raise NotAPackError(f"a SunSpec device without the models {', '.join(absent)}")
+    bare = Layout(models.SNAPSHOT, 0)
+    n_cells, rest = divmod(
+        found[models.SNAPSHOT][1] - bare.words, Layout(models.SNAPSHOT, 1).words - bare.words
+    )
+    if rest or not 1 <= n_cells <= 255:
+        raise NotAPackError(f"a snapshot of {found[models.SNAPSHOT][1]} registers is not ours")
+    plan = Plan(n_cells, {model_id: found[model_id][0] for model_id in models.OURS})
+    for model_id, layout in plan.layouts.items():
+        if layout.words != found[model_id][1]:
+            raise NotAPackError(
+                f"{layout.label} has {found[model_id][1]} registers where {layout.words} are "
+                f"expected: is its firmware of another release than this gateway?"
+            )
+    return plan
