@@ -51,7 +51,7 @@ def point_type(kind: str) -> "tuple":  # type: ignore[type-arg]
     if kind[:7] == "string:":
         words = int(kind[7:])
         return (_STR, words, str(2 * words) + "s", None)
-    return _TYPES[kind]  # type: ignore[no-any-return]
+    return _TYPES[kind]
 
 
 class Layout:
