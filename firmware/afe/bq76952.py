@@ -1,0 +1,401 @@
+"""The TI BQ76952: 3 to 16 cells, coulomb counter, FET drivers, protections of its own.
+
+A reading is seven transactions. Subcommands are asked for first and fetched after other reads,
+so that the chip's working time costs nothing. In steady state nothing is allocated.
+
+Charge comes from the chip's own integral (DASTATUS6: whole user Ah, signed, and a fraction that
+is always added), never from polling the current. Differences of successive values are taken in
+1/65536 user Ah and turned into whole micro-Ah; the remainder is carried, so nothing is lost or
+drifts. A failed reading leaves the reference where it was: its charge is in the next one.
+
+    >>> afe = Bq76952(board, n_cells=16)
+    >>> afe.configure(settings)
+    >>> afe.read(snapshot)
+    >>> afe.set_switches(Switch.CHARGE | Switch.DISCHARGE)
+
+Source: TI SLUUBY2B; cells beyond the lowest n-1 stand on input 16 as its chapter 2 asks.
+"""
+
+import struct
+
+from common.codes import Switch
+from common.crc import crc32
+from common.models import N_TEMPERATURES
+from common.mp import const
+from firmware.afe import Afe, AfeError
+from firmware.afe import bq76952_registers as reg
+from firmware.afe.bq76952_bus import Bq76952Bus
+from firmware.afe.bq76952_config import Plan, cells_of, inputs_of
+from firmware.settings import Settings
+from firmware.snapshot import UNKNOWN_DC, Snapshot
+
+_PASSES = const(3)  # of writing and reading back the settings
+_POLLS = const(50)  # of a mode change, 1 ms apart
+_TOGGLES = const(3)
+_FAILURES_BEFORE_LOOK = const(2)  # readings; then look whether the chip still speaks with CRC
+_ZERO_CELSIUS_DK = const(2731)
+_THERMISTOR_LOWEST_DC = const(-450)  # beyond: broken or shorted wire, or no sensor
+_THERMISTOR_HIGHEST_DC = const(1300)
+_DATA = const(2)  # where a subcommand's answer begins in the bus buffer
+_CHARGE_BYTES = const(12)
+_LOST = reg.POR | reg.WD | reg.CFGUPDATE  # in CONFIG_UPDATE the measurement stands still
+_ALL_SWITCHES = Switch.CHARGE | Switch.DISCHARGE | Switch.PRECHARGE | Switch.PREDISCHARGE
+
+# user_ma: (n, s) with 1/65536 user Ah = n / 2^s micro-Ah, exactly; small enough for 31-bit ints
+_CHARGE_SCALE = {1: (125, 13), 10: (625, 12), 100: (3125, 11)}
+
+
+class Bq76952(Afe):
+    """One BQ76952 on ``n_cells`` cells, the lowest ones on inputs 1.. and the top one on 16.
+
+    ``sensors`` are the pins with cell thermistors (at most four), the ones that must be there
+    first; ``fet_sensor`` is the pin of the thermistor at the FETs, or ``None``.
+    """
+
+    name = "BQ76952"
+
+    def __init__(
+        self,
+        board: "object",
+        n_cells: int,
+        crc: bool = True,
+        sensors: "tuple[str, ...]" = ("TS1", "TS2", "TS3"),
+        fet_sensor: "str | None" = "DCHG",
+    ) -> None:
+        if not 3 <= n_cells <= 16:
+            raise ValueError("BQ76952: %d cells: it measures 3 to 16" % n_cells)
+        if len(sensors) > N_TEMPERATURES:
+            raise ValueError("BQ76952: %d sensors: at most %d" % (len(sensors), N_TEMPERATURES))
+        self.bus = Bq76952Bus(board, crc)
+        self.n_cells = n_cells
+        self.applied: "dict[str, int]" = {}  # the chip's limits as they truly are, in our units
+        self._crc = crc
+        self._sensors = sensors
+        self._fet_sensor = fet_sensor
+        self._sensor_at = bytes([self._temperature_offset(pin) for pin in sensors])
+        self._fet_at = -1 if fet_sensor is None else self._temperature_offset(fet_sensor)
+        self._small = bytearray(2)
+        self._configured = False
+        self._failures = 0  # failed readings in a row
+        self._user_ma = 1
+        self._scale = 0
+        self._shift = 0
+        self._counting = False  # whether there is a reading to take the charge's difference to
+        self._remainder = 0  # of a micro-Ah, in 1 / 2^shift
+        self._last = [0, 0, 0]  # the last reading of the integral, 16 bits each, low first
+        self._now = [0, 0, 0]
+        self._last_s = [0, 0]  # the chip's count of seconds at that time
+        self._now_s = [0, 0]
+
+    @staticmethod
+    def _temperature_offset(pin: str) -> int:
+        if pin not in reg.THERMISTOR_PINS:
+            raise ValueError(
+                "BQ76952: %r is no pin for a thermistor (there are: %s)"
+                % (pin, ", ".join(sorted(reg.THERMISTOR_PINS)))
+            )
+        return reg.THERMISTOR_PINS[pin][1] - reg.INT_TEMPERATURE
+
+    @property
+    def errors(self) -> int:  # type: ignore[override]
+        """Failed bus accesses since boot."""
+        return self.bus.errors
+
+    # --- settings -------------------------------------------------------------------------
+
+    def configure(self, settings: Settings) -> None:  # type: ignore[override]
+        """See ``Afe.configure``. The chip's measurement pauses for some tenths of a second."""
+        if settings.n_cells != self.n_cells:
+            raise AfeError(
+                "BQ76952: settings are for %d cells, the board has %d: correct n_cells"
+                % (settings.n_cells, self.n_cells)
+            )
+        self._configured = False
+        self._counting = False
+        self._remainder = 0
+        bus = self.bus
+        bus.detect_crc()
+        bus.command_at_once(reg.ALL_FETS_OFF)
+        self._check_device()
+        plan = Plan(settings, self._sensors, self._fet_sensor, self._crc)
+        self._enter_config_update()
+        image = self._write_settings(plan)
+        self._leave_config_update()
+        bus.command(reg.ALL_FETS_OFF)  # before the FETs are enabled: they must not close here
+        self._enable_fet_control()
+        self.applied = plan.applied
+        self.signature = crc32(image, 0, len(image))
+        self._user_ma = plan.user_ma
+        self._scale, self._shift = _CHARGE_SCALE[plan.user_ma]
+        self._failures = 0
+        self._configured = True
+
+    def _check_device(self) -> None:
+        number = self._word(self.bus.ask(reg.DEVICE_NUMBER))
+        if number != reg.DEVICE:
+            raise AfeError(
+                "BQ76952: device number 0x%04X is not 0x%04X: another chip is fitted"
+                % (number, reg.DEVICE)
+            )
+        for _ in range(_POLLS):
+            security = self._battery_status() >> reg.SECURITY_SHIFT & 3
+            if security == reg.SEALED:
+                raise AfeError("BQ76952: the chip is sealed: unseal it to let it be configured")
+            if security:
+                return
+            self.bus.sleep(1)
+        raise AfeError("BQ76952: not ready %d ms after its start: reset the chip" % _POLLS)
+
+    def _enter_config_update(self) -> None:
+        for _ in range(_PASSES):
+            self.bus.command(reg.SET_CFGUPDATE)
+            if self._reaches(reg.CFGUPDATE, reg.CFGUPDATE):
+                return
+        raise AfeError("BQ76952: CONFIG_UPDATE refused: reset the chip")
+
+    def _leave_config_update(self) -> None:
+        bus = self.bus
+        bus.command(reg.EXIT_CFGUPDATE)
+        bus.sleep(2)
+        bus.detect_crc()
+        if self._crc and not bus.crc:  # Comm Type is set, but waits to be put into force
+            bus.command(reg.SWAP_COMM_MODE, 1)
+            bus.sleep(2)
+            bus.detect_crc()
+            if not bus.crc:
+                raise AfeError(
+                    "BQ76952: still without CRC after Comm Type was set: check the part"
+                )
+        for _ in range(_PASSES):
+            if self._reaches(reg.CFGUPDATE | reg.POR | reg.WD, 0):
+                return
+            bus.command(reg.EXIT_CFGUPDATE)
+        raise AfeError("BQ76952: CONFIG_UPDATE does not end: reset the chip")
+
+    def _reaches(self, mask: int, wanted: int) -> bool:
+        """Whether the Battery Status gets there in time."""
+        for _ in range(_POLLS):
+            if self._battery_status() & mask == wanted:
+                return True
+            self.bus.sleep(1)
+        return False
+
+    def _write_settings(self, plan: Plan) -> bytes:
+        """Write what differs until nothing does; return all values as read back."""
+        for _ in range(_PASSES):
+            wrong = self._read_back(plan)
+            if not wrong:
+                return b"".join([wanted for _register, wanted in plan.items])
+            for register, wanted, _found in wrong:
+                self.bus.send(register[1], wanted, len(wanted))
+        wrong = self._read_back(plan)
+        if not wrong:
+            return b"".join([wanted for _register, wanted in plan.items])
+        register, wanted, found = wrong[0]
+        code = "<" + register[2]
+        raise AfeError(
+            "BQ76952: %s (0x%04X): wrote %s, read %s: the chip does not keep its settings"
+            % (
+                register[0],
+                register[1],
+                struct.unpack(code, wanted)[0],
+                struct.unpack(code, found)[0],
+            )
+        )
+
+    def _read_back(self, plan: Plan) -> "list[tuple[tuple, bytes, bytes]]":  # type: ignore[type-arg]
+        """(register, wanted, found) of all settings that are not as wanted."""
+        wrong = []
+        data = self.bus.data
+        start = end = 0
+        for register, wanted in plan.items:
+            address = register[1]
+            if address + len(wanted) > end:  # 32 bytes a read: most hold several settings
+                n = self.bus.ask(address)
+                if n < len(wanted):
+                    raise AfeError("BQ76952: %s: answer of %d bytes" % (register[0], n))
+                start = address
+                end = address + n
+            at = _DATA + address - start
+            found = bytes(data[at : at + len(wanted)])
+            if found != wanted:
+                wrong.append((register, wanted, found))
+        return wrong
+
+    def _enable_fet_control(self) -> None:
+        """FET_EN and PF_EN on. The commands toggle: each is preceded by a look."""
+        wanted = reg.FET_EN | reg.PF_EN
+        for _ in range(_TOGGLES):
+            off = wanted & ~self._word(self.bus.ask(reg.MFG_STATUS))
+            if not off:
+                return
+            try:
+                self.bus.command(reg.FET_ENABLE if off & reg.FET_EN else reg.PF_ENABLE, 1)
+            except AfeError:  # it may have been taken nevertheless: look again
+                continue
+        if wanted & ~self._word(self.bus.ask(reg.MFG_STATUS)):
+            raise AfeError("BQ76952: the chip does not take over its FETs: reset the chip")
+
+    def _battery_status(self) -> int:
+        self.bus.read(reg.BATTERY_STATUS, 2)
+        return self.bus.data[0] | self.bus.data[1] << 8
+
+    def _word(self, n: int) -> int:
+        if n < 2:
+            raise AfeError("BQ76952: answer of %d bytes where 2 are expected" % n)
+        return self.bus.data[_DATA] | self.bus.data[_DATA + 1] << 8
+
+    # --- measurement ----------------------------------------------------------------------
+
+    def read(self, snapshot: Snapshot) -> None:  # type: ignore[override]
+        """See ``Afe.read``. With ``afe_lost_settings`` the figures are not to be used."""
+        if not self._configured:
+            raise AfeError("BQ76952: not configured: call configure() first")
+        try:
+            self._read(snapshot)
+        except AfeError:
+            self._failures += 1
+            raise
+        self._failures = 0
+
+    def _read(self, s: Snapshot) -> None:
+        bus = self.bus
+        if self._failures >= _FAILURES_BEFORE_LOOK:
+            spoken = bus.crc
+            bus.detect_crc()
+            if bus.crc != spoken:  # a chip that was reset may have forgotten CRC
+                s.afe_lost_settings = True
+                return
+        bus.command(reg.DASTATUS6)
+        bus.read(reg.CELL_1, reg.VOLTAGE_BYTES)
+        self._take_voltages(s)
+        self._take_charge(bus.collect(reg.DASTATUS6))
+        bus.command(reg.CB_ACTIVE_CELLS)
+        bus.read(reg.SAFETY_ALERT_A, reg.STATUS_BYTES)
+        self._take_status(s)
+        bus.read(reg.INT_TEMPERATURE, reg.TEMPERATURE_BYTES)
+        self._take_temperatures(s)
+        s.balancing = cells_of(self._word(bus.collect(reg.CB_ACTIVE_CELLS)), self.n_cells)
+        self._count_charge(s)  # last: a reading that fails must not use its charge up
+
+    def _take_voltages(self, s: Snapshot) -> None:
+        data = self.bus.data
+        cells = s.cell_mv
+        last = self.n_cells - 1
+        for i in range(self.n_cells):
+            at = 2 * i if i < last else 30
+            mv = data[at] | data[at + 1] << 8
+            cells[i] = mv if mv < 0x8000 else 0
+        raw = data[32] | data[33] << 8
+        s.stack_mv = raw * 10 if raw < 0x8000 else 0
+        raw = data[38] | data[39] << 8
+        s.current_ma = (raw if raw < 0x8000 else raw - 0x10000) * self._user_ma
+
+    def _take_status(self, s: Snapshot) -> None:
+        data = self.bus.data
+        first = reg.SAFETY_ALERT_A
+        s.afe_safety = (
+            data[reg.SAFETY_STATUS_A - first]
+            | data[reg.SAFETY_STATUS_B - first] << 8
+            | data[reg.SAFETY_STATUS_C - first] << 16
+        )
+        s.afe_failed = (
+            data[reg.PF_STATUS_A - first]
+            | data[reg.PF_STATUS_B - first] << 8
+            | data[reg.PF_STATUS_C - first] << 16
+            | data[reg.PF_STATUS_D - first] << 24
+        )
+        at = reg.BATTERY_STATUS - first
+        s.afe_lost_settings = bool((data[at] | data[at + 1] << 8) & _LOST)
+
+    def _take_temperatures(self, s: Snapshot) -> None:
+        for i in range(N_TEMPERATURES):
+            known = i < len(self._sensor_at)
+            s.temp_dc[i] = self._temperature(self._sensor_at[i]) if known else UNKNOWN_DC
+        s.fet_dc = self._temperature(self._fet_at) if self._fet_at >= 0 else UNKNOWN_DC
+        s.afe_dc = self._temperature(0)
+        on = self.bus.data[reg.FET_STATUS - reg.INT_TEMPERATURE]
+        s.switches = (
+            (Switch.CHARGE if on & reg.FET_CHG else 0)
+            | (Switch.DISCHARGE if on & reg.FET_DSG else 0)
+            | (Switch.PRECHARGE if on & reg.FET_PCHG else 0)
+            | (Switch.PREDISCHARGE if on & reg.FET_PDSG else 0)
+        )
+
+    def _temperature(self, at: int) -> int:
+        data = self.bus.data
+        dc = (data[at] | data[at + 1] << 8) - _ZERO_CELSIUS_DK
+        if dc < _THERMISTOR_LOWEST_DC or dc > _THERMISTOR_HIGHEST_DC:
+            return UNKNOWN_DC
+        return dc
+
+    # --- charge ---------------------------------------------------------------------------
+
+    def _take_charge(self, n: int) -> None:
+        """Note the integral: bytes 0..3 whole user Ah, 4..7 fraction, 8..11 seconds."""
+        if n < _CHARGE_BYTES:
+            raise AfeError("BQ76952: DASTATUS6 of %d bytes" % n)
+        data = self.bus.data
+        now = self._now
+        now[0] = data[_DATA + 6] | data[_DATA + 7] << 8
+        now[1] = data[_DATA] | data[_DATA + 1] << 8
+        now[2] = data[_DATA + 2] | data[_DATA + 3] << 8
+        self._now_s[0] = data[_DATA + 8] | data[_DATA + 9] << 8
+        self._now_s[1] = data[_DATA + 10] | data[_DATA + 11] << 8
+
+    def _count_charge(self, s: Snapshot) -> None:
+        """``delta_uah`` since the last reading; 0 when the chip's counter began anew."""
+        now, last = self._now, self._last
+        now_s, last_s = self._now_s, self._last_s
+        restarted = now_s[1] < last_s[1] or (now_s[1] == last_s[1] and now_s[0] < last_s[0])
+        s.delta_uah = 0
+        if s.afe_lost_settings:
+            self._counting = False
+            return
+        if self._counting and not restarted:
+            # Whole user Ah modulo 2^32: the difference of two readings is always small.
+            high = ((now[2] - last[2] + 0x8000) & 0xFFFF) - 0x8000
+            whole = high * 0x10000 + now[1] - last[1]
+            total = (whole * 0x10000 + now[0] - last[0]) * self._scale + self._remainder
+            s.delta_uah = total >> self._shift
+            self._remainder = total - (s.delta_uah << self._shift)
+        self._counting = True
+        for i in range(3):
+            last[i] = now[i]
+        last_s[0] = now_s[0]
+        last_s[1] = now_s[1]
+
+    # --- switches and balancing -----------------------------------------------------------
+
+    def set_switches(self, allowed: int) -> None:
+        """See ``Afe.set_switches``. Opening all is one write, whatever state the chip is in."""
+        bus = self.bus
+        if not allowed & _ALL_SWITCHES:
+            bus.command_at_once(reg.ALL_FETS_OFF)
+            return
+        if not self._configured:
+            raise AfeError("BQ76952: switches stay open until configure() has succeeded")
+        self._small[0] = (
+            (0 if allowed & Switch.CHARGE else reg.CHG_OFF)
+            | (0 if allowed & Switch.DISCHARGE else reg.DSG_OFF)
+            | (0 if allowed & Switch.PRECHARGE else reg.PCHG_OFF)
+            | (0 if allowed & Switch.PREDISCHARGE else reg.PDSG_OFF)
+        )
+        bus.send(reg.FET_CONTROL, self._small, 1)
+
+    def set_balancing(self, cells: int) -> None:
+        """See ``Afe.set_balancing``; ``AfeError`` for neighbours or for cells that are not there.
+
+        The chip forgets after ``applied["balancing_s"]``: repeat before.
+        """
+        if cells >> self.n_cells:
+            raise AfeError("BQ76952: balancing 0x%X: there are %d cells" % (cells, self.n_cells))
+        if cells & cells >> 1:
+            raise AfeError(
+                "BQ76952: balancing 0x%X: neighbours heat one resistor, bleed one at a time"
+                % cells
+            )
+        inputs = inputs_of(cells, self.n_cells)
+        self._small[0] = inputs & 0xFF
+        self._small[1] = inputs >> 8
+        self.bus.send(reg.CB_ACTIVE_CELLS, self._small, 2)
