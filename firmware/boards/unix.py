@@ -1,0 +1,312 @@
+"""The board on the desk: MicroPython's unix port in a simulated world (``common.link``).
+
+    micropython -m firmware.boards.unix SOCKET ROOT [--tcp PORT]
+
+SOCKET is the world's UNIX socket, ROOT the folder that survives power-off and holds
+``settings.json``. With ``--tcp`` Modbus TCP is served on 127.0.0.1 beside the UART; PORT 0 takes
+any, and ``tcp PORT`` is printed. When the world goes away the process ends with 0; when the
+settings are wrong it says why in one line and ends with 2. Runs under CPython as well.
+"""
+
+import errno
+import os
+import select
+import socket
+import sys
+import time
+
+from common import link
+from common.mp import const
+from firmware import main
+from firmware.board import Board
+from firmware.modbus.tcp import TcpServer
+from firmware.settings import Settings, SettingsError
+
+WATCHDOG_MS = const(8000)
+
+_TICKS_MASK = const(0x3FFFFFFF)  # ticks wrap at 2**30, as on most boards
+_TICKS_HALF = const(0x20000000)
+_DATA_BYTES = const(1024)
+_UART_BYTES = const(256)
+_FIRST_PORT = const(20000)
+_N_PORTS = const(20000)
+
+
+class LinkLostError(Exception):
+    """The simulated world has closed the link: the power is off."""
+
+
+class Link:
+    """Requests to the world and its answers; keeps the virtual time of the last answer."""
+
+    def __init__(self, path: str) -> None:
+        self.now_us = 0
+        self.data = bytearray(_DATA_BYTES)  # payload of the last answer
+        self.poll: "select.poll | None" = None  # with what is served while the world thinks
+        self.tcp: TcpServer | None = None
+        self.out = bytearray(link.REQUEST_HEADER_BYTES + _DATA_BYTES)
+        self._head = bytearray(link.ANSWER_HEADER_BYTES)
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._micropython = hasattr(self._sock, "readinto")
+        if self._micropython:  # wants the raw sockaddr_un
+            self._sock.connect(b"\x01\x00" + path.encode() + b"\x00")
+        else:
+            self._sock.connect(path)
+
+    def serve_while_waiting(self, server: TcpServer, poll: "select.poll") -> None:
+        """Answer Modbus TCP whenever the board waits."""
+        poll.register(self._sock, select.POLLIN)
+        self.poll = poll
+        self.tcp = server
+
+    def request(self, op: int, length: int) -> int:
+        """Send ``op`` with the ``length`` bytes laid out in ``out``; bytes of the answer.
+
+        ``OSError`` when the device did not answer, ``LinkLostError`` when the world is gone.
+        """
+        out = self.out
+        out[0] = op
+        out[1] = length & 0xFF
+        out[2] = length >> 8
+        self._send(link.REQUEST_HEADER_BYTES + length)
+        if op == link.WAIT and self.poll is not None:
+            self._serve_tcp()
+        head = self._head
+        self._receive(head, link.ANSWER_HEADER_BYTES)
+        now_us = 0
+        for i in range(8):
+            now_us |= head[1 + i] << 8 * i
+        self.now_us = now_us
+        length = head[9] | head[10] << 8
+        if length > _DATA_BYTES:
+            raise LinkLostError("answer of %d bytes" % length)
+        if length:
+            self._receive(self.data, length)
+        if head[0] != link.OK:
+            raise OSError(errno.ETIMEDOUT if head[0] == link.TIMEOUT else errno.EIO)
+        return length
+
+    def put(self, at: int, value: int, size: int) -> None:
+        """Lay an unsigned number out in the payload, little-endian."""
+        at += link.REQUEST_HEADER_BYTES
+        for i in range(size):
+            self.out[at + i] = value >> 8 * i & 0xFF
+
+    def put_bytes(self, at: int, data: "bytes | bytearray | memoryview") -> int:
+        """Lay bytes out in the payload; where the next ones go."""
+        start = link.REQUEST_HEADER_BYTES + at
+        for i in range(len(data)):
+            self.out[start + i] = data[i]
+        return at + len(data)
+
+    def _send(self, length: int) -> None:
+        try:
+            if self._micropython:
+                self._sock.write(self.out, length)  # type: ignore[attr-defined]
+            else:
+                self._sock.sendall(memoryview(self.out)[:length])
+        except OSError:
+            raise LinkLostError("cannot send")  # noqa: B904  MicroPython has no "from"
+
+    def _receive(self, buffer: bytearray, length: int) -> None:
+        try:
+            if self._micropython:
+                done = self._sock.readinto(buffer, length)  # type: ignore[attr-defined]
+            else:
+                view = memoryview(buffer)
+                done = 0
+                while done < length:
+                    n = self._sock.recv_into(view[done:length])
+                    if not n:
+                        break
+                    done += n
+        except OSError:
+            raise LinkLostError("cannot receive")  # noqa: B904
+        if done != length:
+            raise LinkLostError("closed")
+
+    def _serve_tcp(self) -> None:
+        """Serve clients until the world has answered."""
+        answered = False
+        while not answered:
+            for key, _event in self.poll.poll():  # type: ignore[union-attr]
+                if not self.tcp.serve(key):  # type: ignore[union-attr]
+                    answered = True
+
+
+class LinkI2C:
+    """``machine.I2C``, as far as a driver uses it."""
+
+    def __init__(self, world: Link) -> None:
+        self._link = world
+
+    def readfrom_mem_into(self, address: int, register: int, buffer: bytearray) -> None:
+        """Read from ``register`` on into ``buffer``; ``OSError`` when that fails."""
+        world = self._link
+        n = len(buffer)
+        world.put(0, address, 1)
+        world.put(1, n, 2)
+        world.put(3, register, 1)
+        if world.request(link.I2C, 4) != n:
+            raise OSError(errno.EIO)
+        data = world.data
+        for i in range(n):
+            buffer[i] = data[i]
+
+    def writeto_mem(
+        self, address: int, register: int, buffer: "bytes | bytearray | memoryview"
+    ) -> None:
+        """Write ``buffer`` from ``register`` on; ``OSError`` when that fails."""
+        world = self._link
+        world.put(0, address, 1)
+        world.put(1, 0, 2)
+        world.put(3, register, 1)
+        world.request(link.I2C, world.put_bytes(4, buffer))
+
+
+class LinkUart:
+    """The board's side of the RS-485 line."""
+
+    def __init__(self, world: Link) -> None:
+        self._link = world
+        self._received = bytearray(_UART_BYTES)
+        self._start = 0
+        self._end = 0
+
+    def any(self) -> int:
+        """How many bytes can be read at once."""
+        if self._start == self._end:
+            world = self._link
+            world.put(0, _UART_BYTES, 2)
+            n = world.request(link.UART_READ, 2)
+            for i in range(n):
+                self._received[i] = world.data[i]
+            self._start = 0
+            self._end = n
+        return self._end - self._start
+
+    def readinto(self, buffer: bytearray) -> "int | None":
+        """Bytes read into ``buffer``, ``None`` when there are none."""
+        n = min(self.any(), len(buffer))
+        for i in range(n):
+            buffer[i] = self._received[self._start + i]
+        self._start += n
+        return n or None
+
+    def write(self, buffer: "bytes | bytearray | memoryview") -> int:
+        """Send ``buffer``; back when its last character has left."""
+        world = self._link
+        world.request(link.UART_WRITE, world.put_bytes(0, buffer))
+        return len(buffer)
+
+
+class UnixBoard(Board):
+    """Clock, buses and watchdog of the simulated world."""
+
+    name = "unix"
+
+    def __init__(self, socket_path: str, root: str, serial: str) -> None:
+        self.root = root
+        self.link = Link(socket_path)
+        self.i2c = LinkI2C(self.link)
+        self.uart = LinkUart(self.link)
+        self.link.request(link.HELLO, self.link.put_bytes(0, serial.encode()))
+        self.reset_cause = self.link.data[0]
+
+    def ticks_ms(self) -> int:
+        """Virtual milliseconds, wrapping."""
+        return self.link.now_us // 1000 & _TICKS_MASK
+
+    def ticks_us(self) -> int:
+        """The interpreter's own microseconds, wrapping."""
+        return _real_us() & _TICKS_MASK
+
+    def ticks_diff(self, later: int, earlier: int) -> int:
+        """Signed distance between two ticks."""
+        return ((later - earlier + _TICKS_HALF) & _TICKS_MASK) - _TICKS_HALF
+
+    def ticks_add(self, ticks: int, delta: int) -> int:
+        """Ticks moved by ``delta``."""
+        return (ticks + delta) & _TICKS_MASK
+
+    def wait(self, until_ms: int) -> None:
+        """Let virtual time pass, to ``until_ms`` or until the UART has received."""
+        world = self.link
+        now_ms = world.now_us // 1000
+        ahead_ms = self.ticks_diff(until_ms, now_ms & _TICKS_MASK)
+        world.put(0, max((now_ms + ahead_ms) * 1000, world.now_us), 8)
+        world.request(link.WAIT, 8)
+
+    def feed_watchdog(self) -> None:
+        """Put the watchdog off by ``WATCHDOG_MS``."""
+        self.link.put(0, WATCHDOG_MS, 4)
+        self.link.request(link.WATCHDOG, 4)
+
+    def listen(self, server: TcpServer, port: int) -> int:
+        """Serve Modbus TCP on 127.0.0.1 while waiting; the port, chosen when 0."""
+        poll = select.poll()
+        tries = 1 if port else 50
+        for left in range(tries, 0, -1):
+            # MicroPython cannot ask a socket for its port, so it cannot let the system choose.
+            number = port or _FIRST_PORT + int.from_bytes(os.urandom(4), "little") % _N_PORTS
+            try:
+                server.listen("127.0.0.1", number, poll)
+                break
+            except OSError:
+                if left == 1:
+                    raise
+        self.link.serve_while_waiting(server, poll)
+        return number
+
+
+def _real_us() -> int:
+    if hasattr(time, "ticks_us"):
+        return time.ticks_us()  # type: ignore[no-any-return]
+    return time.perf_counter_ns() // 1000
+
+
+def _arguments(argv: "list[str]") -> "tuple[str, str, int | None]":
+    tcp = None
+    rest = []
+    i = 0
+    while i < len(argv):
+        if argv[i] == "--tcp" and i + 1 < len(argv):
+            i += 1
+            tcp = int(argv[i])
+        else:
+            rest.append(argv[i])
+        i += 1
+    if len(rest) != 2:
+        raise ValueError("usage: firmware.boards.unix SOCKET ROOT [--tcp PORT]")
+    return rest[0], rest[1], tcp
+
+
+def start(argv: "list[str]") -> int:
+    """Be a board until the world ends; the exit code."""
+    try:
+        socket_path, root, tcp = _arguments(argv)
+    except ValueError as error:
+        print(error)
+        return 2
+
+    def make_board(settings: Settings) -> Board:
+        return UnixBoard(socket_path, root, settings.serial)
+
+    def listen(app: "object") -> None:
+        if tcp is None:
+            return
+        server = TcpServer(app.pdu_server, app.settings.address)  # type: ignore[attr-defined]
+        print("tcp", app.board.listen(server, tcp))  # type: ignore[attr-defined]
+
+    try:
+        main.run(make_board, root + "/settings.json", listen)
+    except SettingsError as error:
+        print(error)
+        return 2
+    except LinkLostError:
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(start(sys.argv[1:]))
