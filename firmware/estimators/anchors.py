@@ -1,0 +1,236 @@
+"""Anchors: moments at which the cells' SOC can be told from their voltages alone.
+
+Three kinds, each with a SOC and a standard deviation per cell:
+
+* REST: no current for a while. The voltage is looked up in the profile's OCV table. It has not
+  settled yet: it goes on roughly with the logarithm of time, so the slope
+  ``b = (v2 - v1) / ln(t2 / t1)`` between two looks is followed half the way to two hours, and
+  most of that way is added to the error. A slow polarisation hides from ``b`` early on: half of
+  what the last current could have built up, dying off with 15 minutes, is added too.
+* FULL: the highest cell at its full voltage, the current tapered below C/15.
+* EMPTY: the lowest cell at its empty voltage under load.
+
+Under current the voltage is corrected by the resistance. FULL and EMPTY define 100 % and 0 %, so
+the table's error counts little at them.
+
+One anchor is *open* and is refined as long as no more than 1 % of the rated charge moves: a cell
+keeps whichever kind told it best. When the next opens it moves into the slot of its SOC region,
+where it can be one end of a capacity measurement later.
+"""
+
+import math
+from array import array
+
+from common.mp import const
+from firmware.estimators import ocv
+from firmware.estimators.charge import Charge
+from firmware.estimators.resistance import Resistance
+from firmware.settings import Settings
+from firmware.snapshot import UNKNOWN_DC, Snapshot
+
+NONE = const(0)
+REST = const(1)
+FULL = const(2)
+EMPTY = const(3)
+
+REFINED = const(1)
+OPENED = const(2)
+
+_LOOKS_S = (30, 60, 120, 240, 480, 900, 1700, 3400, 7000, 14000)
+_SETTLED_S = const(7200)
+_POLARISATION_S = const(900)
+_REST_DV_S = const(900)  # a rest this long tells the cells' differences
+_FULL_EVERY_S = const(30)
+_EMPTY_EVERY_S = const(5)
+_TAPER_CYCLES = const(5)
+_FLOOR_BP = (0, 100, 30, 50)  # by kind: what no look-up can do better than
+_KEEP_S = const(86400)
+_WARM_DC = (100, 450)
+
+
+class Anchor:
+    """SOC and standard deviation per cell (basis points) at one reading of the charge counter."""
+
+    def __init__(self, n_cells: int) -> None:
+        self.kind = NONE  # of what opened or last improved it
+        self.t_s = 0
+        self.mah = 0
+        self.uah = 0
+        self.warm = False  # every sensor within 10..45 degC
+        self.mean_bp = 0.0
+        self.sigma_bp = 0.0
+        self.soc = array("h", bytes(2 * n_cells))
+        self.sigma = array("h", bytes(2 * n_cells))
+        self.kinds = array("B", bytes(n_cells))
+
+
+class Anchors:
+    """Finds anchors in the stream of snapshots. ``update`` is cheap but at the few looks."""
+
+    def __init__(self, settings: Settings, charge: Charge, resistance: Resistance) -> None:
+        self._profile = settings.profile
+        self._n = settings.n_cells
+        rated_mah = settings.rated_mah
+        self._charge = charge
+        self._resistance = resistance
+        self._rest_ma = max(rated_mah // 200, 10)
+        self._taper_ma = rated_mah // 15
+        self._load_ma = rated_mah // 20
+        self._moved_mah = rated_mah / 100
+        self._full_mv = self._profile.cell_full_mv - 20
+        cuv_mv = settings.cuv_mv
+        self._empty_mv = max(self._profile.cell_empty_mv, cuv_mv) + 30
+        self._before_ma = rated_mah // 5  # unknown since boot: assume C/5
+        self._earlier_mv = array("H", bytes(2 * self._n))
+        self._taper = 0
+        self._look = 0
+        self._since_s = -1  # start of the rest, or of the taper's or load's last look
+        self.open = Anchor(self._n)
+        self.slots = [Anchor(self._n) for _ in range(4)]
+        self.rest_dv_mv: int | None = None
+        self.rest_dv_s = 0
+        self.resting = False
+
+    def update(self, s: Snapshot, now_s: int) -> int:
+        """Look at a valid snapshot; ``OPENED``, ``REFINED`` or 0 says what became of ``open``."""
+        current_ma = s.current_ma
+        if -self._rest_ma < current_ma < self._rest_ma:
+            if not self.resting:
+                self.resting = True
+                self._since_s = now_s
+                self._look = 0
+            if self._look < len(_LOOKS_S) and now_s - self._since_s >= _LOOKS_S[self._look]:
+                return self._rest(s, now_s)
+            return 0
+        if self.resting:
+            self.resting = False
+            self._since_s = -1
+        size_ma = abs(current_ma)
+        self._before_ma += (size_ma - self._before_ma) // 32
+        if 0 < current_ma <= self._taper_ma and s.max_mv >= self._full_mv:
+            self._taper += 1
+            due = self._since_s < 0 or now_s - self._since_s >= _FULL_EVERY_S
+            if self._taper >= _TAPER_CYCLES and due:
+                self._since_s = now_s
+                return self._take(FULL, s, now_s)
+            return 0
+        self._taper = 0
+        if current_ma <= -self._load_ma and s.min_mv <= self._empty_mv:
+            if self._since_s < 0 or now_s - self._since_s >= _EMPTY_EVERY_S:
+                self._since_s = now_s
+                return self._take(EMPTY, s, now_s)
+            return 0
+        self._since_s = -1
+        return 0
+
+    def interrupt(self) -> None:
+        """A cycle was lost: what was counted as consecutive is not."""
+        self._taper = 0
+
+    def _rest(self, s: Snapshot, now_s: int) -> int:
+        cell_mv = s.cell_mv
+        result = 0
+        if self._look:
+            result = self._take(REST, s, now_s)
+        for i in range(self._n):
+            self._earlier_mv[i] = cell_mv[i]
+        self._look += 1
+        if now_s - self._since_s >= _REST_DV_S:
+            self.rest_dv_mv = s.max_mv - s.min_mv
+            self.rest_dv_s = now_s
+        return result
+
+    def _take(self, kind: int, s: Snapshot, now_s: int) -> int:
+        anchor = self.open
+        charge = self._charge
+        fresh = anchor.kind == NONE or (
+            abs(charge.since(anchor.mah, anchor.uah)) > self._moved_mah
+        )
+        if fresh:
+            self._keep(now_s)
+            anchor = self.open
+            for i in range(self._n):
+                anchor.kinds[i] = NONE
+        better = self._tell(anchor, kind, s, now_s)
+        if not better:
+            return 0
+        if fresh or kind != REST:
+            anchor.mah = charge.mah
+            anchor.uah = charge.uah
+            anchor.t_s = now_s
+        anchor.kind = kind
+        low, high = _WARM_DC
+        coldest = s.min_dc
+        anchor.warm = coldest != UNKNOWN_DC and coldest >= low and s.max_dc <= high
+        mean = 0.0
+        sigma = 0.0
+        for i in range(self._n):
+            mean += anchor.soc[i]
+            sigma += anchor.sigma[i]
+        anchor.mean_bp = mean / self._n
+        anchor.sigma_bp = sigma / self._n
+        return OPENED if fresh else REFINED
+
+    def _tell(self, anchor: Anchor, kind: int, s: Snapshot, now_s: int) -> int:
+        """Write each cell that ``kind`` tells better than before; how many those were."""
+        profile = self._profile
+        cell_mv = s.cell_mv
+        floor = _FLOOR_BP[kind]
+        top_mv = profile.ocv_mv[len(profile.ocv_mv) - 1]
+        better = 0
+        reach = fading = 0.0
+        if kind == REST:
+            t_s = _LOOKS_S[self._look]
+            step = math.log(t_s / _LOOKS_S[self._look - 1])
+            reach = math.log(_SETTLED_S / t_s) / step if t_s < _SETTLED_S else 0.0
+            fading = math.exp(-(now_s - self._since_s) / _POLARISATION_S)
+        current_a = s.current_ma / 1000
+        for i in range(self._n):
+            mv = float(cell_mv[i])
+            r_mohm = self._resistance.typical_uohm(i) / 1000
+            table_mv = float(profile.ocv_sigma_mv)
+            if kind == REST:
+                ahead_mv = (mv - self._earlier_mv[i]) * reach
+                mv += ahead_mv / 2
+                hidden_mv = self._before_ma / 2000 * r_mohm * fading
+                other_mv = 0.4 * abs(ahead_mv) + hidden_mv
+            elif kind == FULL:
+                drop_mv = 1.5 * current_a * r_mohm
+                mv -= drop_mv
+                table_mv *= min(1.0, max(0.0, (top_mv - mv) / 50))
+                other_mv = drop_mv / 2 + 1
+            else:
+                drop_mv = -2 * current_a * r_mohm
+                mv += drop_mv
+                other_mv = drop_mv / 2
+            sigma_mv = math.sqrt(table_mv * table_mv + other_mv * other_mv)
+            sigma = max(floor, ocv.soc_sigma_bp(profile, mv, sigma_mv))
+            if anchor.kinds[i] in (NONE, kind) or sigma < anchor.sigma[i]:
+                anchor.soc[i] = int(ocv.soc_bp(profile, mv) + 0.5)
+                anchor.sigma[i] = int(sigma + 0.5)
+                anchor.kinds[i] = kind
+                better += 1
+        return better
+
+    def _keep(self, now_s: int) -> None:
+        """Move the open anchor into its slot, unless a clearly better one of late is there."""
+        old = self.open
+        if old.kind == NONE:
+            return
+        at = (
+            0
+            if old.mean_bp < 2500
+            else 1
+            if old.mean_bp < 5000
+            else 2
+            if old.mean_bp < 8500
+            else 3
+        )
+        there = self.slots[at]
+        late = there.kind != NONE and now_s - there.t_s < _KEEP_S
+        if late and there.sigma_bp * 2 < old.sigma_bp:
+            old.kind = NONE
+            return
+        self.slots[at] = old
+        self.open = there
+        there.kind = NONE

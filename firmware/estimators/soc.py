@@ -1,0 +1,134 @@
+"""State of charge of the pack: counted charge, corrected by anchors, with its error.
+
+The pack's SOC is that of the *mean cell*: the mean of the cells' SOC at an anchor, moved by the
+charge since then over the mean capacity. In a pack out of balance it therefore need not reach
+100 % when the first cell is full, nor 0 % when the first is empty.
+
+Between anchors (``C`` capacity, ``q`` net charge, ``u`` charge in either direction, ``t`` time)
+
+    soc = ref + q / C
+    var = var_ref + (GAIN u / C)^2 + (offset t / C)^2 + (sigma_C q / C^2)^2
+
+An anchor of SOC ``z`` and variance ``r`` is weighed in: ``k = var / (var + r)``,
+``soc += k (z - soc)``. On a plateau ``r`` is huge and the SOC hardly moves: it never snaps. The
+table's errors repeat from rest to rest, so anchors alone never bring the variance below ``r / 2``.
+
+Basis points of charge; 95 % interval; ``None`` before the first evidence.
+"""
+
+import math
+
+from common.codes import SocSync
+from firmware.estimators.anchors import Anchor
+from firmware.estimators.charge import Charge
+from firmware.settings import Settings
+
+GAIN = 0.005  # standard deviation of the current sensor's gain
+OFFSET_NV = 2500  # ... and of its offset, across the shunt
+UNKNOWN_CAPACITY = 0.15  # of the capacity of a used pack before it was measured
+_SYNC_GAIN = 0.2  # an anchor that weighs less has not synchronised anything
+_RESTORED_BP = 300  # what may have happened while the board was off
+_SYNC = (SocSync.NONE, SocSync.OCV_REST, SocSync.FULL_CHARGE, SocSync.EMPTY)
+
+
+def offset_ma(shunt_uohm: int) -> float:
+    """Standard deviation of the current sensor's offset for a shunt."""
+    return OFFSET_NV / shunt_uohm
+
+
+class Soc:
+    """SOC of the mean cell; ask ``soc_bp``, ``lo_bp``, ``hi_bp`` (int or None) after update."""
+
+    def __init__(self, settings: Settings, charge: Charge) -> None:
+        self._rated_mah = settings.rated_mah
+        self._offset_ma = offset_ma(settings.shunt_uohm)
+        self._charge = charge
+        self._moved = Charge()  # either direction
+        self.known = False
+        self.ref_bp = 0.0
+        self.var_bp2 = 0.0
+        self._at = [0, 0, 0, 0, 0]  # mah, uah; moved mah, uah; time: at the reference
+        self._base = (False, 0.0, 0.0, 0, 0)  # before the open anchor: known, soc, var, mah, uah
+        self.sync = SocSync.NONE
+        self.sync_s = 0
+        self.capacity = 1.0  # of the mean cell, against rated
+        self.capacity_sigma = UNKNOWN_CAPACITY
+        self.soc_bp: int | None = None
+        self.lo_bp: int | None = None
+        self.hi_bp: int | None = None
+
+    def count(self, delta_uah: int) -> None:
+        """Charge that passed, for the error that grows with it."""
+        self._moved.add(delta_uah if delta_uah >= 0 else -delta_uah)
+
+    def predict(self, now_s: int) -> "tuple[float, float]":
+        """``(soc, variance)`` by counting alone, in basis points."""
+        at = self._at
+        capacity_mah = self._rated_mah * self.capacity
+        moved = self._charge.since(at[0], at[1]) / capacity_mah * 10000
+        either = self._moved.since(at[2], at[3]) / capacity_mah * 10000
+        drift = self._offset_ma * ((now_s - at[4]) / 3600) / capacity_mah * 10000
+        gain = GAIN * either
+        size = self.capacity_sigma / self.capacity * moved
+        return self.ref_bp + moved, self.var_bp2 + gain * gain + drift * drift + size * size
+
+    def anchor(self, anchor: Anchor, opened: bool, now_s: int) -> None:
+        """Weigh in the open ``anchors.Anchor``, always against what was known before it."""
+        charge = self._charge
+        if opened:
+            soc, var = self.predict(now_s)
+            self._base = (self.known, soc, var, charge.mah, charge.uah)
+        known, soc, var, mah, uah = self._base
+        z = anchor.mean_bp
+        r = anchor.sigma_bp * anchor.sigma_bp
+        gain = 1.0
+        if known:
+            soc += charge.since(mah, uah) / (self._rated_mah * self.capacity) * 10000
+            soc = min(10000.0, max(0.0, soc))
+            gain = var / (var + r)
+            z = soc + gain * (z - soc)
+            r = max(gain * r, min(var, r / 2))
+        self.known = True
+        self._set(z, r, now_s)
+        if gain >= _SYNC_GAIN:
+            self.sync = _SYNC[anchor.kind]
+            self.sync_s = now_s
+
+    def _set(self, soc: float, var: float, now_s: int) -> None:
+        self.ref_bp = soc
+        self.var_bp2 = var
+        at = self._at
+        at[0] = self._charge.mah
+        at[1] = self._charge.uah
+        at[2] = self._moved.mah
+        at[3] = self._moved.uah
+        at[4] = now_s
+
+    def restore(self, soc: float, sigma: float, now_s: int) -> None:
+        """Take up a SOC from before the board was off; its error grows by what may have been."""
+        self.known = True
+        self._set(soc, sigma * sigma + _RESTORED_BP * _RESTORED_BP, now_s)
+        self.sync = SocSync.RESTORED
+        self.sync_s = now_s
+
+    def update(self, now_s: int) -> None:
+        """Bring the figures up to this moment."""
+        if not self.known:
+            return
+        soc, var = self.predict(now_s)
+        width = 2 * math.sqrt(var)
+        self.soc_bp = _clip(soc)
+        self.lo_bp = _clip(soc - width)
+        self.hi_bp = _clip(soc + width)
+
+    def use_capacity(self, fraction: float, sigma: float, now_s: int) -> None:
+        """A capacity of the mean cell was measured, against rated."""
+        soc, var = self.predict(now_s)
+        self.capacity = fraction
+        self.capacity_sigma = sigma
+        if self.known:
+            self._set(soc, var, now_s)
+
+
+def _clip(value: float) -> int:
+    return int(min(10000.0, max(0.0, value)) + 0.5)

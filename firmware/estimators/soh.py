@@ -1,0 +1,297 @@
+"""State of health: the capacity of each cell against rated, from the charge between two anchors.
+
+For two anchors with the cell's SOC ``z1``, ``z2`` (deviations ``s1``, ``s2``) and the charge ``q``
+that passed between them in ``t``:
+
+    C = q / (z2 - z1)
+    (sigma_C / C)^2 = (s1^2 + s2^2) / (z2 - z1)^2 + GAIN^2 + (offset t / q)^2
+
+``C`` is thereby the charge between full and empty *at rest*; where an end was reached under load
+it is corrected to rest by the resistance. Evidence is refused unless ``|z2 - z1| >= 37 %``, the
+temperature was within 10..45 degC at both ends and ``sigma_C / C <= 12 %`` (the gates of TI's
+Impedance Track, SLUUC54C, in terms of variance; it allows 40 degC, which a cell of an ordinary 1C
+discharge passes at the end).
+
+Evidence is fused by variance, in basis points of rated. Two things keep the interval honest and
+the estimate moving: the table's errors are common to all evidence, so the fused variance stays
+above 0.6 of the best single one (Plett's AWTLS, J. Power Sources 196 (2011) 2319, has no such
+floor and is over-confident); and cells fade, so the deviation grows by 3 bp a full cycle and
+0.04 bp an hour. Evidence more than three deviations off replaces what was known.
+
+A refined open anchor replaces its own earlier evidence: it is always fused with what was known
+before that anchor opened.
+
+The pack's capacity is that of its weakest cell: what a balanced series string can give.
+"""
+
+import math
+from array import array
+
+from common.codes import Method, NextTest, Refusal
+from common.mp import const
+from firmware.estimators import anchors as kinds
+from firmware.estimators.anchors import Anchor
+from firmware.estimators.soc import GAIN, offset_ma
+from firmware.settings import Settings
+
+_SWING_BP = const(3700)
+_REL_MAX = 0.12
+_FADE_BP_PER_FEC = 3.0
+_FADE_BP_PER_H = 0.04
+_COMMON = 0.6  # of a single evidence's variance that more of the same cannot average out
+_SPREAD_FLOOR_BP = 50.0  # spread of cells that is no sign of weakness
+_UNSURE_BP = const(400)  # a pack half-width that asks for a better test
+
+
+class Soh:
+    """Capacity of each cell in basis points of rated, with variance, method and age."""
+
+    def __init__(self, settings: Settings) -> None:
+        n = settings.n_cells
+        self._n = n
+        self._profile = settings.profile
+        self._rated_mah = settings.rated_mah
+        self._offset_ma = offset_ma(settings.shunt_uohm)
+        self.soh = [0.0] * n
+        self.var = [0.0] * n
+        self.best = [0.0] * n  # variance of the best single evidence
+        self.method = array("B", bytes(n))
+        self.at_s = array("i", bytes(4 * n))
+        self.count = 0
+        self.swing_bp = 0.0  # most charge lately seen to fit between full and empty, of rated
+        self._base_soh = [0.0] * n
+        self._base_var = [0.0] * n
+        self._base_best = [0.0] * n
+        self._base_method = array("B", bytes(n))
+        self._base_count = 0
+        self.refusal = Refusal.NO_EVIDENCE
+        self.fec_centi = 0  # as of the last update
+        self._at_centi = 0  # ... and when the base was taken
+        self._at_base_s = 0
+
+    # --- evidence -------------------------------------------------------------------------
+
+    def opened(self, now_s: int) -> None:
+        """A new anchor opened: what is known now is what its evidence will be weighed against."""
+        grown = self._fade_bp(now_s)
+        for i in range(self._n):
+            self._base_soh[i] = self.soh[i]
+            more = math.sqrt(self.var[i]) + grown
+            self._base_var[i] = more * more
+            self._base_best[i] = max(self.best[i], more * more * _COMMON)
+            self._base_method[i] = self.method[i]
+        self._base_count = self.count
+        self._at_centi = self.fec_centi
+        self._at_base_s = now_s
+
+    def _fade_bp(self, now_s: int) -> float:
+        cycles = (self.fec_centi - self._at_centi) / 100
+        hours = (now_s - self._at_base_s) / 3600
+        return _FADE_BP_PER_FEC * cycles + _FADE_BP_PER_H * hours
+
+    def evidence(self, anchor: Anchor, slots: "list[Anchor]", now_s: int) -> bool:
+        """Pair the open anchor with the kept one that tells most; whether any cell gained."""
+        partner = None
+        best = 1.0
+        why = Refusal.SWING_TOO_SMALL if self._any(slots) else Refusal.NO_EVIDENCE
+        for slot in slots:
+            if slot.kind == kinds.NONE:
+                continue
+            swing = abs(anchor.mean_bp - slot.mean_bp)
+            if swing < _SWING_BP:
+                continue
+            sigma = self._relative(anchor, slot, swing, anchor.sigma_bp, slot.sigma_bp)
+            if partner is None or sigma < best:
+                partner = slot
+                best = sigma
+        if partner is None:
+            self.refusal = why
+            return False
+        if not (anchor.warm and partner.warm):
+            self.refusal = Refusal.TEMPERATURE
+            return False
+        gained = False
+        for i in range(self._n):
+            why = self._cell(i, anchor, partner, now_s)
+            if why == Refusal.NONE:
+                gained = True
+        if gained:
+            self.refusal = Refusal.NONE
+            self.count = self._base_count + 1
+            self.swing_bp = abs(self._charge_mah(anchor, partner)) / self._rated_mah * 10000
+        else:
+            self.refusal = why
+        return gained
+
+    @staticmethod
+    def _any(slots: "list[Anchor]") -> bool:
+        return any(slot.kind != kinds.NONE for slot in slots)
+
+    @staticmethod
+    def _charge_mah(a: Anchor, b: Anchor) -> float:
+        return (a.mah - b.mah) + (a.uah - b.uah) / 1000
+
+    def _relative(self, a: Anchor, b: Anchor, swing: float, s1: float, s2: float) -> float:
+        """Relative standard deviation of the capacity from two anchors; 1.0 when useless."""
+        charge_mah = abs(self._charge_mah(a, b))
+        if charge_mah < 1.0:
+            return 1.0
+        ends = (s1 * s1 + s2 * s2) / (swing * swing)
+        hours = abs(a.t_s - b.t_s) / 3600
+        drift = self._offset_ma * hours / charge_mah
+        return math.sqrt(ends + GAIN * GAIN + drift * drift)
+
+    def _cell(self, i: int, a: Anchor, b: Anchor, now_s: int) -> int:
+        """Fuse what two anchors say of cell ``i``; ``Refusal.NONE`` or why not."""
+        swing = a.soc[i] - b.soc[i]
+        if abs(swing) < _SWING_BP:
+            return Refusal.SWING_TOO_SMALL
+        capacity = self._charge_mah(a, b) / swing * 10000 / self._rated_mah * 10000
+        if not 1000 < capacity < 15000:
+            return Refusal.SOC_JUMP
+        relative = self._relative(a, b, abs(swing), a.sigma[i], b.sigma[i])
+        if relative > _REL_MAX:
+            low, high = self._profile.flat_bp
+            flat = low < a.soc[i] < high or low < b.soc[i] < high
+            return Refusal.FLAT_REGION if flat else Refusal.TOO_UNCERTAIN
+        var = capacity * relative
+        var *= var
+        pair = (a.kinds[i], b.kinds[i])
+        method = (
+            Method.FULL_CYCLE if kinds.FULL in pair and kinds.EMPTY in pair else Method.OCV_SWING
+        )
+        known = self._base_method[i]
+        best = var
+        if known != Method.NONE:
+            old = self._base_soh[i]
+            old_var = self._base_var[i]
+            off = capacity - old
+            if off * off > 9 * (var + old_var):
+                old_var += off * off
+            else:
+                best = min(var, self._base_best[i])
+            gain = old_var / (old_var + var)
+            capacity = old + gain * off
+            var = max(gain * var, _COMMON * best)
+            if known != method:
+                method = Method.FUSED
+        self.soh[i] = capacity
+        self.var[i] = var
+        self.best[i] = best
+        self.method[i] = method
+        self.at_s[i] = now_s
+        return Refusal.NONE
+
+    # --- figures --------------------------------------------------------------------------
+
+    def known(self, cell: int) -> bool:
+        """Whether there is a figure for the cell with index ``cell``."""
+        return self.method[cell] != Method.NONE
+
+    def interval(self, cell: int, now_s: int) -> "tuple[float, float, float]":
+        """``(soh, lo, hi)`` of a known cell in basis points, 95 %.
+
+        No cell holds less than the charge that fitted between full and empty: that bounds ``lo``
+        where the voltage alone says little.
+        """
+        soh = self.soh[cell]
+        grown = self._fade_bp(now_s)
+        width = 2 * (math.sqrt(self.var[cell]) + grown)
+        lo = soh - width
+        bound = min(self.swing_bp * (1 - 2 * GAIN) - 2 * grown, soh)
+        return soh, max(lo, bound, 0.0), soh + width
+
+    def weakest(self) -> int:
+        """Index of the known cell with the smallest capacity; -1 when none is known."""
+        weak = -1
+        for i in range(self._n):
+            if self.method[i] != Method.NONE and (weak < 0 or self.soh[i] < self.soh[weak]):
+                weak = i
+        return weak
+
+    def pack(self, now_s: int) -> "tuple[float, float, float] | None":
+        """``(soh, lo, hi)`` of the pack in basis points: its weakest cell.
+
+        ``None`` unless every cell is known, or those unknown are bounded from below by the charge
+        that passed through them as well.
+        """
+        weak = self.weakest()
+        if weak < 0:
+            return None
+        soh, lo, hi = self.interval(weak, now_s)
+        for i in range(self._n):
+            if self.method[i] != Method.NONE:
+                _soh, cell_lo, cell_hi = self.interval(i, now_s)
+                lo = min(lo, cell_lo)
+                hi = min(hi, cell_hi)
+            elif self.swing_bp < 0.9 * soh:
+                return None
+            else:
+                lo = min(lo, self.swing_bp * (1 - 2 * GAIN))
+        return soh, lo, max(hi, soh)
+
+    def youngest_s(self) -> int:
+        """Time of the youngest evidence of any cell."""
+        at = 0
+        for i in range(self._n):
+            if self.method[i] != Method.NONE:
+                at = max(at, self.at_s[i])
+        return at
+
+    def mean(self) -> "tuple[float, float] | None":
+        """``(mean, sigma)`` of the known cells as a fraction of rated; errors are common."""
+        total = deviation = 0.0
+        n = 0
+        for i in range(self._n):
+            if self.method[i] != Method.NONE:
+                total += self.soh[i]
+                deviation += math.sqrt(self.var[i])
+                n += 1
+        return (total / n / 10000, deviation / n / 10000) if n else None
+
+    def weak_z(self) -> "float | None":
+        """How far the weakest cell lies below the median, in robust standard deviations.
+
+        The deviation is 1.4826 times the median distance from the median, at least 0.5 % of
+        rated; ``None`` below three known cells.
+        """
+        known = sorted([self.soh[i] for i in range(self._n) if self.method[i] != Method.NONE])
+        if len(known) < 3:
+            return None
+        middle = _median(known)
+        apart = _median(sorted([abs(value - middle) for value in known]))
+        return (middle - known[0]) / max(1.4826 * apart, _SPREAD_FLOOR_BP)
+
+    def spread(self) -> "tuple[float, float] | None":
+        """``(spread, upper end)`` in basis points: (largest - smallest) / mean."""
+        smallest = largest = self.weakest()
+        total = 0.0
+        for i in range(self._n):
+            if self.method[i] == Method.NONE:
+                return None
+            total += self.soh[i]
+            if self.soh[i] > self.soh[largest]:
+                largest = i
+        mean = total / self._n
+        apart = self.soh[largest] - self.soh[smallest]
+        width = 2 * math.sqrt(self.var[largest] + self.var[smallest])
+        return apart / mean * 10000, (apart + width) / mean * 10000
+
+    def next_test(self, anchor: Anchor, now_s: int) -> int:
+        """The cheapest step that would give evidence, or better evidence (``NextTest``)."""
+        figure = self.pack(now_s)
+        if figure is not None and figure[2] - figure[1] <= 2 * _UNSURE_BP:
+            return NextTest.NONE
+        if self.refusal == Refusal.TEMPERATURE:
+            return NextTest.WARM_UP
+        if figure is not None or self.refusal == Refusal.FLAT_REGION:
+            return NextTest.FULL_CYCLE
+        if anchor.kind == kinds.NONE:
+            return NextTest.REST
+        mean = anchor.mean_bp
+        return NextTest.DISCHARGE_THEN_REST if mean > 6000 else NextTest.CHARGE_TO_FULL
+
+
+def _median(ordered: "list[float]") -> float:
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
