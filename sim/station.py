@@ -1,0 +1,283 @@
+"""One board in the world: its pack, its chip, its place on a line, and its own local time.
+
+Virtual time passes for a board only inside the operations it asks for (``common.link``). A board
+``RUNNING`` owes the world its next request; ``WAITING`` it sleeps until ``wake_us`` or until bytes
+arrive; ``SENDING`` it drives the line until ``wake_us``; ``OFF`` it has no link.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Protocol
+
+from common import link
+from common.codes import ResetCause
+from sim.bq76952 import Nack
+from sim.clock import US_PER_S
+from sim.link import LinkLost, LinkSilent
+
+if TYPE_CHECKING:
+    from sim.bench import Bench
+    from sim.link import Connection
+    from sim.pack import Pack
+    from sim.parameters import Array
+    from sim.rs485 import Line
+
+RUNNING = 1
+WAITING = 2
+SENDING = 3
+OFF = 4
+
+_LOOK_AHEAD_US = 5_000  # a wait so short on a quiet line is granted without the others
+_CHIP_GRAIN_US = 1_000  # the chip sees the world no finer than this
+_PACK_GRAIN_US = 200_000  # and the cells no finer than this, unless a switch has moved
+_RX_BYTES = 4096  # what a UART buffers; more is lost
+_HEADER = struct.Struct("<BH")
+_U16 = struct.Struct("<H")
+_U32 = struct.Struct("<I")
+_U64 = struct.Struct("<Q")
+_MOST_VIRTUAL_US = 1 << 62
+_WATCHDOG = "its watchdog ran out"
+
+
+class Chip(Protocol):
+    """What the world needs of a chip."""
+
+    last_bus_us: float  # how long the last transfer held the bus
+
+    @property
+    def charge_fet(self) -> bool:
+        """Charge current may pass."""
+
+    @property
+    def discharge_fet(self) -> bool:
+        """Discharge current may pass."""
+
+    @property
+    def balance_mask(self) -> int:
+        """Bit per cell that is being bled."""
+
+    def i2c(self, address: int, write: bytes, n_read: int) -> bytes:
+        """One transfer: write, then read after a repeated start; ``Nack``.
+
+        The chip's own clock, on which its busy times run, goes on with it.
+        """
+
+    def step(
+        self,
+        dt_s: float,
+        cell_v: Array,
+        current_a: float,
+        temperatures_c: tuple[float, ...],
+        die_c: float,
+        fet_c: float,
+        pack_v: float,
+    ) -> None:
+        """Let ``dt_s`` pass with these at the pins."""
+
+
+class Station:
+    """A board, ``index``-th of its world; ``line`` is ``None`` for one without a bus."""
+
+    def __init__(self, index: int, pack: Pack, chip: Chip, bench: Bench | None) -> None:
+        self.index = index
+        self.pack = pack
+        self.chip = chip
+        self.bench = bench
+        self.line: Line | None = None
+        self.connection: Connection | None = None
+        self.state = OFF
+        self.local_us = 0
+        self.wake_us = 0
+        self.watchdog_us: int | None = None  # when it bites
+        self.received = bytearray()
+        self.overruns = 0
+        self.transfers = 0  # on I2C since the start
+        self.boots = 0
+        self.booted_us = 0
+        self.lost = ""  # why the link is gone
+        self.ended_by_itself = False
+        self.reset_cause: int = ResetCause.POWER_ON
+        self._chip_us = 0
+        self._pack_us = 0
+        self._fets = (False, False)
+
+    # --- link ---------------------------------------------------------------------------
+
+    def attach(self, connection: Connection, now_us: int) -> None:
+        """The board's HELLO has come: answer it and let the board run from ``now_us``."""
+        self.connection = connection
+        self.local_us = max(now_us, self.local_us)
+        self.booted_us = self.local_us
+        self.boots += 1
+        self.lost = ""
+        self.received.clear()
+        self.watchdog_us = None
+        self.state = RUNNING
+        connection.answer(link.OK, self.local_us, bytes((self.reset_cause,)))
+
+    def detach(self, why: str, reset_cause: int | None = None) -> None:
+        """Cut the link; the chip and the cells go on by themselves.
+
+        ``reset_cause`` says what the next start is put down to, ``None`` that the firmware left.
+        """
+        self.ended_by_itself = reset_cause is None
+        if reset_cause is not None:
+            self.reset_cause = reset_cause
+        if self.connection is not None:
+            self.connection.close()
+        self.connection = None
+        self.watchdog_us = None
+        self.state = OFF
+        self.lost = why
+
+    def serve(self) -> None:
+        """Take one request of a board that is ``RUNNING``, and answer it or block the board."""
+        connection = self.connection
+        if connection is None:
+            return
+        try:
+            op, payload = connection.request()
+            if op == link.I2C:
+                status, data = self._i2c(payload)
+                connection.answer(status, self.local_us, data)
+            else:
+                self._other(connection, op, payload)
+        except LinkSilent as lost:
+            if self.watchdog_us is None:
+                self.detach(str(lost))
+            else:
+                self.detach(_WATCHDOG, ResetCause.WATCHDOG)
+        except LinkLost as lost:
+            self.detach(str(lost))
+
+    def _i2c(self, payload: bytes) -> tuple[int, bytes]:
+        if len(payload) < 3:
+            return link.REJECTED, b""
+        address, n_read = _HEADER.unpack_from(payload)
+        write = payload[3:]
+        self.transfers += 1
+        chip = self.chip
+        if self.local_us - self._chip_us >= _CHIP_GRAIN_US:
+            self._step_chip(self.local_us)
+        try:
+            return link.OK, chip.i2c(address, write, n_read)
+        except Nack:
+            return link.NACK, b""
+        finally:
+            self.local_us += int(chip.last_bus_us)
+
+    def _other(self, connection: Connection, op: int, payload: bytes) -> None:
+        try:
+            if op == link.WAIT:
+                self._wait(connection, min(_U64.unpack(payload)[0], _MOST_VIRTUAL_US))
+            elif op == link.UART_READ:
+                most = _U16.unpack(payload)[0]
+                data = bytes(self.received[:most])
+                del self.received[:most]
+                connection.answer(link.OK, self.local_us, data)
+            elif op == link.UART_WRITE:
+                self._send(connection, payload)
+            elif op == link.WATCHDOG:
+                self.watchdog_us = self.local_us + 1000 * int(_U32.unpack(payload)[0])
+                connection.answer(link.OK, self.local_us)
+            elif op == link.NOW:
+                connection.answer(link.OK, self.local_us)
+            else:
+                connection.answer(link.REJECTED, self.local_us)
+        except struct.error:
+            connection.answer(link.REJECTED, self.local_us)
+
+    def _wait(self, connection: Connection, until_us: int) -> None:
+        if self.received:
+            connection.answer(link.OK, self.local_us, b"\x01")
+            return
+        short = until_us - self.local_us <= _LOOK_AHEAD_US
+        bitten = self.watchdog_us is not None and until_us >= self.watchdog_us
+        if short and not bitten and (self.line is None or self.line.next_us() is None):
+            self.local_us = max(self.local_us, until_us)
+            connection.answer(link.OK, self.local_us, b"\x00")
+            return
+        self.state = WAITING
+        self.wake_us = max(self.local_us, until_us)
+
+    def _send(self, connection: Connection, data: bytes) -> None:
+        if self.line is None or not data:
+            connection.answer(link.OK, self.local_us)
+            return
+        self.state = SENDING
+        self.wake_us = self.line.send(self.index, data, self.local_us)
+
+    # --- time ---------------------------------------------------------------------------
+
+    def due_us(self) -> int | None:
+        """When something happens to this board by itself; ``None`` without a link."""
+        if self.state not in (WAITING, SENDING):
+            return None
+        if self.watchdog_us is not None and self.watchdog_us < self.wake_us:
+            return self.watchdog_us
+        return self.wake_us
+
+    def hear(self, data: bytes) -> None:
+        """Bytes arrive at the UART."""
+        if self.state == OFF:
+            return
+        room = _RX_BYTES - len(self.received)
+        self.overruns += max(0, len(data) - room)
+        self.received += data[:room]
+
+    def wake(self, now_us: int) -> None:
+        """Let the board run on when its time has come or bytes have arrived."""
+        if self.state == WAITING:
+            if not (self.received or self.wake_us <= now_us):
+                return
+            payload = b"\x01" if self.received else b"\x00"
+        elif self.state == SENDING and self.wake_us <= now_us:
+            payload = b""
+        else:
+            return
+        self.local_us = max(self.local_us, min(now_us, self.wake_us))
+        self.state = RUNNING
+        try:
+            if self.connection is not None:
+                self.connection.answer(link.OK, self.local_us, payload)
+        except LinkLost as lost:
+            self.detach(str(lost))
+
+    def bitten(self, now_us: int) -> bool:
+        """Whether the watchdog ran out while the board slept; its link is cut then."""
+        if self.watchdog_us is None or now_us < self.watchdog_us:
+            return False
+        if self.state not in (WAITING, SENDING):
+            return False
+        self.detach(_WATCHDOG, ResetCause.WATCHDOG)
+        return True
+
+    def advance(self, now_us: int) -> None:
+        """Bring cells, tester and chip to ``now_us``."""
+        chip = self.chip
+        fets = (bool(chip.charge_fet), bool(chip.discharge_fet))
+        passed_us = now_us - self._pack_us
+        if passed_us >= _PACK_GRAIN_US or (passed_us > 0 and fets != self._fets):
+            self.pack.step(passed_us / US_PER_S, *fets, chip.balance_mask)
+            self._pack_us = now_us
+            self._fets = fets
+            if self.bench is not None:
+                self.bench.update(now_us / US_PER_S)
+            self._step_chip(now_us)
+
+    def _step_chip(self, now_us: int) -> None:
+        passed_us = now_us - self._chip_us
+        if passed_us <= 0:
+            return
+        self._chip_us = now_us
+        pack = self.pack
+        self.chip.step(
+            passed_us / US_PER_S,
+            pack.cell_v,
+            pack.current_a,
+            pack.temperatures_c,
+            pack.die_c,
+            pack.fet_c,
+            pack.pack_v,
+        )
