@@ -1,0 +1,63 @@
+"""A Texas Instruments BQ76952 at register level: what a driver sees over I2C.
+
+Written from the maker's words and register lists, never from our driver. Five lines of use::
+
+    chip = Bq76952(14, shunt_uohm=500, seed=1)
+    chip.step(1.0, [3.7] * 14, -2.0, [25.0], 30.0, 30.0)          # the world goes on for 1 s
+    frame = chip.i2c(0x08, bytes((0x14,)), 4)                     # cell 1: two bytes, two CRCs
+    cell_1_mv = frame[0] | frame[2] << 8
+    may_charge = chip.charge_fet
+
+Wiring of fewer than 16 cells: physical cell i (from 0) sits on input i for i < n - 1, the top
+cell on input 15 (VC16 must be the top of the stack); the inputs between are shorted and read
+0 mV. VCell Mode (0x9304) must name those inputs (14 cells: 0x9FFF), or the shorted trip CUV.
+
+Time. ``step`` and every transaction advance the chip's clock (22.5 us a byte at 400 kHz); busy
+times run on it. Protections, charge, balancing and the host watchdog run on ``step`` alone.
+
+Conformance: behaviour, and where it comes from. TRM = SLUUBY2B, DS = SLUSE13B, AN = SLUAA11B,
+E2E = TI's support forum, HDR = third-party headers (not confirmed by TI), OWN = our reasoning.
+
+===================================================================================  ============
+CRC-8 both ways, first-byte rule, bad CRC drops the byte and is not acknowledged       DS, AN
+CRC of a read without repeated start covers address(R) and data                        OWN
+CRC mode and address change with SWAP_COMM_MODE, codes 0x11 and 0x12 mean CRC          E2E, HDR
+Direct command map, little-endian, auto-increment; 0xFFA5 once after a write to 0x00   TRM
+Subcommand busy (0x3E reads 0xFFFF), echo, checksum over all data, length + 4          TRM, AN
+Busy times                                                                             HDR
+A write while busy stretches the clock                                                 OWN
+Checksum and length in one write, else ignored; only some subcommands take data        TRM, AN
+Data memory reads as a 32-byte block, length 0x24                                      TRM
+Data memory writes only in CONFIG_UPDATE (TI only recommends it), others counted       OWN
+CONFIG_UPDATE: FETs off, measurement and protections stop; EXIT clears POR and WD      TRM
+Battery Status, Safety, PF, Alarm bit positions; FET_CONTROL bits                      HDR
+Manufacturing Status, FET Options, Balancing Configuration bits                        TRM
+FET_EN toggles with 0x0022; Mfg Status Init counts at the next reset only              TRM, E2E
+FET_INIT_OFF blocks the FETs at reset and at EXIT_CFGUPDATE                             OWN
+CC Gain uV per count over mOhm, Capacity Gain = CC Gain x 2^32 / 14400                 TRM, OWN
+DASTATUS5 layout; DASTATUS6 I4 + U4 / 2^32, 0.5 userAh after RESET_PASSQ               TRM, E2E
+COV, CUV, OCC, OCD delay 3.3 ms x (2 + n), n = 0 is off; comparators see true values   TRM
+OCC recovers at current <= threshold or PACK 2 V under the stack                       TRM; 2 V OWN
+OCD recovers at current >= threshold; SCD after its time; latches count trips          TRM
+Temperatures recover after Recovery Time                                               OWN
+Host watchdog: status only, no alert; recovers with the next valid communication       TRM
+Open sense wire: cell below lower, above higher, sum constant; 220 nF filter           DS; step OWN
+Balancing command expires after the interval; no limit of cells in host mode           E2E, OWN
+Unconfigured temperature pins read 0; an open thermistor reads -50 Celsius             E2E, OWN
+Pin configuration: b1:0 = 3 thermistor, b3:2 = 1 cell, 2 report only, 3 FET            HDR
+SLEEP after 5 s below Sleep Current; wakes by current, or PACK 2 V above the stack     OWN times
+Device number 0x7695; firmware version; cell gain 0 = factory trim, else gain / 12120  HDR, OWN
+Default values of the data memory                                                      TRM, HDR
+SUV, SOV, CUDEP with their default thresholds (their addresses are not modelled)       HDR
+===================================================================================  ============
+
+Not modelled: precharge and predischarge, load detection, autonomous balancing, fuse, one-time
+memory, SPI and HDQ, low-voltage shutdown, slower scans in SLEEP, the DASTATUS7 and READ_CAL1
+subcommands, raw thermistor counts. An access to something that does not exist reads zeros, as on
+the chip, but is counted in ``unknown_accesses`` and logged once.
+"""
+
+from .chip import Bq76952
+from .faults import Faults, Nack, RejectedWrites
+
+__all__ = ["Bq76952", "Faults", "Nack", "RejectedWrites"]

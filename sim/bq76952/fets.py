@@ -1,0 +1,85 @@
+"""Which of the two main FETs is on: test mode, host, protections, permanent fail, sleep."""
+
+from . import registers as reg
+from .memory import DataMemory
+
+_ALL_OFF = reg.FC_DSG_OFF | reg.FC_PDSG_OFF | reg.FC_CHG_OFF | reg.FC_PCHG_OFF
+
+
+class Fets:
+    """The FET logic. ``charge`` and ``discharge`` are the outcome of the last ``update``.
+
+    Body-diode protection turns the other FET on while current flows through its diode. It shows
+    in FET Status (``charge_gate``, ``discharge_gate``) but not in ``charge`` and ``discharge``:
+    the chip takes it back within milliseconds when the current turns, so it never allows any.
+    """
+
+    def __init__(self) -> None:
+        self.charge = self.discharge = False
+        self.charge_gate = self.discharge_gate = False
+        self.manufacturing = 0
+        self.host_off = 0
+
+    def reset(self, memory: DataMemory) -> None:
+        """Power-on: Manufacturing Status from its initial value, the host's blocks released."""
+        self.manufacturing = memory.integer("mfg_status_init") & 0xFF
+        self.charge = self.discharge = self.charge_gate = self.discharge_gate = False
+        self.host_off = 0
+
+    def configure(self, memory: DataMemory) -> None:
+        """Take over the FET options and which protection opens which FET."""
+        item = memory.integer
+        options = item("fet_options")
+        self._driven = bool(options & reg.FO_FET_CTRL_EN)
+        self._series = bool(options & reg.FO_SFET)
+        self._charge_in_sleep = bool(options & reg.FO_SLEEPCHG)
+        self.host_allowed = bool(options & reg.FO_HOST_FET_EN)
+        if options & reg.FO_FET_INIT_OFF:
+            self.host_off = _ALL_OFF
+        self._chg = (item("chg_fet_a"), item("chg_fet_b"), item("chg_fet_c"))
+        self._dsg = (item("dsg_fet_a"), item("dsg_fet_b"), item("dsg_fet_c"))
+        self._body_diode_ma = item("body_diode_ma")
+        self._pf_opens = bool(item("protection_configuration") & 0x02)
+
+    def host(self, off: int) -> bool:
+        """Set the host's block bits (FET_CONTROL); False where the options forbid it."""
+        if self.host_allowed:
+            self.host_off = off & _ALL_OFF
+        return self.host_allowed
+
+    def toggle(self, bit: int) -> None:
+        """Toggle a bit of Manufacturing Status; FET test bits only count in test mode."""
+        if bit in {reg.MS_CHG_TEST, reg.MS_DSG_TEST} and self.manufacturing & reg.MS_FET_EN:
+            return
+        self.manufacturing ^= bit
+        if bit == reg.MS_FET_EN:
+            self.manufacturing &= ~(reg.MS_CHG_TEST | reg.MS_DSG_TEST)
+
+    def off(self) -> None:
+        """CONFIG_UPDATE, deep sleep, shutdown: both open."""
+        self.charge = self.discharge = self.charge_gate = self.discharge_gate = False
+
+    def update(
+        self, status: list[int], permanent_fail: bool, asleep: bool, current_ma: float
+    ) -> None:
+        """Decide from the safety status registers and the rest."""
+        a, b, c = status
+        chg, dsg = self._chg, self._dsg
+        mode = self.manufacturing
+        if not self._driven or (permanent_fail and self._pf_opens):
+            self.off()
+            return
+        if mode & reg.MS_FET_EN:
+            charge = not (self.host_off & reg.FC_CHG_OFF or (asleep and not self._charge_in_sleep))
+            discharge = not self.host_off & reg.FC_DSG_OFF
+        else:
+            charge = bool(mode & reg.MS_CHG_TEST)
+            discharge = bool(mode & reg.MS_DSG_TEST)
+        self.charge = charge and not (a & chg[0] or b & chg[1] or c & chg[2])
+        self.discharge = discharge and not (a & dsg[0] or b & dsg[1] or c & dsg[2])
+        self.charge_gate, self.discharge_gate = self.charge, self.discharge
+        if self._series:
+            if self.discharge and current_ma < -self._body_diode_ma:
+                self.charge_gate = True
+            elif self.charge and current_ma > self._body_diode_ma:
+                self.discharge_gate = True
