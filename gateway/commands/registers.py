@@ -14,6 +14,7 @@ from rich.table import Table
 
 from common import model_docs, models, sunspec_json
 from common.registers import RegisterMap, point_type
+from gateway.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the map in the form asked for; 2 where a file cannot be written."""
+    """Print the map in the form asked for; ``UserError`` where a file cannot be written."""
     if args.sunspec is not None:
         return _write_sunspec(args.sunspec)
     if args.json:
@@ -112,8 +113,7 @@ def _write_sunspec(folder: Path) -> int:
             path.write_text(sunspec_text(model_id), encoding="utf-8")
             print(path)
     except OSError as error:
-        print(f"echelon registers: --sunspec {folder}: {error.strerror}", file=sys.stderr)
-        return 2
+        raise UserError(f"--sunspec {folder}: {error.strerror}") from error
     return 0
 
 
