@@ -1,0 +1,229 @@
+"""``echelon demo``: retired packs on a bench, from the cell to the grade, on one desk.
+
+Starts an MQTT broker, the simulated world with the real firmware, the gateway and the grader, each
+as a process of its own, and shows what comes out. Everything it started ends with it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from rich.console import Console
+from rich.live import Live
+
+from sim import demo_packs, demo_view
+from sim.demo_service import Services
+from sim.firmware_process import FirmwareError
+from sim.recording import RecordingError
+from sim.world import World
+
+if TYPE_CHECKING:
+    import argparse
+
+    from sim.pack import Pack
+
+HELP = "runs the desk demonstration"
+
+PROFILE = "packgrade-2026-bench"
+_STATUS_EVERY_S = 2.0
+_DRAW_EVERY_S = 0.25
+_GRADE_WAIT_S = 6.0  # real seconds from the end of a test until its grade counts ...
+_REFUSAL_WAIT_S = 15.0  # ... and a refusal
+_LEG_S = 20.0  # virtual seconds between two looks whether all are graded
+_SVG_WIDTH = 150
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, no table")
+    parser.add_argument(
+        "--exit-when-graded", action="store_true", help="end when every pack has its grade"
+    )
+    parser.add_argument(
+        "--speed", type=float, default=200.0, help="most times real time (default 200)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of everything random (default 1)")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the last table as SVG")
+    parser.add_argument("--logs", type=Path, metavar="DIR", help="keep what each process prints")
+    replay = parser.add_argument_group("a recorded cell instead of the model")
+    replay.add_argument("--replay", type=Path, metavar="FILE", help="a recording, CSV or npz")
+    replay.add_argument(
+        "--cycle",
+        type=int,
+        action="append",
+        metavar="N",
+        help="which cycle of the file; given more than once, one pack each",
+    )
+    replay.add_argument(
+        "--profile", default="nmc", help="cell profile the board assumes (default nmc)"
+    )
+    replay.add_argument(
+        "--capacity", type=float, metavar="AH", help="rated capacity (default: the file's)"
+    )
+
+
+class Demo:
+    """The world, what was heard of it on MQTT, and the screen."""
+
+    def __init__(self, world: World, services: Services, titles: dict[str, str]) -> None:
+        self.world = world
+        self.services = services
+        self.rows = {serial: demo_view.Row(title) for serial, title in titles.items()}
+        self._finished_s: dict[str, float] = {}  # real time at which the bench was done
+
+    def refresh(self) -> None:
+        """Take in what has arrived, and look at the truth."""
+        self.services.check()
+        for serial, kind, message in self.services.listener.take():
+            row = self.rows.get(serial)
+            if row is not None:
+                self._take(row, kind, message)
+        for pack in self.world.packs:
+            self._look(pack)
+
+    def _take(self, row: demo_view.Row, kind: str, message: dict[str, Any]) -> None:
+        if kind == "grade":
+            row.grade = message
+        elif (message["boot"], message["seq"]) >= (
+            row.state.get("boot", 0),
+            row.state.get("seq", 0),
+        ):
+            row.state = message  # a recalled reading never hides a newer one
+
+    def _look(self, pack: Pack) -> None:
+        serial = pack.spec.serial
+        row = self.rows[serial]
+        row.truth = truth_of(self.world, pack)
+        row.step = pack.activity
+        if pack.finished and serial not in self._finished_s:
+            self._finished_s[serial] = time.monotonic()
+
+    def graded(self) -> bool:
+        """Whether every pack has been tested to the end and has its grade.
+
+        A grade that refuses counts only when it has stood for a while, for evidence of the test's
+        last minutes may still be on its way.
+        """
+        for serial, row in self.rows.items():
+            if serial not in self._finished_s or not row.grade:
+                return False
+            stood_s = time.monotonic() - self._finished_s[serial]
+            if stood_s < (_REFUSAL_WAIT_S if row.grade["route"] == "hold" else _GRADE_WAIT_S):
+                return False
+        return True
+
+    def table(self) -> object:
+        """The table as it stands."""
+        world = self.world
+        return demo_view.table(list(self.rows.values()), world.time_s, world.speed_achieved())
+
+
+def truth_of(world: World, pack: Pack) -> dict[str, Any]:
+    """The simulator's truth in the units of the readings; ``None`` where it has none."""
+    truth = world.truth(pack)
+
+    def percent(value: float | None) -> float | None:
+        return None if value is None else round(100 * value, 2)
+
+    cells = truth.get("cell_soh") or []
+    weakest = min(range(len(cells)), key=cells.__getitem__) + 1 if cells else None
+    return {
+        "soc_pct": percent(truth.get("soc")),
+        "soh_pct": percent(truth.get("soh")),
+        "weakest_cell": weakest,
+        "weakest_cell_soh_pct": percent(min(cells, default=None)),
+    }
+
+
+def print_json(message: dict[str, Any]) -> None:
+    """One object, one line, at once."""
+    sys.stdout.write(json.dumps(message, separators=(", ", ": ")) + "\n")
+    sys.stdout.flush()
+
+
+def build(world: World, args: argparse.Namespace) -> dict[str, str]:
+    """Put the packs on the desk; returns the title of each serial number."""
+    buses = demo_packs.retired_packs()
+    if args.replay:
+        buses = demo_packs.recorded_packs(
+            args.replay, args.cycle or [None], args.profile, args.capacity
+        )
+    titles: dict[str, str] = {}
+    for name, packs in buses.items():
+        added = []
+        for title, spec in packs:
+            titles[spec.serial] = title
+            added.append(world.add_pack(spec))
+        world.add_bus(name, 115200, added)
+    return titles
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demonstration; 0 when it ended as asked, 2 when its input cannot be used."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="echelon-")))
+            logs = args.logs or folder
+            logs.mkdir(parents=True, exist_ok=True)
+            world = stack.enter_context(
+                World(args.seed, args.speed, folder=folder / "boards", logs=logs)
+            )
+            titles = build(world, args)
+            services = stack.enter_context(Services(world, folder, logs, PROFILE))
+            world.start()
+            _show(Demo(world, services, titles), args)
+    except (RecordingError, FirmwareError, ValueError, OSError) as error:
+        sys.stderr.write(f"echelon demo: {error}\n")
+        return 2
+    return 0
+
+
+def _show(demo: Demo, args: argparse.Namespace) -> None:
+    if args.json:
+        _show_json(demo, args.exit_when_graded)
+    else:
+        with Live(get_renderable=demo.table, auto_refresh=False) as live:  # type: ignore[arg-type]
+            _loop(demo, args.exit_when_graded, _DRAW_EVERY_S, live.refresh)
+    if args.svg:
+        console = Console(record=True, width=_SVG_WIDTH, file=io.StringIO())
+        console.print(demo.table())
+        console.save_svg(str(args.svg), title="make demo")
+
+
+def _show_json(demo: Demo, exit_when_graded: bool) -> None:
+    def report() -> None:
+        for row in demo.rows.values():
+            print_json(demo_view.as_json(row, demo.world.time_s))
+
+    _loop(demo, exit_when_graded, _STATUS_EVERY_S, report)
+    for row in demo.rows.values():
+        print_json(demo_view.grade_as_json(row))
+
+
+def _loop(demo: Demo, exit_when_graded: bool, every_s: float, show: Any) -> None:
+    last_s = 0.0
+
+    def idle() -> None:
+        nonlocal last_s
+        demo.refresh()
+        if time.monotonic() - last_s >= every_s:
+            last_s = time.monotonic()
+            show()
+
+    while not (exit_when_graded and demo.graded()):
+        demo.world.run(until_s=demo.world.time_s + _LEG_S, idle=idle)
+    demo.refresh()
+    show()
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
