@@ -65,6 +65,15 @@ def _is_malformed(error: sqlite3.DatabaseError) -> bool:
     return code is not None and code & 0xFF in _MALFORMED
 
 
+def _check(database: sqlite3.Connection) -> None:
+    """``sqlite3.DatabaseError`` marked as corrupt when SQLite finds the file damaged."""
+    verdict = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        broken = sqlite3.DatabaseError(verdict)
+        broken.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise broken
+
+
 class Spool:
     """The file. Not for two threads at once."""
 
@@ -196,11 +205,7 @@ class Spool:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")
             database.execute(f"PRAGMA journal_size_limit = {WAL_MAX_BYTES}")
-            verdict = database.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if verdict != "ok":
-                broken = sqlite3.DatabaseError(verdict)
-                broken.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-                raise broken
+            _check(database)
             self._migrate(database)
         except BaseException:
             database.close()

@@ -1,0 +1,124 @@
+"""One bus: its packs take turns; one that fails is left alone for longer and longer.
+
+A pack that fails ``breaker.FAILURES_TO_OPEN`` times in a row counts as offline and is only probed
+now and then, without retries, so that it costs the others almost nothing. When the port itself
+fails, the whole bus pauses and all its packs are offline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gateway.blocks import NotReadyError, TornBlockError, WrongBlockError
+from gateway.breaker import Breaker
+from gateway.modbus.frames import DeviceError
+from gateway.modbus.line import LineError
+from gateway.modbus.master import NoAnswerError
+from gateway.pack import NotAPackError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.collector import PackCollector
+    from gateway.modbus.master import Master
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+PORT_PAUSE_FIRST_S = 1.0
+PORT_PAUSE_CAP_S = 30.0
+PACK_ERRORS = (
+    DeviceError,
+    NoAnswerError,
+    NotAPackError,
+    NotReadyError,
+    TornBlockError,
+    WrongBlockError,
+)
+
+
+@dataclass
+class _Turn:
+    collector: PackCollector
+    due_s: float = 0.0
+    breaker: Breaker = field(default_factory=Breaker)
+
+
+class Bus:
+    """Polls every pack of one port, for ever."""
+
+    def __init__(self, name: str, master: Master, collectors: Sequence[PackCollector]) -> None:
+        self.name = name
+        self._master = master
+        self._turns = [_Turn(collector) for collector in collectors]
+        # a port that fails pauses at once
+        self._port = Breaker(1, PORT_PAUSE_FIRST_S, PORT_PAUSE_CAP_S)
+
+    async def run(self, progressed: Callable[[], None]) -> None:
+        """Take turns until cancelled; ``progressed`` is called with every turn and every tick."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                progressed()
+                turn = min(self._turns, key=lambda each: each.due_s)
+                left_s = turn.due_s - loop.time()
+                if left_s > 0:
+                    await asyncio.sleep(min(left_s, TICK_S))
+                else:
+                    await self._take(turn)
+        finally:
+            self._master.close()
+
+    async def _take(self, turn: _Turn) -> None:
+        loop = asyncio.get_running_loop()
+        rate_s = turn.collector.rates.poll_s
+        turn.collector.pack.retries = 0 if turn.breaker.is_open else None
+        try:
+            await turn.collector.poll(loop.time())
+        except LineError as error:
+            self._port_failed(str(error))
+            return
+        except PACK_ERRORS as error:
+            self._pack_failed(turn, str(error))
+        except sqlite3.Error:
+            pass  # reported by the spool; the reading is fetched again from the board
+        else:
+            if turn.breaker.is_open:
+                self._log(logging.INFO, "pack answers again", turn)
+            turn.breaker.succeeded()
+        self._port.succeeded()
+        # keep the beat, unless the bus is too slow for it
+        turn.due_s = max(turn.due_s + rate_s, loop.time()) if turn.due_s else loop.time() + rate_s
+        turn.due_s += turn.breaker.pause_s()
+
+    def _port_failed(self, reason: str) -> None:
+        first = not self._port.is_open
+        self._port.failed()
+        level = logging.ERROR if first else logging.DEBUG
+        log.log(level, "port failed", extra={"bus": self.name, "reason": reason})
+        resume_s = asyncio.get_running_loop().time() + self._port.pause_s()
+        for turn in self._turns:
+            turn.due_s = max(turn.due_s, resume_s)
+            turn.collector.offline()
+
+    def _pack_failed(self, turn: _Turn, reason: str) -> None:
+        was_open = turn.breaker.is_open
+        turn.breaker.failed()
+        if turn.breaker.is_open and not was_open:
+            turn.collector.offline()
+            self._log(logging.WARNING, "pack offline", turn, reason)
+        else:
+            self._log(logging.DEBUG, "pack failed", turn, reason)
+
+    def _log(self, level: int, text: str, turn: _Turn, reason: str | None = None) -> None:
+        fields = {
+            "bus": self.name,
+            "address": turn.collector.pack.unit,
+            "serial": turn.collector.serial,
+            "reason": reason,
+        }
+        log.log(level, text, extra={k: v for k, v in fields.items() if v is not None})

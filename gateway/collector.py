@@ -1,0 +1,215 @@
+"""Collects one pack: its current reading, those it missed, its details, its clock.
+
+Every poll reads the snapshot in one exchange. Readings the board has kept since the last one
+collected are fetched from its ring, oldest first, some a poll; how far that has come is stored
+with them. So neither a silent bus nor a gateway that was away leaves a hole, as long as the ring
+reaches back; what it no longer holds is counted and logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from common import models
+from gateway.blocks import NotReadyError, TornBlockError, WrongBlockError
+from gateway.history import Progress
+from gateway.reading import detail_message, encode, state_message
+from gateway.spool import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from gateway.blocks import Decoded
+    from gateway.pack import Identity, Pack
+
+log = logging.getLogger(__name__)
+
+SET_UTC_EVERY_S = 3600.0
+DETAIL_BLOCKS = (models.HEALTH, models.LIFETIME, models.PROTECTION, models.DEVICE)
+
+
+class Sink(Protocol):
+    """Where readings go, and who is told which packs are there."""
+
+    async def store(
+        self, records: Iterable[Record], progress: tuple[str, Progress] | None = None
+    ) -> None:
+        """Return when all of it is on disk."""
+
+    async def progress(self, serial: str) -> Progress | None:
+        """How far a pack is collected."""
+
+    def online(self, identity: Identity, name: str | None) -> None:
+        """The pack answers."""
+
+    def offline(self, serial: str) -> None:
+        """The pack no longer answers."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How often what is asked, in seconds, and how many missed readings a poll fetches."""
+
+    poll_s: float
+    detail_s: float
+    recall_per_poll: int = 32
+    set_time: bool = True
+
+
+class PackCollector:
+    """Collects the pack at one address."""
+
+    def __init__(
+        self,
+        pack: Pack,
+        rates: Rates,
+        sink: Sink,
+        name: str | None = None,
+        utc: Callable[[], float] = time.time,
+    ) -> None:
+        self.pack = pack
+        self.rates = rates
+        self.name = name
+        self.lost_readings = 0  # no longer kept by the board when it was asked
+        self.serial: str | None = None
+        self._sink = sink
+        self._utc = utc
+        self._progress: Progress | None = None
+        self._live: tuple[int, int] | None = None  # boot and seq of the last reading
+        self._every: int | None = None  # cycles between kept readings; None: not asked yet
+        self._detail_due_s = 0.0
+        self._utc_due_s = 0.0
+
+    async def poll(self, now_s: float) -> None:
+        """Ask once for everything that is due; ``now_s`` is any clock that only grows."""
+        identity = await self.pack.identify()
+        if identity.serial != self.serial:
+            await self._meet(identity, now_s)
+        try:
+            snapshot = await self.pack.block(models.SNAPSHOT)
+        except NotReadyError:
+            self._sink.online(identity, self.name)
+            return  # it has just started
+        boot, seq = snapshot["Boot"], snapshot["Seq"]
+        if self._live is None or boot != self._live[0]:
+            self._utc_due_s = now_s
+            self._every = (await self._device())["RecEvery"] or 0
+        self._sink.online(identity, self.name)
+        await self._collect_live(snapshot)
+        if self.rates.set_time and now_s >= self._utc_due_s:
+            await self.pack.set_utc(int(self._utc()))
+            self._utc_due_s = now_s + SET_UTC_EVERY_S
+        if self._every:
+            await self._collect_missed(boot, seq, self._every)
+        if now_s >= self._detail_due_s:
+            await self._collect_detail()
+            self._detail_due_s = now_s + self.rates.detail_s
+
+    def offline(self) -> None:
+        """The pack does not answer any more: say so, and meet it anew when it does."""
+        if self.serial is not None:
+            self._sink.offline(self.serial)
+        self.pack.forget()
+
+    async def _meet(self, identity: Identity, now_s: float) -> None:
+        if self.serial is not None:
+            self._sink.offline(self.serial)
+        self.serial = identity.serial
+        self._progress = await self._sink.progress(identity.serial)
+        self._live = None
+        self._detail_due_s = now_s
+        log.info(
+            "pack found",
+            extra={
+                "serial": identity.serial,
+                "address": identity.unit,
+                "cells": identity.n_cells,
+                "firmware": identity.firmware,
+            },
+        )
+
+    async def _device(self) -> Decoded:
+        return await self.pack.block(models.DEVICE)
+
+    def _progress_of(self, boot: int) -> Progress:
+        """How far this boot is collected; the ring begins anew with each."""
+        if self._progress is None or self._progress.boot != boot:
+            return Progress(boot)
+        return self._progress
+
+    def _record(self, block: Decoded, *, recalled: bool) -> Record:
+        assert self.serial is not None
+        message = state_message(self.serial, block, self._utc(), recalled=recalled)
+        return Record(self.serial, block["Boot"], block["Seq"], "state", encode(message))
+
+    async def _store(self, records: list[Record], progress: Progress) -> None:
+        assert self.serial is not None
+        changed = progress != self._progress
+        if records or changed:
+            await self._sink.store(records, (self.serial, progress) if changed else None)
+            self._progress = progress
+
+    async def _collect_live(self, snapshot: Decoded) -> None:
+        boot, seq = snapshot["Boot"], snapshot["Seq"]
+        if self._live == (boot, seq):
+            return  # the board has not measured since
+        progress = self._progress_of(boot)
+        is_kept = bool(self._every) and seq % self._every == 0
+        if not (is_kept and progress.has(seq)):
+            after = progress.with_live(seq, self._every) if self._every else progress
+            await self._store([self._record(snapshot, recalled=False)], after)
+        self._live = (boot, seq)
+
+    async def _collect_missed(self, boot: int, seq: int, every: int) -> None:
+        progress = self._progress_of(boot)
+        if not progress.missing(seq, every):
+            return
+        device = await self._device()
+        first, last = device["RecFirst"], device["RecLast"]
+        if device["Boot"] != boot or first is None or last is None:
+            return  # started again meanwhile, or nothing kept yet
+        gone = [s for s in progress.missing(min(first - 1, seq), every) if s not in progress.ahead]
+        if gone:
+            self._count_lost(boot, gone[0], len(gone))
+            progress = progress.advanced_to(gone[-1], every)
+        records: list[Record] = []
+        try:
+            for number in progress.missing(last, every):
+                if len(records) >= self.rates.recall_per_poll:
+                    break
+                if not progress.has(number):
+                    block = await self.pack.recall(number)
+                    if block is None:
+                        self._count_lost(boot, number, 1)
+                    elif block["Boot"] != boot:
+                        break
+                    else:
+                        records.append(self._record(block, recalled=True))
+                progress = progress.advanced_to(number, every)
+        finally:
+            # what was fetched before an error is kept
+            await self._store(records, progress)
+
+    def _count_lost(self, boot: int, first: int, count: int) -> None:
+        self.lost_readings += count
+        log.warning(
+            "readings lost: the board no longer keeps them",
+            extra={"serial": self.serial, "boot": boot, "first_seq": first, "count": count},
+        )
+
+    async def _collect_detail(self) -> None:
+        assert self.serial is not None
+        try:
+            blocks = {model_id: await self.pack.block(model_id) for model_id in DETAIL_BLOCKS}
+        except (NotReadyError, TornBlockError) as error:
+            log.info("details left out", extra={"serial": self.serial, "reason": str(error)})
+            return
+        health = blocks[models.HEALTH]
+        if any(block["Boot"] != health["Boot"] for block in (health, blocks[models.DEVICE])):
+            raise WrongBlockError("the board started again while its details were read")
+        message = detail_message(self.serial, blocks, self._utc())
+        record = Record(self.serial, health["Boot"], health["Seq"], "detail", encode(message))
+        await self._sink.store([record])
