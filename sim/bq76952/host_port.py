@@ -115,7 +115,8 @@ class HostPort:
         end = start + count
         if start < reg.SUBCOMMAND_LOW or end > reg.ALARM_STATUS:
             self._refresh(start, end)
-        if _UNDEFINED.find(1, start, end) >= 0 or end > reg.REGISTER_COUNT:
+        # A block that begins at something may pass over gaps: that is no mistake of the host.
+        if _UNDEFINED.find(1, start, start + 1) >= 0 or end > reg.REGISTER_COUNT:
             for at in range(start, end):
                 if at >= reg.REGISTER_COUNT or _UNDEFINED[at]:
                     chip.unknown("register", at)
