@@ -263,9 +263,11 @@ class Bq76952(Afe):
         if self._failures >= _FAILURES_BEFORE_LOOK:
             spoken = bus.crc
             bus.detect_crc()
-            if bus.crc != spoken:  # a chip that was reset may have forgotten CRC
-                s.afe_lost_settings = True
-                return
+            if bus.crc != spoken:
+                if self._answers():  # a chip that was reset may have forgotten CRC
+                    s.afe_lost_settings = True
+                    return
+                bus.crc = spoken  # no: the bus is disturbed
         bus.command(reg.DASTATUS6)
         bus.read(reg.CELL_1, reg.VOLTAGE_BYTES)
         self._take_voltages(s)
@@ -277,6 +279,13 @@ class Bq76952(Afe):
         self._take_temperatures(s)
         s.balancing = cells_of(self._word(bus.collect(reg.CB_ACTIVE_CELLS)), self.n_cells)
         self._count_charge(s)  # last: a reading that fails must not use its charge up
+
+    def _answers(self) -> bool:
+        """Whether the chip understands what it is asked, spoken to as now."""
+        try:
+            return self._word(self.bus.ask(reg.DEVICE_NUMBER)) == reg.DEVICE
+        except AfeError:
+            return False
 
     def _take_voltages(self, s: Snapshot) -> None:
         data = self.bus.data
