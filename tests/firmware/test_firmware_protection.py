@@ -1,0 +1,448 @@
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from core_fakes import BOTH, healthy, nmc, set_cells, set_temperatures
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from common.codes import CommandResult, Fault, LimitReason, State, Switch, fault_names, names
+from firmware.protection import START_CYCLES, Protection
+from firmware.snapshot import Snapshot
+
+CHARGE, DISCHARGE = Switch.CHARGE, Switch.DISCHARGE
+CLEAR = 200  # cycles in which every fault that may pass has passed
+
+
+class Pack:
+    """Protection of a pack of 4 cells of 10 Ah, told one snapshot after another."""
+
+    def __init__(self) -> None:
+        self.settings = nmc()
+        self.protection = Protection(self.settings)
+        self.snapshot = healthy()
+
+    def run(self, cycles: int = 1) -> None:
+        for _ in range(cycles):
+            self.snapshot.uptime_s += 1
+            self.protection.update(self.snapshot)
+
+    @property
+    def faults(self) -> list[str]:
+        return fault_names(self.protection.active)
+
+
+@pytest.fixture
+def pack() -> Pack:
+    pack = Pack()
+    pack.run(30)
+    assert pack.protection.state == State.ON
+    assert pack.protection.allowed == BOTH
+    return pack
+
+
+# --- starting ---------------------------------------------------------------------------------
+
+
+def test_nothing_is_closed_before_the_first_checks() -> None:
+    pack = Pack()
+    for _ in range(START_CYCLES - 1):
+        pack.run()
+        assert (pack.protection.state, pack.protection.allowed) == (State.START, 0)
+    pack.run()
+    assert (pack.protection.state, pack.protection.allowed) == (State.ON, BOTH)
+
+
+def test_a_fault_that_is_there_at_start_is_never_closed_onto() -> None:
+    pack = Pack()
+    set_cells(pack.snapshot, [2700] * 4)
+    for _ in range(20):
+        pack.run()
+        assert not pack.protection.allowed & DISCHARGE
+    assert pack.protection.state == State.CHARGE_ONLY
+
+
+def test_nothing_is_closed_onto_a_fault_that_is_not_yet_debounced(pack: Pack) -> None:
+    pack.protection.disconnect()
+    pack.run()
+    pack.protection.connect()
+    set_cells(pack.snapshot, [3700, 4251, 3700, 3700])
+    pack.run()
+    assert pack.faults == []
+    assert pack.protection.allowed == DISCHARGE
+
+
+def test_an_invalid_measurement_closes_nothing() -> None:
+    pack = Pack()
+    pack.snapshot.valid = False
+    pack.run(50)
+    assert (pack.protection.state, pack.protection.allowed) == (State.START, 0)
+
+
+def test_unknown_temperatures_close_nothing() -> None:
+    pack = Pack()
+    set_temperatures(pack.snapshot)
+    pack.run(50)
+    assert pack.protection.allowed == 0
+
+
+# --- each diagnosis ---------------------------------------------------------------------------
+
+
+def cells(low_mv: int, high_mv: int) -> Callable[[Snapshot], None]:
+    return lambda s: set_cells(s, [low_mv, high_mv, 3700, 3700])
+
+
+def sensors(*temperatures_dc: int) -> Callable[[Snapshot], None]:
+    return lambda s: set_temperatures(s, *temperatures_dc)
+
+
+def field(name: str, value: int) -> Callable[[Snapshot], None]:
+    return lambda s: setattr(s, name, value)
+
+
+def flag(fault: int) -> Callable[[Snapshot], None]:
+    return lambda s: setattr(s, "faults", 1 << fault)
+
+
+# name, what brings it, cycles until the switch opens, what stays allowed, value that is kept
+DIAGNOSES = [
+    ("CELL_OVER_VOLTAGE", cells(3700, 4251), 2, DISCHARGE, 4251),
+    ("CELL_UNDER_VOLTAGE", cells(2799, 3700), 3, CHARGE, 2799),
+    ("CELL_DEEP_DISCHARGE", cells(1499, 3700), 3, 0, 1499),
+    ("CHARGE_OVER_CURRENT", field("current_ma", 10001), 2, DISCHARGE, 10001),
+    ("DISCHARGE_OVER_CURRENT", field("current_ma", -20001), 2, CHARGE, -20001),
+    ("SHORT_CIRCUIT", flag(Fault.SHORT_CIRCUIT), 1, 0, None),
+    ("CHARGE_OVER_TEMPERATURE", sensors(250, 451), 3, DISCHARGE, 451),
+    ("CHARGE_UNDER_TEMPERATURE", sensors(250, -1), 3, DISCHARGE, -1),
+    ("DISCHARGE_OVER_TEMPERATURE", sensors(250, 601), 3, 0, 601),
+    ("DISCHARGE_UNDER_TEMPERATURE", sensors(250, -201), 3, 0, -201),
+    ("FET_OVER_TEMPERATURE", field("fet_dc", 901), 2, 0, 901),
+    ("SENSOR_IMPLAUSIBLE", flag(Fault.SENSOR_IMPLAUSIBLE), 3, 0, None),
+    ("STACK_MISMATCH", flag(Fault.STACK_MISMATCH), 3, 0, None),
+    ("AFE_COMMUNICATION", flag(Fault.AFE_COMMUNICATION), 1, 0, None),
+    ("AFE_RESET", flag(Fault.AFE_RESET), 1, 0, None),
+    ("AFE_PROTECTION", field("afe_safety", 0x08), 1, DISCHARGE, 0x08),
+    ("AFE_PROTECTION", field("afe_safety", 0x04), 1, CHARGE, 0x04),
+    ("AFE_PROTECTION", field("afe_safety", 0x8000), 1, 0, 0x8000),
+    ("AFE_PERMANENT_FAIL", flag(Fault.AFE_PERMANENT_FAIL), 1, 0, None),
+    ("MEASUREMENT_STALE", flag(Fault.MEASUREMENT_STALE), 1, 0, None),
+    ("SWITCH_MISMATCH", flag(Fault.SWITCH_MISMATCH), 3, 0, None),
+    ("CONFIGURATION", flag(Fault.CONFIGURATION), 1, 0, None),
+    ("STORAGE", flag(Fault.STORAGE), 1, BOTH, None),
+    ("LOOP_OVERRUN", flag(Fault.LOOP_OVERRUN), 1, BOTH, None),
+]
+LATCHED_AT_ONCE = {"CELL_DEEP_DISCHARGE", "SHORT_CIRCUIT", "AFE_PERMANENT_FAIL", "SWITCH_MISMATCH"}
+
+
+@pytest.mark.parametrize(("name", "bring", "cycles", "allowed", "value"), DIAGNOSES)
+def test_a_fault_opens_its_switch_after_its_cycles_and_lets_go_when_it_is_over(
+    pack: Pack,
+    name: str,
+    bring: Callable[[Snapshot], None],
+    cycles: int,
+    allowed: int,
+    value: int | None,
+) -> None:
+    bring(pack.snapshot)
+    pack.run(cycles - 1)
+    assert pack.protection.allowed == BOTH
+    pack.run()
+    assert name in pack.faults
+    assert pack.protection.allowed == allowed
+    if name.endswith("TEMPERATURE") or value is not None:
+        assert pack.protection.last_fault_value == value
+    pack.snapshot = healthy()
+    pack.run(CLEAR)
+    assert pack.faults == []
+    latched = name in LATCHED_AT_ONCE
+    assert fault_names(pack.protection.latched) == ([name] if latched else [])
+    assert pack.protection.allowed == (0 if latched else BOTH)
+    assert pack.protection.state == (State.FAULT if latched else State.ON)
+
+
+def test_every_fault_has_a_diagnosis_and_every_diagnosis_a_test() -> None:
+    assert {row[0] for row in Protection(nmc()).table} == set(names(Fault))
+    assert {row[0] for row in DIAGNOSES} == set(names(Fault).values())
+
+
+def test_the_table_is_sound() -> None:
+    for row in Protection(nmc()).table:
+        _fault, _what, trip, release, up, down, forbids, latch = row
+        assert release <= trip + 1, "released where it is not yet tripped"
+        assert 1 <= up < 255
+        assert 1 <= down < 255
+        assert forbids in (0, CHARGE, DISCHARGE, BOTH)
+        assert latch in (0, 1, 5)
+
+
+# --- recovery -----------------------------------------------------------------------------------
+
+
+def test_an_empty_pack_can_be_charged_and_then_used_again(pack: Pack) -> None:
+    set_cells(pack.snapshot, [2790] * 4)
+    pack.run(3)
+    assert pack.protection.state == State.CHARGE_ONLY
+    set_cells(pack.snapshot, [3000] * 4)
+    pack.run(CLEAR)
+    assert pack.protection.state == State.CHARGE_ONLY, "the release voltage is not reached"
+    set_cells(pack.snapshot, [3001] * 4)
+    pack.run(3)
+    assert pack.protection.state == State.ON
+
+
+def test_a_full_pack_can_be_used_and_then_charged_again(pack: Pack) -> None:
+    set_cells(pack.snapshot, [4260] * 4)
+    pack.run(2)
+    assert pack.protection.state == State.DISCHARGE_ONLY
+    set_cells(pack.snapshot, [4149] * 4)
+    pack.run(3)
+    assert pack.protection.state == State.ON
+
+
+def test_a_short_dip_opens_nothing(pack: Pack) -> None:
+    for _ in range(10):
+        set_cells(pack.snapshot, [2700] * 4)
+        pack.run(2)
+        set_cells(pack.snapshot, [3700] * 4)
+        pack.run(2)
+    assert pack.faults == []
+
+
+def test_over_current_that_comes_again_and_again_is_latched(pack: Pack) -> None:
+    for trip in range(1, 6):
+        pack.snapshot.current_ma = -25000
+        pack.run(2)
+        assert bool(pack.protection.latched) == (trip == 5)
+        pack.snapshot.current_ma = 0
+        pack.run(CLEAR)
+    assert pack.protection.state == State.CHARGE_ONLY
+    assert pack.protection.clear_latched() == CommandResult.DONE
+    pack.run()
+    assert pack.protection.state == State.ON
+
+
+def test_over_current_once_a_day_is_never_latched(pack: Pack) -> None:
+    for _ in range(10):
+        pack.snapshot.current_ma = -25000
+        pack.run(2)
+        pack.snapshot.current_ma = 0
+        pack.run(CLEAR)
+        pack.snapshot.uptime_s += 86400
+    assert pack.protection.latched == 0
+
+
+# --- commands -----------------------------------------------------------------------------------
+
+
+def test_a_latched_fault_is_not_cleared_while_it_is_there(pack: Pack) -> None:
+    set_cells(pack.snapshot, [1400, 3700, 3700, 3700])
+    pack.run(5)
+    assert pack.protection.state == State.FAULT
+    assert pack.protection.clear_latched() == CommandResult.REFUSED_UNSAFE
+    assert pack.protection.connect() == CommandResult.REFUSED_UNSAFE
+    set_cells(pack.snapshot, [3700] * 4)
+    pack.run(CLEAR)
+    assert pack.protection.state == State.FAULT
+    pack.snapshot.valid = False
+    pack.run()
+    assert pack.protection.clear_latched() == CommandResult.REFUSED_UNSAFE, "nothing is known"
+    pack.snapshot.valid = True
+    pack.run()
+    assert pack.protection.clear_latched() == CommandResult.DONE
+    pack.run()
+    assert pack.protection.state == State.ON
+
+
+def test_a_pack_is_disconnected_and_connected_by_command(pack: Pack) -> None:
+    assert pack.protection.disconnect() == CommandResult.DONE
+    pack.run()
+    assert (pack.protection.state, pack.protection.allowed) == (State.STANDBY, 0)
+    assert pack.protection.connect() == CommandResult.DONE
+    pack.run()
+    assert pack.protection.state == State.ON
+
+
+def test_a_latch_survives_power_off() -> None:
+    pack = Pack()
+    pack.protection.restore_latched(1 << Fault.CELL_DEEP_DISCHARGE)
+    pack.run(CLEAR)
+    assert (pack.protection.state, pack.protection.allowed) == (State.FAULT, 0)
+    assert pack.protection.clear_latched() == CommandResult.DONE
+
+
+def test_what_others_report_counts(pack: Pack) -> None:
+    pack.protection.reported = 1 << Fault.CONFIGURATION
+    pack.run()
+    assert pack.protection.state == State.BLOCKED
+
+
+def test_the_last_fault_is_kept_with_its_time(pack: Pack) -> None:
+    assert pack.protection.last_fault is None
+    assert pack.protection.last_fault_s is None
+    set_cells(pack.snapshot, [3700, 3700, 4300, 3700])
+    pack.run(2)
+    assert pack.protection.last_fault == Fault.CELL_OVER_VOLTAGE
+    assert pack.protection.last_fault_s == pack.snapshot.uptime_s
+    assert pack.protection.n_faults == 1
+
+
+# --- limits -------------------------------------------------------------------------------------
+
+
+def test_a_pack_in_its_middle_may_carry_what_it_is_rated_for(pack: Pack) -> None:
+    p = pack.protection
+    assert (p.ccl_ma, p.dcl_ma, p.cvl_mv) == (10000, 20000, 4 * 4200)
+    assert (p.ccl_why, p.dcl_why) == (LimitReason.NONE, LimitReason.NONE)
+
+
+@pytest.mark.parametrize(
+    ("cell_mv", "ccl_ma", "dcl_ma"),
+    [(4200, 500, 20000), (4125, 5250, 20000), (4249, 100, 20000), (2950, 10000, 10000)],
+)
+def test_limits_follow_the_cells(pack: Pack, cell_mv: int, ccl_ma: int, dcl_ma: int) -> None:
+    set_cells(pack.snapshot, [cell_mv] * 4)
+    pack.run(20)
+    assert abs(pack.protection.ccl_ma - ccl_ma) <= 110
+    assert abs(pack.protection.dcl_ma - dcl_ma) <= 110
+
+
+def test_a_cold_pack_is_charged_slowly(pack: Pack) -> None:
+    set_temperatures(pack.snapshot, 50)
+    pack.run()
+    assert pack.protection.ccl_ma == 5000
+    assert pack.protection.ccl_why == LimitReason.TEMPERATURE
+
+
+def test_a_limit_falls_at_once_and_rises_slowly(pack: Pack) -> None:
+    set_cells(pack.snapshot, [4200] * 4)
+    pack.run()
+    assert pack.protection.ccl_ma == 500
+    set_cells(pack.snapshot, [3700] * 4)
+    pack.run()
+    assert pack.protection.ccl_ma == 1000
+    pack.run(18)
+    assert pack.protection.ccl_ma == 10000
+
+
+def test_a_fault_takes_the_limit_away(pack: Pack) -> None:
+    set_cells(pack.snapshot, [2700] * 4)
+    pack.run(3)
+    assert (pack.protection.dcl_ma, pack.protection.dcl_why) == (0, LimitReason.FAULT)
+    assert pack.protection.ccl_ma > 0
+
+
+def test_the_charge_voltage_spares_the_highest_cell(pack: Pack) -> None:
+    set_cells(pack.snapshot, [4150, 4100, 4100, 4100])
+    pack.run()
+    assert pack.protection.cvl_mv == 4150 + 3 * 4100 + 4 * 50
+
+
+# --- whatever happens ---------------------------------------------------------------------------
+
+
+CELL_MV = st.sampled_from([3700, 3700, 4251, 4149, 2799, 3001, 1499]) | st.integers(0, 5000)
+SENSOR_DC = st.sampled_from([250, 250, 451, 399, -1, 31]) | st.integers(-450, 1250)
+
+
+class AnyPack(RuleBasedStateMachine):
+    """Snapshots, commands and faults in any order."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.protection = Protection(nmc())
+        self.snapshot = healthy()
+        self.before = 0
+
+    @rule(low=CELL_MV, high=CELL_MV)
+    def change_cells(self, low: int, high: int) -> None:
+        set_cells(self.snapshot, [low, high, 3700, 3700])
+
+    @rule(ma=st.integers(-60000, 60000))
+    def change_current(self, ma: int) -> None:
+        self.snapshot.current_ma = ma
+
+    @rule(temperatures=st.lists(SENSOR_DC, max_size=3))
+    def change_temperatures(self, temperatures: list[int]) -> None:
+        set_temperatures(self.snapshot, *temperatures)
+
+    @rule(faults=st.sets(st.sampled_from(sorted(names(Fault))), max_size=2), safety=st.integers(0))
+    def change_faults(self, faults: set[int], safety: int) -> None:
+        self.snapshot.faults = sum(1 << fault for fault in faults)
+        self.snapshot.afe_safety = safety & 0xFFFFFF
+
+    @rule(valid=st.booleans())
+    def change_validity(self, valid: bool) -> None:
+        self.snapshot.valid = valid
+
+    @rule()
+    def recover(self) -> None:
+        self.snapshot = healthy()
+
+    @rule()
+    def clear(self) -> None:
+        self.protection.clear_latched()
+
+    @rule(connect=st.booleans())
+    def connect(self, connect: bool) -> None:
+        if connect:
+            self.protection.connect()
+        else:
+            self.protection.disconnect()
+
+    @rule(cycles=st.sampled_from([1, 2, 3, 40]))
+    def run(self, cycles: int) -> None:
+        for _ in range(cycles):
+            self.before = self.protection.allowed
+            self.snapshot.uptime_s += 1
+            self.protection.update(self.snapshot)
+            self.judge()
+
+    def judge(self) -> None:
+        p, s = self.protection, self.snapshot
+        for row in p.table:
+            held = (p.active | p.latched) >> row[0] & 1
+            if held and row[0] != Fault.AFE_PROTECTION:
+                assert not p.allowed & row[6], names(Fault)[row[0]]
+        closed = p.allowed & ~self.before
+        if closed:
+            assert s.valid
+            assert s.max_dc != -0x8000
+            assert p.connected
+            # The hard limits, said once more and apart from the table.
+            if closed & CHARGE:
+                assert s.max_mv <= 4250
+                assert 0 <= s.min_dc <= s.max_dc <= 450
+            if closed & DISCHARGE:
+                assert s.min_mv >= 2800
+                assert -200 <= s.min_dc <= s.max_dc <= 600
+        if not p.allowed & CHARGE and p.state not in (State.STANDBY, State.ON):
+            assert p.state != State.CHARGE_ONLY
+        assert (p.state == State.ON) == (p.allowed == BOTH)
+        assert 0 <= p.ccl_ma <= 10000
+        assert 0 <= p.dcl_ma <= 20000
+
+    @invariant()
+    def agrees(self) -> None:
+        if hasattr(self, "protection"):
+            assert self.protection.allowed in (0, CHARGE, DISCHARGE, BOTH)
+
+
+TestAnyPack = AnyPack.TestCase
+TestAnyPack.settings = hypothesis_settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+def test_micropython_allocates_nothing(micropython: str, root: Path) -> None:
+    script = root / "tests" / "firmware" / "scripts" / "core_without_allocation.py"
+    done = subprocess.run(
+        [micropython, str(script)],
+        check=False,
+        cwd=root,
+        env={"MICROPYPATH": f"{root}:.frozen"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "0 bytes"), done.stdout + done.stderr
