@@ -153,7 +153,9 @@ def _read_csv(path: Path) -> dict[str, Array]:
     }
     for name in _NEEDED:
         if name not in places:
-            raise RecordingError(f'{path}: no column "{name}" (has: {", ".join(rows[0])})')
+            raise RecordingError(
+                f'{path}: no column "{name}" (has: {", ".join(map(repr, rows[0]))})'
+            )
     columns: dict[str, list[float]] = {name: [] for name in places}
     for number, row in enumerate(rows[1:], start=2):
         if not row:
@@ -165,7 +167,7 @@ def _read_csv(path: Path) -> dict[str, Array]:
                 raise RecordingError(f'{path}: line {number}: no "{rows[0][place]}"') from None
             except ValueError:
                 raise RecordingError(
-                    f'{path}: line {number}: "{rows[0][place]}" is "{row[place]}", not a number'
+                    f'{path}: line {number}: "{rows[0][place]}" is {row[place]!r}, not a number'
                 ) from None
     return {name: np.array(values) for name, values in columns.items()}
 

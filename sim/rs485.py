@@ -32,7 +32,7 @@ HOST_TURNAROUND_US = 100  # from the host's write to its first start bit
 
 @dataclass(order=True)
 class Train:
-    """Characters that follow each other without a gap; ``source`` is a board's index or ``HOST``."""
+    """Characters without a gap between them; ``source`` is a board's index or ``HOST``."""
 
     end_us: int
     start_us: int

@@ -43,7 +43,9 @@ _WATCHDOG = "its watchdog ran out"
 class Chip(Protocol):
     """What the world needs of a chip."""
 
-    last_bus_us: float  # how long the last transfer held the bus
+    @property
+    def last_bus_us(self) -> float:
+        """How long the last transfer held the bus."""
 
     @property
     def charge_fet(self) -> bool:
