@@ -74,13 +74,13 @@ class RtuServer:
 
     def poll(self) -> bool:
         """Take what has come; when a frame has ended, answer it. Whether one was answered."""
-        now_ms = self._board.ticks_ms()
+        board = self._board
         if self._take():
-            self._last_ms = now_ms
+            self._last_ms = board.ticks_ms()
             return False
         if self._length == 0:
             return False
-        if self._board.ticks_diff(now_ms, self._last_ms) < self._silence_ms:
+        if board.ticks_diff(board.ticks_ms(), self._last_ms) < self._silence_ms:
             return False
         answered = self._serve()
         self._length = 0
