@@ -3,10 +3,8 @@
 A reading is seven transactions. Subcommands are asked for first and fetched after other reads,
 so that the chip's working time costs nothing. In steady state nothing is allocated.
 
-Charge comes from the chip's own integral (DASTATUS6: whole user Ah, signed, and a fraction that
-is always added), never from polling the current. Differences of successive values are taken in
-1/65536 user Ah and turned into whole micro-Ah; the remainder is carried, so nothing is lost or
-drifts. A failed reading leaves the reference where it was: its charge is in the next one.
+Charge comes from the chip's own integral, never from polling the current. A failed reading leaves
+the reference where it was: its charge is in the next one.
 
     >>> afe = Bq76952(board, n_cells=16)
     >>> afe.configure(settings)
@@ -23,6 +21,7 @@ from common.crc import crc32
 from common.models import N_TEMPERATURES
 from common.mp import const
 from firmware.afe import Afe, AfeError
+from firmware.afe import bq76952_charge as charge
 from firmware.afe import bq76952_registers as reg
 from firmware.afe.bq76952_bus import Bq76952Bus
 from firmware.afe.bq76952_config import Plan, cells_of, inputs_of
@@ -37,12 +36,8 @@ _ZERO_CELSIUS_DK = const(2731)
 _THERMISTOR_LOWEST_DC = const(-450)  # beyond: broken or shorted wire, or no sensor
 _THERMISTOR_HIGHEST_DC = const(1300)
 _DATA = const(2)  # where a subcommand's answer begins in the bus buffer
-_CHARGE_BYTES = const(12)
 _LOST = reg.POR | reg.WD | reg.CFGUPDATE  # in CONFIG_UPDATE the measurement stands still
 _ALL_SWITCHES = Switch.CHARGE | Switch.DISCHARGE | Switch.PRECHARGE | Switch.PREDISCHARGE
-
-# user_ma: (n, s) with 1/65536 user Ah = n / 2^s micro-Ah, exactly; small enough for 31-bit ints
-_CHARGE_SCALE = {1: (125, 13), 10: (625, 12), 100: (3125, 11)}
 
 
 class Bq76952(Afe):
@@ -78,14 +73,7 @@ class Bq76952(Afe):
         self._configured = False
         self._failures = 0  # failed readings in a row
         self._user_ma = 1
-        self._scale = 0
-        self._shift = 0
-        self._counting = False  # whether there is a reading to take the charge's difference to
-        self._remainder = 0  # of a micro-Ah, in 1 / 2^shift
-        self._last = [0, 0, 0]  # the last reading of the integral, 16 bits each, low first
-        self._now = [0, 0, 0]
-        self._last_s = [0, 0]  # the chip's count of seconds at that time
-        self._now_s = [0, 0]
+        self._charge = charge.PassedCharge()
 
     @staticmethod
     def _temperature_offset(pin: str) -> int:
@@ -111,8 +99,6 @@ class Bq76952(Afe):
                 % (settings.n_cells, self.n_cells)
             )
         self._configured = False
-        self._counting = False
-        self._remainder = 0
         bus = self.bus
         bus.detect_crc()
         bus.command_at_once(reg.ALL_FETS_OFF)
@@ -126,7 +112,7 @@ class Bq76952(Afe):
         self.applied = plan.applied
         self.signature = crc32(image, 0, len(image))
         self._user_ma = plan.user_ma
-        self._scale, self._shift = _CHARGE_SCALE[plan.user_ma]
+        self._charge.restart(plan.user_ma)
         self._failures = 0
         self._configured = True
 
@@ -271,14 +257,17 @@ class Bq76952(Afe):
         bus.command(reg.DASTATUS6)
         bus.read(reg.CELL_1, reg.VOLTAGE_BYTES)
         self._take_voltages(s)
-        self._take_charge(bus.collect(reg.DASTATUS6))
+        if bus.collect(reg.DASTATUS6) < charge.BYTES:
+            raise AfeError("BQ76952: DASTATUS6 is too short")
+        self._charge.take(bus.data, _DATA)
         bus.command(reg.CB_ACTIVE_CELLS)
         bus.read(reg.SAFETY_ALERT_A, reg.STATUS_BYTES)
         self._take_status(s)
         bus.read(reg.INT_TEMPERATURE, reg.TEMPERATURE_BYTES)
         self._take_temperatures(s)
         s.balancing = cells_of(self._word(bus.collect(reg.CB_ACTIVE_CELLS)), self.n_cells)
-        self._count_charge(s)  # last: a reading that fails must not use its charge up
+        # Last: a reading that fails must not use its charge up.
+        s.delta_uah = 0 if s.afe_lost_settings else self._charge.count()
 
     def _answers(self) -> bool:
         """Whether the chip understands what it is asked, spoken to as now."""
@@ -337,42 +326,6 @@ class Bq76952(Afe):
         if dc < _THERMISTOR_LOWEST_DC or dc > _THERMISTOR_HIGHEST_DC:
             return UNKNOWN_DC
         return dc
-
-    # --- charge ---------------------------------------------------------------------------
-
-    def _take_charge(self, n: int) -> None:
-        """Note the integral: bytes 0..3 whole user Ah, 4..7 fraction, 8..11 seconds."""
-        if n < _CHARGE_BYTES:
-            raise AfeError("BQ76952: DASTATUS6 of %d bytes" % n)
-        data = self.bus.data
-        now = self._now
-        now[0] = data[_DATA + 6] | data[_DATA + 7] << 8
-        now[1] = data[_DATA] | data[_DATA + 1] << 8
-        now[2] = data[_DATA + 2] | data[_DATA + 3] << 8
-        self._now_s[0] = data[_DATA + 8] | data[_DATA + 9] << 8
-        self._now_s[1] = data[_DATA + 10] | data[_DATA + 11] << 8
-
-    def _count_charge(self, s: Snapshot) -> None:
-        """``delta_uah`` since the last reading; 0 when the chip's counter began anew."""
-        now, last = self._now, self._last
-        now_s, last_s = self._now_s, self._last_s
-        restarted = now_s[1] < last_s[1] or (now_s[1] == last_s[1] and now_s[0] < last_s[0])
-        s.delta_uah = 0
-        if s.afe_lost_settings:
-            self._counting = False
-            return
-        if self._counting and not restarted:
-            # Whole user Ah modulo 2^32: the difference of two readings is always small.
-            high = ((now[2] - last[2] + 0x8000) & 0xFFFF) - 0x8000
-            whole = high * 0x10000 + now[1] - last[1]
-            total = (whole * 0x10000 + now[0] - last[0]) * self._scale + self._remainder
-            s.delta_uah = total >> self._shift
-            self._remainder = total - (s.delta_uah << self._shift)
-        self._counting = True
-        for i in range(3):
-            last[i] = now[i]
-        last_s[0] = now_s[0]
-        last_s[1] = now_s[1]
 
     # --- switches and balancing -----------------------------------------------------------
 

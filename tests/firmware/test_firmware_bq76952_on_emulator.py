@@ -372,6 +372,38 @@ def test_a_dead_chip_is_given_up_at_once_and_comes_back() -> None:
     assert world.read().afe_lost_settings
 
 
+@given(failing=st.sets(st.integers(0, 400), max_size=40), burst=st.integers(1, 4))
+@hypothesis_settings(max_examples=25, deadline=None)
+def test_setting_up_over_a_bad_bus_is_complete_or_refused_and_closes_nothing(
+    failing: set[int], burst: int
+) -> None:
+    world = World()
+    taken = world.chip.i2c
+    count = 0
+
+    def disturbed(address: int, write: bytes, n_read: int) -> bytes:
+        nonlocal count
+        count += 1
+        assert not world.chip.charge_fet
+        assert not world.chip.discharge_fet
+        if any(count - i in failing for i in range(burst)):
+            raise Nack("disturbed")
+        return taken(address, write, n_read)
+
+    world.chip.i2c = disturbed  # type: ignore[method-assign]
+    try:
+        world.afe.configure(world.settings)
+    except AfeError:
+        with pytest.raises(AfeError):
+            world.afe.set_switches(BOTH)
+    failing.clear()
+    world.afe.configure(world.settings)
+    assert world.chip.rejected.total == 0
+    world.run(0.5)
+    assert world.read().switches == 0
+    assert world.afe.signature == World().configured().afe.signature
+
+
 @given(
     faults=st.lists(
         st.sampled_from(["nack_next", "corrupt_crc_next", None]), min_size=1, max_size=12
