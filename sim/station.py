@@ -28,8 +28,8 @@ WAITING = 2
 SENDING = 3
 OFF = 4
 
-_LOOK_AHEAD_US = 5_000  # a wait so short on a quiet line is granted without the others
-_CHIP_GRAIN_US = 1_000  # the chip sees the world no finer than this
+_LOOK_AHEAD_US = 20_000  # so far from its waking a board on a quiet line may wait by itself
+_CHIP_GRAIN_US = 50_000  # during transfers alone the chip sees the world no finer than this
 _PACK_GRAIN_US = 200_000  # and the cells no finer than this, unless a switch has moved
 _RX_BYTES = 4096  # what a UART buffers; more is lost
 _HEADER = struct.Struct("<BH")
@@ -103,6 +103,8 @@ class Station:
         self._chip_us = 0
         self._pack_us = 0
         self._fets = (False, False)
+        self._waited = False  # time has passed that the chip has not seen
+        self._free_until_us = 0
 
     # --- link ---------------------------------------------------------------------------
 
@@ -116,6 +118,7 @@ class Station:
         self.received.clear()
         self.watchdog_us = None
         self.state = RUNNING
+        self._free_until_us = self.local_us + _LOOK_AHEAD_US
         connection.answer(link.OK, self.local_us, bytes((self.reset_cause,)))
 
     def detach(self, why: str, reset_cause: int | None = None) -> None:
@@ -160,7 +163,8 @@ class Station:
         write = payload[3:]
         self.transfers += 1
         chip = self.chip
-        if self.local_us - self._chip_us >= _CHIP_GRAIN_US:
+        if self._waited or self.local_us - self._chip_us >= _CHIP_GRAIN_US:
+            self._waited = False
             self._step_chip(self.local_us)
         try:
             return link.OK, chip.i2c(address, write, n_read)
@@ -194,10 +198,11 @@ class Station:
         if self.received:
             connection.answer(link.OK, self.local_us, b"\x01")
             return
-        short = until_us - self.local_us <= _LOOK_AHEAD_US
+        short = until_us <= self._free_until_us
         bitten = self.watchdog_us is not None and until_us >= self.watchdog_us
         if short and not bitten and (self.line is None or self.line.next_us() is None):
             self.local_us = max(self.local_us, until_us)
+            self._waited = True
             connection.answer(link.OK, self.local_us, b"\x00")
             return
         self.state = WAITING
@@ -240,6 +245,8 @@ class Station:
             return
         self.local_us = max(self.local_us, min(now_us, self.wake_us))
         self.state = RUNNING
+        self._free_until_us = self.local_us + _LOOK_AHEAD_US
+        self._waited = True
         try:
             if self.connection is not None:
                 self.connection.answer(link.OK, self.local_us, payload)
