@@ -128,8 +128,7 @@ def grade(evidence: Evidence, profile: Profile) -> Grade:
     unsafe = [r for r in gates if r.verdict == "fail" and r.otherwise == "recycle"]
     if unsafe:
         return decision.recycled_by(unsafe[0])
-    held = [r for r in gates if r.otherwise == "hold" and r.verdict != "pass"]
-    held += [r for r in gates if r.otherwise == "recycle" and r.verdict == "unknown"]
+    held = [r for r in gates if r.otherwise != "list" and r.verdict != "pass"]
     held += [r for r in criteria if r.otherwise == "hold" and r.verdict == "unknown"]
     if held:
         return decision.held_by(held)

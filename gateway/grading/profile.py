@@ -12,7 +12,7 @@ import json
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -25,6 +25,9 @@ from pydantic import (
 
 from gateway.errors import UserError
 from gateway.grading.evidence import CHEMISTRIES, FAULTS, QUANTITIES
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 CLASSES = ("A", "B", "C")  # best first; what holds none of them is R
 
@@ -227,12 +230,15 @@ def parse(text: str, source: str) -> Profile:
     try:
         return Profile.model_validate(data)
     except ValidationError as error:
-        raise UserError(*[_line(source, data, fault) for fault in error.errors()]) from error
+        lines = [_line(source, data, fault) for fault in error.errors()]
+        raise UserError(*[line for line in lines if line]) from error
 
 
-def _line(source: str, data: object, fault: object) -> str:
-    """``FILE: gates "history": min: input should be a valid number, found '14'``."""
-    assert isinstance(fault, dict)
+def _line(source: str, data: object, fault: ErrorDetails) -> str | None:
+    """``FILE: gates "history": min: input should be a valid number, found '14'``.
+
+    ``None`` where pydantic tells of the other form of a limit, which nobody meant.
+    """
     place: list[str] = []
     here = data
     for step in fault["loc"]:
@@ -245,6 +251,10 @@ def _line(source: str, data: object, fault: object) -> str:
             place.append(str(step))
         elif fault["type"] == "missing":
             place.append(str(step))
+    if fault["type"] == "float_type" and isinstance(here, dict):
+        return None
+    if fault["type"] == "dict_type" and str(fault["loc"][-1]).startswith("dict["):
+        return None
     message = str(fault["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:] if fault["type"] != "value_error" else message
     if fault["type"] not in {"missing", "value_error"} and not isinstance(here, dict | list):

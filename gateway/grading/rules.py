@@ -59,10 +59,10 @@ def apply_gate(gate: Gate, evidence: Evidence) -> Result:
             margin = value - limit if gate.min is not None else limit - value
         verdict = "unknown" if margin is None else "pass" if margin >= 0 else "fail"
     elif evidence.faults is None:
-        label, verdict = "faults", "unknown"
+        label, verdict = "list of faults", "unknown"
     else:
         found = sorted(evidence.faults.intersection(gate.faults or ()))
-        label = "fault " + ", ".join(found) if found else "faults"
+        label = "fault " + ", ".join(found) if found else "list of faults"
         verdict = "fail" if found else "pass"
     otherwise = "list" if verdict == "unknown" and gate.unknown == "list" else gate.otherwise
     return Result(
@@ -147,7 +147,9 @@ def relative_margin(result: Result) -> float:
     margin, limit = result.margin, result.limit
     if margin is None:
         return float("inf")
-    return margin / abs(limit) if limit else margin
+    if not limit:  # none of something bad, as asked for, is not a tight margin
+        return margin if margin < 0 else float("inf")
+    return margin / abs(limit)
 
 
 def _figure(value: float, decimals: int, unit: str) -> str:

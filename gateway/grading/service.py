@@ -60,6 +60,10 @@ class Grader:
         """Take note of a grade that was published before, by an earlier run."""
         self._standing.setdefault((gateway, serial), _content(message))
 
+    def forget(self) -> None:
+        """Forget which grades stand: a broker that was restarted may have lost them."""
+        self._standing.clear()
+
     def take(self, kind: str, gateway: str, serial: str, message: Message) -> Message | None:
         """Take one ``state`` or ``detail``; the grade to publish, or ``None``.
 
@@ -101,8 +105,9 @@ class Edge:
         self._grader = grader
         self._base = base
 
-    def topics(self) -> list[tuple[str, int]]:
-        """What to subscribe to. Retained grades first: they say what stands already."""
+    def connected(self) -> list[tuple[str, int]]:
+        """What to subscribe to. Retained grades first: they say which ones stand."""
+        self._grader.forget()
         return [(f"{self._base}/+/+/{kind}", _QOS) for kind in ("grade", "state", "detail")]
 
     def answer(
@@ -143,7 +148,7 @@ def serve(broker: Broker, base: str, profile: Profile) -> None:
             LOG.error("broker %s:%d refuses: %s", broker.host, broker.port, reason)
             return
         LOG.info("connected to %s:%d, profile %s", broker.host, broker.port, profile.id)
-        client.subscribe(edge.topics())
+        client.subscribe(edge.connected())
 
     def on_connect_fail(_client: mqtt.Client, _u: object) -> None:
         LOG.warning("broker %s:%d does not answer; trying again", broker.host, broker.port)
