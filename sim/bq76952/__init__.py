@@ -15,8 +15,9 @@ cell on input 15 (VC16 must be the top of the stack); the inputs between are sho
 Time. ``step`` and every transaction advance the chip's clock (22.5 us a byte at 400 kHz); busy
 times run on it. Protections, charge, balancing and the host watchdog run on ``step`` alone.
 
-Conformance: behaviour, and where it comes from. TRM = SLUUBY2B, DS = SLUSE13B, AN = SLUAA11B,
-E2E = TI's support forum, HDR = third-party headers (not confirmed by TI), OWN = our reasoning.
+Conformance: behaviour, and where it comes from. TRM = SLUUBY2B or the same
+chapter of a sibling (SLUUBY1B, SLUUCG7, SLUUCF2C), DS = SLUSE13B, AN = SLUAA11B, E2E = TI's
+support forum, HDR = third-party headers (not confirmed by TI), OWN = our reasoning.
 
 ===================================================================================  ============
 CRC-8 both ways, first-byte rule, bad CRC drops the byte and is not acknowledged       DS, AN
@@ -33,13 +34,13 @@ CONFIG_UPDATE: FETs off, measurement and protections stop; EXIT clears POR and W
 Battery Status, Safety, PF, Alarm bit positions; FET_CONTROL bits                      HDR
 Manufacturing Status, FET Options, Balancing Configuration bits                        TRM
 FET_EN toggles with 0x0022; Mfg Status Init counts at the next reset only              TRM, E2E
-FET_INIT_OFF blocks the FETs at reset and at EXIT_CFGUPDATE                             OWN
+FET_INIT_OFF blocks the FETs at reset and at EXIT_CFGUPDATE                            OWN
 CC Gain uV per count over mOhm, Capacity Gain = CC Gain x 2^32 / 14400                 TRM, OWN
 DASTATUS5 layout; DASTATUS6 I4 + U4 / 2^32, 0.5 userAh after RESET_PASSQ               TRM, E2E
 COV, CUV, OCC, OCD delay 3.3 ms x (2 + n), n = 0 is off; comparators see true values   TRM
 OCC recovers at current <= threshold or PACK 2 V under the stack                       TRM; 2 V OWN
 OCD recovers at current >= threshold; SCD after its time; latches count trips          TRM
-Temperatures recover after Recovery Time                                               OWN
+Temperatures trip at >= (or <=) the threshold, recover after Recovery Time             TRM
 Host watchdog: status only, no alert; recovers with the next valid communication       TRM
 Open sense wire: cell below lower, above higher, sum constant; 220 nF filter           DS; step OWN
 Balancing command expires after the interval; no limit of cells in host mode           E2E, OWN
