@@ -96,7 +96,7 @@ def span(block: Block, first: str, last: str) -> "tuple[str, int]":
             inside = True
         if inside:
             codes += point_type(kind)[2]
-        if name == last:
+        if inside and name == last:
             return codes, block.start + 2 * block.layout.offset(first)
     raise ValueError("%s ... %s do not follow each other" % (first, last))
 
@@ -271,7 +271,7 @@ class SunSpecModels:
             amps = _i16(rounded(ma, self._amps))
             # mV * mA passes 31 bits: the amperes and the thousandths on top are taken apart
             size_ma = ma if ma >= 0 else -ma
-            size_mw = s.sum_mv * (size_ma // 1000) + s.sum_mv * (size_ma % 1000) // 1000
+            size_mw = s.sum_mv * (size_ma // 1000) + (s.sum_mv * (size_ma % 1000) + 500) // 1000
             watts = _i16(rounded(size_mw if ma >= 0 else -size_mw, self._watts))
         where = 1 if s.valid else NONE16  # string and module of the extreme cells
         f, at = self._state_span
