@@ -9,6 +9,7 @@ from . import registers as reg
 if TYPE_CHECKING:
     from .chip import Bq76952
 
+# The next four are recollection or invention, not confirmed by TI: do not depend on their values.
 DEVICE_NUMBER = 0x7695
 FIRMWARE_VERSION = bytes((0x76, 0x95, 0x00, 0x36, 0x00, 0x34))  # three big-endian words
 HARDWARE_VERSION = bytes((0x00, 0x00))
