@@ -10,8 +10,9 @@ board, fits its own length and has a right checksum is answered: whoever sent it
 An earlier one is never answered, for its sender has given it up.
 
     rtu = RtuServer(board, pdu_server, settings.address, settings.baudrate)
-    executive = Executive(board, (..., ("serve", 0, rtu.poll)))
-    executive.wake = rtu.wake_ms
+    while True:
+        rtu.poll()
+        board.wait(rtu.due_ms() if rtu.pending() else ...)  # returns when bytes come, too
 
 Source: Modbus over Serial Line Specification and Implementation Guide V1.02.
 """
@@ -66,10 +67,12 @@ class RtuServer:
         # A slice of a memoryview is an object: one for each length, made when first needed.
         self._answers: "list[memoryview | None]" = [None] * (_MAX_FRAME + 1)
 
-    def wake_ms(self) -> "int | None":
-        """The tick (``board.ticks_ms``) at which to poll though no byte comes, or ``None``."""
-        if self._length == 0:
-            return None
+    def pending(self) -> bool:
+        """Whether a frame has begun: ``poll`` then wants to be called at ``due_ms``."""
+        return self._length > 0
+
+    def due_ms(self) -> int:
+        """The tick (``board.ticks_ms``) at which the frame under way has ended."""
         return self._board.ticks_add(self._last_ms, self._silence_ms)
 
     def poll(self) -> bool:

@@ -155,11 +155,12 @@ def test_the_silence_is_never_shorter_than_three_and_a_half_characters(
 
 
 def test_the_loop_is_told_when_to_wake(bench: Bench) -> None:
-    assert bench.rtu.wake_ms() is None
+    assert not bench.rtu.pending()
     bench.hear(READ)
-    assert bench.rtu.wake_ms() == SILENCE_MS
+    assert bench.rtu.pending()
+    assert bench.rtu.due_ms() == SILENCE_MS
     bench.pass_ms(SILENCE_MS)
-    assert bench.rtu.wake_ms() is None
+    assert not bench.rtu.pending()
 
 
 def test_a_frame_across_the_wrap_of_the_clock_is_answered() -> None:
