@@ -139,6 +139,14 @@ def test_what_is_not_there_reads_zero_and_is_counted(caplog: pytest.LogCaptureFi
     assert world.chip.unknown_accesses["subcommand 0x0077"] == 1
 
 
+def test_a_block_read_may_pass_over_gaps_but_not_past_the_end() -> None:
+    world = World()
+    world.host.read(0x02, 18)
+    assert not world.chip.unknown_accesses
+    world.host.read(0x7F, 2)
+    assert set(world.chip.unknown_accesses) == {"register 0x0080"}
+
+
 def test_comm_type_takes_effect_with_swap_comm_mode() -> None:
     world = World(crc=False)
     world.host.configure((0x9239, b"\x12"))
