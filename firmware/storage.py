@@ -1,0 +1,91 @@
+r"""Records that survive a power cut at any byte: two slots each, written in turn.
+
+A record has a name and some bytes. It lives in two files, ``NAME.0`` and ``NAME.1``; a save
+writes the older one, so the newer one stays whole until the write is complete. A slot counts only
+when its magic, version, length and CRC-32 are right; of two that are, the one with the higher
+sequence is the record.
+
+    magic "ECHR", version u8, sequence u32, length u16, data, CRC-32 of all before (little-endian)
+
+    >>> storage = Storage(board.root)
+    >>> storage.save("boot", b"\x07")
+    >>> storage.load("boot")
+    b'\x07'
+
+Nothing here belongs in a cycle that protects: writing flash takes its time.
+"""
+
+import os
+import struct
+
+from common.crc import crc32
+from common.mp import const
+
+MAX_BYTES = const(4096)
+
+_MAGIC = b"ECHR"
+_VERSION = const(1)
+_HEAD = "<4sBLH"
+_HEAD_BYTES = const(11)
+_CRC_BYTES = const(4)
+
+
+class Storage:
+    """Named records in the folder ``root``, which must exist."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._newest: "dict[str, tuple[int, int]]" = {}  # name: (slot, sequence)
+
+    def load(self, name: str) -> "bytes | None":
+        """The record's bytes; ``None`` when no slot of it is whole."""
+        found = None
+        newest = (1, 0)  # as if slot 1 had been written: the first save goes to slot 0
+        for slot in (0, 1):
+            read = self._read(name, slot)
+            if read is not None and (found is None or read[0] > newest[1]):
+                newest = (slot, read[0])
+                found = read[1]
+        self._newest[name] = newest
+        return found
+
+    def save(self, name: str, data: "bytes | bytearray") -> None:
+        """Write the record; ``OSError`` when that fails, and the record is what it was."""
+        if len(data) > MAX_BYTES:
+            raise ValueError("record %s: %d bytes, at most %d fit" % (name, len(data), MAX_BYTES))
+        if name not in self._newest:
+            self.load(name)
+        slot, sequence = self._newest[name]
+        slot = 1 - slot
+        sequence += 1
+        content = struct.pack(_HEAD, _MAGIC, _VERSION, sequence, len(data)) + data
+        content += struct.pack("<L", crc32(content, 0, len(content)))
+        with open(self._path(name, slot), "wb") as file:
+            file.write(content)
+            file.flush()
+            if hasattr(os, "fsync"):
+                os.fsync(file.fileno())
+        # A board's file system writes when the file is closed, or when told to.
+        if not hasattr(os, "fsync") and hasattr(os, "sync"):
+            os.sync()
+        self._newest[name] = (slot, sequence)
+
+    def _path(self, name: str, slot: int) -> str:
+        return "%s/%s.%d" % (self.root, name, slot)
+
+    def _read(self, name: str, slot: int) -> "tuple[int, bytes] | None":
+        """``(sequence, data)`` of a slot, ``None`` when it is not whole."""
+        try:
+            with open(self._path(name, slot), "rb") as file:
+                content = file.read(_HEAD_BYTES + MAX_BYTES + _CRC_BYTES + 1)
+        except OSError:
+            return None
+        end = len(content) - _CRC_BYTES
+        if end < _HEAD_BYTES:
+            return None
+        magic, version, sequence, length = struct.unpack_from(_HEAD, content, 0)
+        if magic != _MAGIC or version != _VERSION or length != end - _HEAD_BYTES:
+            return None
+        if struct.unpack_from("<L", content, end)[0] != crc32(content, 0, end):
+            return None
+        return sequence, content[_HEAD_BYTES:end]

@@ -1,0 +1,128 @@
+"""Records survive a power cut: at every byte of a write either the old or the new one is there."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from firmware.storage import MAX_BYTES, Storage
+
+SCRIPT = Path(__file__).parent / "scripts" / "storage_turns.py"
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(str(tmp_path))
+
+
+def test_what_was_never_saved_is_not_there(storage: Storage) -> None:
+    assert storage.load("boot") is None
+
+
+@pytest.mark.parametrize("data", [b"", b"\x07", bytes(range(256)) * 16])
+def test_what_was_saved_is_loaded(storage: Storage, tmp_path: Path, data: bytes) -> None:
+    storage.save("boot", data)
+    assert storage.load("boot") == data
+    assert Storage(str(tmp_path)).load("boot") == data
+
+
+def test_the_newest_of_many_is_loaded(storage: Storage, tmp_path: Path) -> None:
+    for n in range(10):
+        storage.save("boot", bytes([n]))
+        assert Storage(str(tmp_path)).load("boot") == bytes([n])
+
+
+def test_saves_after_a_restart_go_on_from_the_newest(tmp_path: Path) -> None:
+    for n in range(10):
+        Storage(str(tmp_path)).save("boot", bytes([n]))
+        assert Storage(str(tmp_path)).load("boot") == bytes([n])
+
+
+def test_records_do_not_touch_each_other(storage: Storage) -> None:
+    storage.save("one", b"1")
+    storage.save("two", b"2")
+    assert (storage.load("one"), storage.load("two")) == (b"1", b"2")
+
+
+def test_a_write_cut_at_any_byte_leaves_the_record_as_it_was(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    storage.save("boot", b"older")
+    storage.save("boot", b"newer")
+    slot = tmp_path / "boot.0"  # the next one to be written
+    old = slot.read_bytes()
+    storage.save("boot", b"newest")
+    new = slot.read_bytes()
+    for cut in range(len(new)):
+        for left_over in (b"", old[cut:]):  # the file was emptied first, or was written over
+            slot.write_bytes(new[:cut] + left_over)
+            restarted = Storage(str(tmp_path))
+            assert restarted.load("boot") == b"newer", cut
+            # the next save must not destroy the only whole slot before it is complete itself
+            restarted.save("boot", b"next")
+            assert Storage(str(tmp_path)).load("boot") == b"next"
+            assert (tmp_path / "boot.1").read_bytes()[11:16] == b"newer"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_a_changed_byte_makes_a_slot_count_no_more(
+    tmp_path_factory: pytest.TempPathFactory, place: int, change: int
+) -> None:
+    root = tmp_path_factory.mktemp("flash")
+    storage = Storage(str(root))
+    storage.save("boot", b"old")
+    storage.save("boot", b"new")
+    slot = root / "boot.1"
+    content = bytearray(slot.read_bytes())
+    content[place % len(content)] ^= change
+    slot.write_bytes(content)
+    assert Storage(str(root)).load("boot") == b"old"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=64))
+def test_rubbish_in_a_slot_is_no_record(
+    tmp_path_factory: pytest.TempPathFactory, rubbish: bytes
+) -> None:
+    root = tmp_path_factory.mktemp("flash")
+    (root / "boot.0").write_bytes(rubbish)
+    (root / "boot.1").write_bytes(rubbish[::-1])
+    assert Storage(str(root)).load("boot") is None
+
+
+def test_a_save_that_fails_is_told_and_tried_again_in_the_same_slot(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path / "missing"))
+    with pytest.raises(OSError, match="missing"):
+        storage.save("boot", b"1")
+    (tmp_path / "missing").mkdir()
+    storage.save("boot", b"1")
+    assert storage.load("boot") == b"1"
+
+
+def test_a_record_that_is_too_long_is_refused(storage: Storage) -> None:
+    with pytest.raises(ValueError, match="record boot: 4097 bytes, at most 4096"):
+        storage.save("boot", bytes(MAX_BYTES + 1))
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_both_interpreters_read_each_other_s_records(
+    micropython: str, root: Path, tmp_path: Path, order: tuple[int, int]
+) -> None:
+    environment = {**os.environ, "MICROPYPATH": str(root), "PYTHONPATH": str(root)}
+    interpreters = (micropython, sys.executable)
+    for n, which in enumerate(order):
+        run = subprocess.run(
+            [interpreters[which], str(SCRIPT), str(tmp_path)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        lines = run.stdout.splitlines()
+        assert lines[0] == (repr(bytes(range(5))) if n else "None")
+        assert lines[1:] == [repr(bytes(range(k + 1))) for k in range(5)]
