@@ -66,7 +66,15 @@ def run(args: argparse.Namespace) -> int:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
         serve(broker, base, profile)
         return 0
-    found_grade = grade(_evidence_from_file(args.file), profile)
+    evidence = _evidence_from_file(args.file)
+    known = [check.id for check in profile.checks]
+    for check in evidence.checks:
+        if check not in known:
+            raise UserError(
+                f"{args.file}: checks: {check!r} is not one of this profile "
+                f"(there are: {', '.join(known)})"
+            )
+    found_grade = grade(evidence, profile)
     if args.json:
         print(json.dumps(found_grade.to_report(), indent=1, ensure_ascii=False))
     else:

@@ -1,4 +1,4 @@
-"""Grades: each gate and class with what decided it; worse is never better, unknown never passes."""
+"""Each gate and class with what decided it; worse is never better, the unknown never passes."""
 
 import dataclasses
 
