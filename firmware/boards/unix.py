@@ -83,7 +83,8 @@ class Link:
         if length:
             self._receive(self.data, length)
         if head[0] != link.OK:
-            raise OSError(errno.ETIMEDOUT if head[0] == link.TIMEOUT else errno.EIO)
+            code = errno.ETIMEDOUT if head[0] == link.TIMEOUT else errno.EIO
+            raise OSError(code, "refused by the world")
         return length
 
     def put(self, at: int, value: int, size: int) -> None:
@@ -148,7 +149,7 @@ class LinkI2C:
         world.put(1, n, 2)
         world.put(3, register, 1)
         if world.request(link.I2C, 4) != n:
-            raise OSError(errno.EIO)
+            raise OSError(errno.EIO, "short answer")
         data = world.data
         for i in range(n):
             buffer[i] = data[i]

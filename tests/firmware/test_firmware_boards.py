@@ -1,0 +1,309 @@
+import contextlib
+import importlib
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from core_fakes import nmc
+
+from common import link
+from common.codes import ResetCause
+from firmware.boards.desk import DeskBoard
+
+WRAP = 1 << 30
+
+
+class SmallWorld(threading.Thread):
+    """The other end of the link: a memory at address 8, a line that echoes, nothing at 9 and 10.
+
+    An access to address 11 ends the world.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(daemon=True)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+        self.memory = bytearray(256)
+        self.line = b""
+        self.now_us = 5000
+        self.watchdog_ms = 0
+
+    def run(self) -> None:
+        sock, _ = self.listener.accept()
+        with contextlib.suppress(OSError, EOFError), sock, sock.makefile("rb") as stream:
+            while True:
+                head = stream.read(link.REQUEST_HEADER_BYTES)
+                if len(head) < link.REQUEST_HEADER_BYTES:
+                    return
+                op, length = struct.unpack(link.REQUEST_HEADER, head)
+                status, payload = self.answer(op, stream.read(length))
+                sock.sendall(
+                    struct.pack(link.ANSWER_HEADER, status, self.now_us, len(payload)) + payload
+                )
+
+    def answer(self, op: int, payload: bytes) -> tuple[int, bytes]:
+        if op == link.HELLO:
+            assert payload == b"P1"
+            return link.OK, bytes([ResetCause.POWER_ON])
+        if op == link.I2C:
+            address, n_read, register = struct.unpack_from("<BHB", payload)
+            if address == 11:
+                raise EOFError
+            if address != 8:
+                return (link.NACK if address == 9 else link.TIMEOUT), b""
+            data = payload[4:]
+            self.memory[register : register + len(data)] = data
+            return link.OK, bytes(self.memory[register : register + n_read])
+        if op == link.WAIT:
+            (until_us,) = struct.unpack("<Q", payload)
+            assert until_us >= self.now_us
+            self.now_us = until_us
+            return link.OK, bytes([bool(self.line)])
+        if op == link.UART_WRITE:
+            self.line += payload
+        if op == link.UART_READ:
+            (most,) = struct.unpack("<H", payload)
+            data, self.line = self.line[:most], self.line[most:]
+            return link.OK, data
+        if op == link.WATCHDOG:
+            (self.watchdog_ms,) = struct.unpack("<I", payload)
+        return link.OK, b""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[tuple[SmallWorld, Path]]:
+    path = tmp_path / "world"
+    world = SmallWorld(path)
+    world.start()
+    yield world, path
+    world.listener.close()
+
+
+def run(interpreter: str, root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "MICROPYPATH": f"{root}:.frozen", "PYTHONPATH": str(root)}
+    return subprocess.run(
+        [interpreter, *arguments],
+        check=False,
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+SCRIPT = "tests/firmware/scripts/unix_board.py"
+
+
+def test_the_desk_board_speaks_the_link_on_cpython(world, root: Path) -> None:
+    small, path = world
+    done = run(sys.executable, root, SCRIPT, str(path))
+    assert done.stdout.split() == ["0", "bytes", "ok"], done.stdout + done.stderr
+    assert small.watchdog_ms == 8000
+
+
+def test_the_desk_board_speaks_the_link_on_micropython_without_allocating(
+    world, root: Path, micropython: str
+) -> None:
+    small, path = world
+    done = run(micropython, root, SCRIPT, str(path))
+    assert done.stdout.split() == ["0", "bytes", "ok"], done.stdout + done.stderr
+    assert small.watchdog_ms == 8000
+
+
+@pytest.fixture(params=["cpython", "micropython"])
+def interpreter(request: pytest.FixtureRequest) -> str:
+    if request.param == "cpython":
+        return sys.executable
+    found: str = request.getfixturevalue("micropython")
+    return found
+
+
+def test_wrong_settings_end_a_board_with_one_line(
+    tmp_path: Path, root: Path, interpreter: str
+) -> None:
+    pack = {"serial": "P1", "n_cells": 2, "profile": "nmc", "rated_mah": 1000}
+    (tmp_path / "settings.json").write_text(json.dumps(pack))
+    done = run(interpreter, root, "-m", "firmware.boards.unix", "none", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stdout == f"{tmp_path}/settings.json: n_cells 2 is out of range (3 to 16)\n"
+    assert done.stderr == ""
+
+
+def test_a_wrong_command_line_says_what_is_right(root: Path, interpreter: str) -> None:
+    done = run(interpreter, root, "-m", "firmware.boards.unix", "only-one")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert done.stdout.startswith("usage: firmware.boards.unix SOCKET ROOT")
+
+
+def test_a_board_whose_world_goes_away_ends_quietly(
+    tmp_path: Path, root: Path, interpreter: str
+) -> None:
+    """The first bus access after HELLO goes to nobody: the power is off."""
+    pack = {"serial": "P1", "n_cells": 3, "profile": "nmc", "rated_mah": 1000}
+    (tmp_path / "settings.json").write_text(json.dumps(pack))
+    path = tmp_path / "world"
+    world = SmallWorld(path)
+    real = world.answer
+
+    def answer(op: int, payload: bytes) -> tuple[int, bytes]:
+        if op == link.I2C:
+            raise EOFError
+        return real(op, payload)
+
+    world.answer = answer  # type: ignore[method-assign]
+    world.start()
+    done = run(interpreter, root, "-m", "firmware.boards.unix", str(path), str(tmp_path))
+    world.listener.close()
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# --- desk --------------------------------------------------------------------------------------
+
+
+def test_the_desk_clock_wraps_and_its_distances_do_not() -> None:
+    board = DeskBoard(i2c=None, start_ms=WRAP - 10)
+    before = board.ticks_ms()
+    board.advance(25)
+    assert board.ticks_ms() == 15
+    assert board.ticks_diff(board.ticks_ms(), before) == 25
+    assert board.ticks_diff(before, board.ticks_ms()) == -25
+
+
+def test_the_desk_board_wakes_for_the_uart() -> None:
+    uart = types.SimpleNamespace(any=lambda: 0)
+    board = DeskBoard(i2c=None, uart=uart)
+    board.wait(100)
+    assert board.now_ms == 100
+    uart.any = lambda: 3
+    board.wait(200)
+    assert board.now_ms == 100
+
+
+# --- rp2 ---------------------------------------------------------------------------------------
+
+
+class FakePin:
+    IN, OUT, OPEN_DRAIN, PULL_UP = range(4)
+    log: list[tuple[int, int]] = []
+    held: dict[int, int] = {}  # falling edges of SCL after which a chip lets SDA go
+
+    def __init__(self, number: int, *_: int, value: int | None = None) -> None:
+        self.number = number
+        if value is not None:
+            self.log.append((number, value))
+
+    def value(self, level: int | None = None) -> int:
+        if level is None:
+            falls = self.log.count((5, 0))
+            return int(falls >= self.held.get(self.number, 0))
+        self.log.append((self.number, level))
+        return level
+
+
+class FakeUart:
+    def __init__(self, *_: object, **options: object) -> None:
+        self.options = options
+        self.waiting = 0
+
+    def any(self) -> int:
+        return self.waiting
+
+    def readinto(self, _buffer: bytearray) -> None:
+        return None
+
+    def write(self, buffer: bytes) -> int:
+        FakePin.log.append((-1, len(buffer)))
+        return len(buffer)
+
+    def flush(self) -> None:
+        FakePin.log.append((-2, 0))
+
+
+@pytest.fixture
+def rp2(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """``firmware.boards.rp2`` on a chip that only notes what is done to it."""
+    machine = types.ModuleType("machine")
+    fed: list[int] = []
+    machine.__dict__.update(
+        Pin=FakePin,
+        UART=FakeUart,
+        I2C=lambda *_, **options: types.SimpleNamespace(**options),
+        WDT=lambda timeout: types.SimpleNamespace(feed=lambda: fed.append(timeout)),
+        fed=fed,
+        reset_cause=lambda: 3,
+        PWRON_RESET=1,
+        WDT_RESET=3,
+    )
+    monkeypatch.setitem(sys.modules, "machine", machine)
+    clock = {"ms": 0}
+    monkeypatch.setattr(time, "ticks_ms", lambda: clock["ms"], raising=False)
+    monkeypatch.setattr(time, "ticks_us", lambda: clock["ms"] * 1000, raising=False)
+    monkeypatch.setattr(time, "ticks_diff", lambda a, b: a - b, raising=False)
+    monkeypatch.setattr(time, "ticks_add", lambda a, b: a + b, raising=False)
+    monkeypatch.setattr(time, "sleep_us", lambda _us: None, raising=False)
+    monkeypatch.setattr(
+        time, "sleep_ms", lambda ms: clock.update(ms=clock["ms"] + ms), raising=False
+    )
+    monkeypatch.delitem(sys.modules, "firmware.boards.rp2", raising=False)
+    FakePin.log = []
+    FakePin.held = {}
+    return importlib.import_module("firmware.boards.rp2")
+
+
+def test_an_rp2_board_comes_up_with_the_bus_free_and_the_line_quiet(rp2) -> None:
+    board = rp2.Rp2Board(nmc())
+    assert board.reset_cause == ResetCause.WATCHDOG
+    assert board.i2c.timeout == 50000
+    assert (2, 0) in FakePin.log, "DE is low"
+    assert (2, 1) not in FakePin.log
+    assert (5, 0) not in FakePin.log, "a free bus is not clocked"
+
+
+def test_an_rp2_board_clocks_a_held_bus_free(rp2) -> None:
+    FakePin.held = {4: 6}
+    rp2.Rp2Board(nmc())
+    assert FakePin.log.count((5, 0)) == 6
+    last_clock = len(FakePin.log) - 1 - FakePin.log[::-1].index((5, 1))
+    assert FakePin.log[last_clock + 1 : last_clock + 3] == [(4, 0), (4, 1)], "then a stop"
+
+
+def test_an_rp2_board_gives_up_on_a_bus_that_stays_held(rp2) -> None:
+    FakePin.held = {4: 1000}
+    rp2.Rp2Board(nmc())
+    assert FakePin.log.count((5, 0)) == 9
+
+
+def test_the_rs485_driver_is_on_for_the_characters_and_no_longer(rp2) -> None:
+    board = rp2.Rp2Board(nmc())
+    FakePin.log.clear()
+    assert board.uart.write(b"abc") == 3
+    assert FakePin.log == [(2, 1), (-1, 3), (-2, 0), (2, 0)]
+
+
+def test_an_rp2_board_sleeps_until_the_time_or_the_uart(rp2) -> None:
+    board = rp2.Rp2Board(nmc())
+    board.wait(20)
+    assert board.ticks_ms() == 20
+    board.uart._uart.waiting = 1
+    board.wait(40)
+    assert board.ticks_ms() == 20
+
+
+def test_the_rp2_watchdog_starts_with_the_first_feed(rp2) -> None:
+    board = rp2.Rp2Board(nmc())
+    fed = sys.modules["machine"].fed  # type: ignore[attr-defined]
+    assert fed == []
+    board.feed_watchdog()
+    board.feed_watchdog()
+    assert fed == [8000, 8000]
