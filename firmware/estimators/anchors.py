@@ -10,8 +10,8 @@ Three kinds, each with a SOC and a standard deviation per cell:
 * FULL: the highest cell at its full voltage, the current tapered below C/15.
 * EMPTY: the lowest cell at its empty voltage under load.
 
-Under current the voltage is corrected by the resistance. FULL and EMPTY define 100 % and 0 %, so
-the table's error counts little at them.
+Under current the voltage is corrected by the resistance. A cell that is at its full voltage is at
+100 % by definition: the table's error and old polarisation count only as far as it falls short.
 
 One anchor is *open* and is refined as long as no more than 1 % of the rated charge moves: a cell
 keeps whichever kind told it best. When the next opens it moves into the slot of its SOC region,
@@ -39,6 +39,7 @@ OPENED = const(2)
 _LOOKS_S = (30, 60, 120, 240, 480, 900, 1700, 3400, 7000, 14000)
 _SETTLED_S = const(7200)
 _POLARISATION_S = const(900)
+_MEMORY = const(512)  # cycles over which the current before a rest is averaged
 _REST_DV_S = const(900)  # a rest this long tells the cells' differences
 _FULL_EVERY_S = const(30)
 _EMPTY_EVERY_S = const(5)
@@ -80,9 +81,10 @@ class Anchors:
         self._full_mv = self._profile.cell_full_mv - 20
         cuv_mv = settings.cuv_mv
         self._empty_mv = max(self._profile.cell_empty_mv, cuv_mv) + 30
-        self._before_ma = rated_mah // 5  # unknown since boot: assume C/5
+        self._before_ua = rated_mah * 200  # unknown since boot: assume C/5
         self._earlier_mv = array("H", bytes(2 * self._n))
         self._taper = 0
+        self._below = False  # what a cell gives below its empty voltage does not count
         self._look = 0
         self._since_s = -1  # start of the rest, or of the taper's or load's last look
         self.open = Anchor(self._n)
@@ -105,8 +107,7 @@ class Anchors:
         if self.resting:
             self.resting = False
             self._since_s = -1
-        size_ma = abs(current_ma)
-        self._before_ma += (size_ma - self._before_ma) // 32
+        self._before_ua += (abs(current_ma) * 1000 - self._before_ua) // _MEMORY
         if 0 < current_ma <= self._taper_ma and s.max_mv >= self._full_mv:
             self._taper += 1
             due = self._since_s < 0 or now_s - self._since_s >= _FULL_EVERY_S
@@ -115,9 +116,13 @@ class Anchors:
                 return self._take(FULL, s, now_s)
             return 0
         self._taper = 0
+        if current_ma > 0:
+            self._below = False
         if current_ma <= -self._load_ma and s.min_mv <= self._empty_mv:
-            if self._since_s < 0 or now_s - self._since_s >= _EMPTY_EVERY_S:
+            due = self._since_s < 0 or now_s - self._since_s >= _EMPTY_EVERY_S
+            if due and not self._below:
                 self._since_s = now_s
+                self._below = s.min_mv <= self._profile.cell_empty_mv
                 return self._take(EMPTY, s, now_s)
             return 0
         self._since_s = -1
@@ -176,14 +181,15 @@ class Anchors:
         profile = self._profile
         cell_mv = s.cell_mv
         floor = _FLOOR_BP[kind]
-        top_mv = profile.ocv_mv[len(profile.ocv_mv) - 1]
+        above_mv = profile.cell_full_mv - profile.ocv_mv[len(profile.ocv_mv) - 1]
         better = 0
-        reach = fading = 0.0
+        slow_a = self._before_ua / 2000000
+        reach = 0.0
         if kind == REST:
             t_s = _LOOKS_S[self._look]
             step = math.log(t_s / _LOOKS_S[self._look - 1])
             reach = math.log(_SETTLED_S / t_s) / step if t_s < _SETTLED_S else 0.0
-            fading = math.exp(-(now_s - self._since_s) / _POLARISATION_S)
+            slow_a *= math.exp(-(now_s - self._since_s) / _POLARISATION_S)
         current_a = s.current_ma / 1000
         for i in range(self._n):
             mv = float(cell_mv[i])
@@ -192,13 +198,13 @@ class Anchors:
             if kind == REST:
                 ahead_mv = (mv - self._earlier_mv[i]) * reach
                 mv += ahead_mv / 2
-                hidden_mv = self._before_ma / 2000 * r_mohm * fading
-                other_mv = 0.4 * abs(ahead_mv) + hidden_mv
+                other_mv = 0.4 * abs(ahead_mv) + slow_a * r_mohm
             elif kind == FULL:
+                short = min(1.0, max(0.0, (profile.cell_full_mv - mv) / (above_mv + 40)))
                 drop_mv = 1.5 * current_a * r_mohm
                 mv -= drop_mv
-                table_mv *= min(1.0, max(0.0, (top_mv - mv) / 50))
-                other_mv = drop_mv / 2 + 1
+                table_mv *= short
+                other_mv = drop_mv / 2 + 1 + short * slow_a * r_mohm
             else:
                 drop_mv = -2 * current_a * r_mohm
                 mv += drop_mv

@@ -29,7 +29,7 @@ from firmware.snapshot import Snapshot
 
 _VERSION = const(1)
 _HEAD = "<BBHLLLL"  # version, cells, lifetime words, rated mAh, profile CRC, run time s, SOH count
-_SOC = "<BffL"  # known, SOC, sigma, time of the last sync
+_SOC = "<Bff"  # known, SOC, sigma
 _HEALTH = "<fffBL"  # per cell: SOH, variance, best variance, method, time
 _RESISTANCE = "<LL"  # readings, time of the last
 _PAIR = "<ff"  # per cell: resistance, variance
@@ -100,13 +100,7 @@ class Estimators:
         change = self.anchors.update(snapshot, now_s)
         if change:
             self._anchor(change == OPENED, now_s)
-        self.soc.update(now_s)
-        self.soc_bp = self.soc.soc_bp
-        self.soc_lo_bp = self.soc.lo_bp
-        self.soc_hi_bp = self.soc.hi_bp
-        if self.soc.known:
-            self.soc_sync = self.soc.sync
-            self.soc_age_s = now_s - self.soc.sync_s
+        self._charge_state(now_s)
         self.lifetime.update(snapshot, self.soc_bp)
         if self._minute != now_s // 60:  # intervals widen slowly
             self._minute = now_s // 60
@@ -114,6 +108,16 @@ class Estimators:
             self._pack(now_s)
         if self.soh_age_s is not None:
             self.soh_age_s = now_s - self.soh.youngest_s()
+
+    def _charge_state(self, now_s: int) -> None:
+        soc = self.soc
+        soc.update(now_s)
+        self.soc_bp = soc.soc_bp
+        self.soc_lo_bp = soc.lo_bp
+        self.soc_hi_bp = soc.hi_bp
+        if soc.known:
+            self.soc_sync = soc.sync
+            self.soc_age_s = now_s - soc.sync_s
 
     def _anchor(self, opened: bool, now_s: int) -> None:
         anchor = self.anchors.open
@@ -242,7 +246,7 @@ class Estimators:
         parts += [struct.pack("<l", word) for word in lifetime.words]
         parts += [struct.pack("<l", word) for word in lifetime.rest]
         level, var = soc.predict(self.now_s)
-        parts.append(struct.pack(_SOC, soc.known, level, var**0.5, soc.sync_s))
+        parts.append(struct.pack(_SOC, soc.known, level, var**0.5))
         parts += [
             struct.pack(_HEALTH, soh.soh[i], soh.var[i], soh.best[i], soh.method[i], soh.at_s[i])
             for i in range(self._n)
@@ -284,7 +288,7 @@ class Estimators:
 
     def _restore_figures(self, data: bytes, at: int, count: int) -> None:
         soh, resistance = self.soh, self.resistance
-        known, level, sigma, _sync_s = struct.unpack_from(_SOC, data, at)
+        known, level, sigma = struct.unpack_from(_SOC, data, at)
         at += struct.calcsize(_SOC)
         for i in range(self._n):
             cell = struct.unpack_from(_HEALTH, data, at)
@@ -303,6 +307,7 @@ class Estimators:
             self.soc.use_capacity(mean[0], mean[1], self.now_s)
         if known:
             self.soc.restore(level, sigma, self.now_s)
+            self._charge_state(self.now_s)
         self._pack(self.now_s)
 
 

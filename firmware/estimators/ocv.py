@@ -1,8 +1,8 @@
 """Rested voltage and state of charge of a cell, by the profile's table, with the error of it.
 
 The table is linear between its points. An error ``sigma_mv`` of the voltage becomes an error of
-the SOC by looking the voltage up at both ends of ``mv +- sigma_mv``: on a plateau that gives the
-plateau's width, where a division by the slope at one point would give anything.
+the SOC by looking the voltage up two deviations off on either side: near and on a plateau that
+gives the plateau's width, where a division by the slope at one point would give anything.
 
     >>> soc_bp(profile("nmc"), 3708)
     5000.0
@@ -33,9 +33,8 @@ def soc_bp(profile: CellProfile, mv: float) -> float:
 
 
 def soc_sigma_bp(profile: CellProfile, mv: float, sigma_mv: float) -> float:
-    """Standard deviation in basis points of the SOC that ``mv +- sigma_mv`` gives."""
+    """Half the farther of the SOC at ``mv +- 2 sigma_mv``, in basis points: one deviation."""
     middle = soc_bp(profile, mv)
-    return max(
-        soc_bp(profile, mv + sigma_mv) - middle,
-        middle - soc_bp(profile, mv - sigma_mv),
-    )
+    above = soc_bp(profile, mv + 2 * sigma_mv) - middle
+    below = middle - soc_bp(profile, mv - 2 * sigma_mv)
+    return max(above, below) / 2

@@ -26,7 +26,7 @@ from firmware.settings import Settings
 GAIN = 0.005  # standard deviation of the current sensor's gain
 OFFSET_NV = 2500  # ... and of its offset, across the shunt
 UNKNOWN_CAPACITY = 0.15  # of the capacity of a used pack before it was measured
-_SYNC_GAIN = 0.2  # an anchor that weighs less has not synchronised anything
+_SYNC_GAIN = 0.5  # an anchor that weighs less has not synchronised anything
 _RESTORED_BP = 300  # what may have happened while the board was off
 _SYNC = (SocSync.NONE, SocSync.OCV_REST, SocSync.FULL_CHARGE, SocSync.EMPTY)
 

@@ -4,13 +4,14 @@ For two anchors with the cell's SOC ``z1``, ``z2`` (deviations ``s1``, ``s2``) a
 that passed between them in ``t``:
 
     C = q / (z2 - z1)
-    (sigma_C / C)^2 = (s1^2 + s2^2) / (z2 - z1)^2 + GAIN^2 + (offset t / q)^2
+    (sigma_C / C)^2 = (s1^2 + s2^2) / (z2 - z1)^2 + GAIN^2 + CYCLE^2 + (offset t / q)^2
 
 ``C`` is thereby the charge between full and empty *at rest*; where an end was reached under load
-it is corrected to rest by the resistance. Evidence is refused unless ``|z2 - z1| >= 37 %``, the
-temperature was within 10..45 degC at both ends and ``sigma_C / C <= 12 %`` (the gates of TI's
-Impedance Track, SLUUC54C, in terms of variance; it allows 40 degC, which a cell of an ordinary 1C
-discharge passes at the end).
+it is corrected to rest by the resistance. ``CYCLE`` is by how much the capacity of measured cells
+differs from one cycle to the next: rate, warmth, recovery in pauses. Evidence is refused unless
+``|z2 - z1| >= 37 %``, the temperature was within 10..45 degC at both ends and ``sigma_C / C <=
+12 %``: the gates of TI's Impedance Track (SLUUC54C) in terms of variance. It allows 40 degC, which
+a cell passes at the end of an ordinary 1C discharge.
 
 Evidence is fused by variance, in basis points of rated. Two things keep the interval honest and
 the estimate moving: the table's errors are common to all evidence, so the fused variance stays
@@ -35,6 +36,8 @@ from firmware.estimators.soc import GAIN, offset_ma
 from firmware.settings import Settings
 
 _SWING_BP = const(3700)
+_CYCLE = 0.008
+_BOUND = 0.98  # of a charge that was seen to pass, after errors of the sensor
 _REL_MAX = 0.12
 _FADE_BP_PER_FEC = 3.0
 _FADE_BP_PER_H = 0.04
@@ -139,7 +142,7 @@ class Soh:
         ends = (s1 * s1 + s2 * s2) / (swing * swing)
         hours = abs(a.t_s - b.t_s) / 3600
         drift = self._offset_ma * hours / charge_mah
-        return math.sqrt(ends + GAIN * GAIN + drift * drift)
+        return math.sqrt(ends + GAIN * GAIN + _CYCLE * _CYCLE + drift * drift)
 
     def _cell(self, i: int, a: Anchor, b: Anchor, now_s: int) -> int:
         """Fuse what two anchors say of cell ``i``; ``Refusal.NONE`` or why not."""
@@ -198,7 +201,7 @@ class Soh:
         grown = self._fade_bp(now_s)
         width = 2 * (math.sqrt(self.var[cell]) + grown)
         lo = soh - width
-        bound = min(self.swing_bp * (1 - 2 * GAIN) - 2 * grown, soh)
+        bound = min(self.swing_bp * _BOUND - 2 * grown, soh)
         return soh, max(lo, bound, 0.0), soh + width
 
     def weakest(self) -> int:
@@ -227,7 +230,7 @@ class Soh:
             elif self.swing_bp < 0.9 * soh:
                 return None
             else:
-                lo = min(lo, self.swing_bp * (1 - 2 * GAIN))
+                lo = min(lo, self.swing_bp * _BOUND)
         return soh, lo, max(hi, soh)
 
     def youngest_s(self) -> int:
@@ -239,7 +242,10 @@ class Soh:
         return at
 
     def mean(self) -> "tuple[float, float] | None":
-        """``(mean, sigma)`` of the known cells as a fraction of rated; errors are common."""
+        """``(mean, sigma)`` of the known cells as a fraction of rated; errors are common.
+
+        ``None`` unless most cells are known: a lone weak one says little of the others.
+        """
         total = deviation = 0.0
         n = 0
         for i in range(self._n):
@@ -247,7 +253,9 @@ class Soh:
                 total += self.soh[i]
                 deviation += math.sqrt(self.var[i])
                 n += 1
-        return (total / n / 10000, deviation / n / 10000) if n else None
+        if 2 * n <= self._n:
+            return None
+        return total / n / 10000, deviation / n / 10000
 
     def weak_z(self) -> "float | None":
         """How far the weakest cell lies below the median, in robust standard deviations.
