@@ -35,15 +35,24 @@ class Command(Protocol):
         """Do it; the return value is the exit code."""
 
 
-def commands() -> dict[str, Command]:
-    """The subcommands that are installed, by name; one that cannot be loaded is left out."""
+def commands(wanted: str | None = None) -> dict[str, Command]:
+    """The subcommands that are installed, by name; only ``wanted`` when that is one of them.
+
+    One that lacks an optional package is left out, unless it is the one that is wanted.
+    """
+    installed = {entry.name: entry for entry in sorted(entry_points(group="echelon.commands"))}
+    if wanted in installed:
+        installed = {wanted: installed[wanted]}
     found: dict[str, Command] = {}
-    for entry in sorted(entry_points(group="echelon.commands")):
+    for name, entry in installed.items():
         try:
-            found[entry.name] = cast("Command", entry.load())
+            found[name] = cast("Command", entry.load())
         except ModuleNotFoundError as error:
-            # the simulator's packages are optional; a gateway works without them
-            print(f"echelon: command {entry.name!r} is left out: {error}", file=sys.stderr)
+            if name == wanted:
+                raise UserError(
+                    f"echelon: {name} needs the package {error.name!r}, which is not installed "
+                    "(pip install 'echelon-bms[demo]')"
+                ) from error
     return found
 
 
@@ -63,8 +72,10 @@ def build_parser(found: dict[str, Command]) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; the return value is the process's exit code."""
-    args = build_parser(commands()).parse_args(argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
+        found = commands(arguments[0] if arguments else None)
+        args = build_parser(found).parse_args(arguments)
         return int(args.run(args))
     except UserError as error:
         for line in error.lines:

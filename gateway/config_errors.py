@@ -60,7 +60,7 @@ def _fault(root: type[BaseModel], key: str, finding: ErrorDetails) -> str:
     loc, kind = finding["loc"], finding["type"]
     table, field = _field(root, loc)
     if kind == "extra_forbidden":
-        return f'unknown key "{key}" {_did_you_mean(key, table)}'
+        return f"unknown key {_value(key)} {_did_you_mean(key, table)}"
     if kind == "missing":
         return f'key "{key}" is missing (add {_example(loc, field)})'
     if kind == "too_short":
@@ -97,7 +97,7 @@ def _place(raw: dict[str, Any], loc: tuple[int | str, ...]) -> str:
             node = None
         if isinstance(step, int):
             named = node.get("name") if isinstance(node, dict) else None
-            parts[-1] += f' "{named}"' if isinstance(named, str) else f" {step + 1}"
+            parts[-1] += f" {_value(named)}" if isinstance(named, str) else f" {step + 1}"
         else:
             parts.append(step)
     return ": ".join(parts)

@@ -40,6 +40,8 @@ class Port:
     @classmethod
     def parse(cls, text: str) -> Port:
         """Take ``text`` apart; ``ValueError`` says what is wrong with it."""
+        if not text.isprintable():
+            raise ValueError("holds characters that no port has (try /dev/ttyUSB0)")
         if "://" not in text:
             if not text:
                 raise ValueError("is empty (try /dev/ttyUSB0 or tcp://host:502)")
