@@ -329,18 +329,14 @@ class PduServer:
         response[1] = _IDENTIFICATION
         response[2] = code
         response[3] = _CONFORMITY
-        response[4] = 0  # 0xFF when more follows ...
-        response[5] = 0  # ... from this object on
+        response[4] = 0  # nothing more follows: all objects together have 222 bytes at most
+        response[5] = 0
         n_objects = 0
         n = 7
         while at < len(self._objects) and self._objects[at][0] <= last:
             number, source, start, size = self._objects[at]
             while size and source[start + size - 1] == 0:  # a string is filled up with zeros
                 size -= 1
-            if n + 2 + size > MAX_PDU:
-                response[4] = 0xFF
-                response[5] = number
-                break
             response[n] = number
             response[n + 1] = size
             for i in range(size):

@@ -284,6 +284,16 @@ def test_the_device_identifies_itself(bench: Bench) -> None:
     assert objects(bench.ask(b"\x2b\x0e\x03\x82")).keys() == {0x82}
 
 
+def test_the_longest_identification_fits_one_answer(bench: Bench) -> None:
+    for name in ("Mn", "Md", "Vr", "SN"):
+        bench.block(models.COMMON).set_text(name, 40 * "x")
+    for name in ("Brd", "Afe"):
+        bench.block(models.DEVICE).set_text(name, 40 * "x")
+    answer = bench.ask(b"\x2b\x0e\x03\x00")
+    assert objects(answer).keys() == {0, 1, 2, 4, 5, 0x80, 0x81, 0x82}
+    assert len(answer) == 222
+
+
 def test_identification_refuses_what_it_does_not_have(bench: Bench) -> None:
     assert bench.ask(b"\x2b\x0e\x04\x33") == b"\xab\x02"
     assert bench.ask(b"\x2b\x0e\x05\x00") == b"\xab\x03"

@@ -1,10 +1,17 @@
 """RTU framing: silence ends a frame, foreign and broken ones are let pass, the bus stays alive."""
 
+import os
+import pty
+import select
 import struct
+import threading
+import time
+import tty
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pymodbus.client import ModbusSerialClient
 
 from common import models
 from common.codes import CommandResult
@@ -246,6 +253,66 @@ def test_a_board_without_a_uart_says_so() -> None:
     bench.board.uart = None
     with pytest.raises(ValueError, match="no UART"):
         RtuServer(bench.board, bench.pdu, ADDRESS, 115200)
+
+
+class Terminal:
+    """A UART whose other end is a pseudo-terminal."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def any(self) -> int:
+        return 1 if select.select([self.fd], [], [], 0)[0] else 0
+
+    def readinto(self, buffer: bytearray) -> int | None:
+        data = os.read(self.fd, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def write(self, buffer: bytes) -> int:
+        return os.write(self.fd, bytes(buffer))
+
+
+class RealTime(Clock):
+    """A board on a pseudo-terminal, with the machine's own clock."""
+
+    def __init__(self, fd: int) -> None:
+        self.uart = Terminal(fd)
+
+    def ticks_ms(self) -> int:
+        return int(time.monotonic() * 1000) % 2**30
+
+
+def test_an_independent_client_is_answered_over_a_serial_line() -> None:
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    board = RealTime(ours)
+    rtu = RtuServer(board, PduServer(RegisterMap(16), Counter()), ADDRESS, 115200)
+    done = threading.Event()
+
+    def serve() -> None:
+        while not done.wait(0.001):
+            rtu.poll()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    client = ModbusSerialClient(os.ttyname(theirs), baudrate=115200, timeout=2, retries=0)
+    try:
+        assert client.connect()
+        read = client.read_holding_registers(40000, count=4, device_id=ADDRESS)
+        assert read.registers == [0x5375, 0x6E53, 1, 66]
+        assert client.read_input_registers(40000, count=125, device_id=ADDRESS).registers[3] == 66
+        assert client.read_holding_registers(0, count=1, device_id=ADDRESS).exception_code == 2
+        assert client.write_register(40000, 1, device_id=ADDRESS).exception_code == 2
+        assert client.diag_query_data(b"\x12\x34", device_id=ADDRESS).message == b"\x12\x34"
+        identity = client.read_device_information(read_code=1, device_id=ADDRESS)
+        assert identity.information.keys() == {0, 1, 2}
+    finally:
+        client.close()
+        done.set()
+        thread.join()
+        os.close(ours)
+        os.close(theirs)
 
 
 PIECE = st.one_of(
