@@ -1,0 +1,41 @@
+"""Every read of a pack is of a length of its own, and together they cover each block."""
+
+import pytest
+
+from common import models
+from common.registers import MAX_READ_WORDS, RegisterMap
+from gateway.planner import WALK_STEPS, Plan, begin_read, walk_read
+
+BLOCKS = (models.SNAPSHOT, models.HEALTH, models.LIFETIME, models.PROTECTION, models.DEVICE)
+
+
+@pytest.mark.parametrize("n_cells", range(1, 48))
+def test_no_two_requests_to_a_pack_expect_the_same_number_of_registers(n_cells):
+    plan = Plan(n_cells)
+    reads = [read for model_id in BLOCKS for read in plan.reads(model_id)]
+    reads += [plan.recall, begin_read()]
+    reads += [walk_read(40070, step) for step in range(WALK_STEPS)]
+    counts = [read.count for read in reads]
+    assert len(set(counts)) == len(counts)
+    assert max(counts) <= MAX_READ_WORDS
+
+
+@pytest.mark.parametrize("n_cells", [1, 4, 15, 16, 24, 32, 47])
+def test_the_reads_of_a_block_give_the_block(n_cells):
+    image = RegisterMap(n_cells)
+    for at in range(0, len(image.image), 2):  # every register holds its own number
+        image.image[at : at + 2] = (at // 2).to_bytes(2, "big")
+    plan = Plan(n_cells)
+    for model_id in BLOCKS:
+        block = image.block(model_id)
+        got = b""
+        for read in plan.reads(model_id):
+            at = 2 * (read.address - models.BASE_ADDRESS)
+            got += read.cut(bytes(image.image[at : at + 2 * read.count]))
+        assert got == block.bytes()
+
+
+def test_a_pack_of_sixteen_cells_is_polled_with_one_read_of_nothing_but_the_snapshot():
+    (read,) = Plan(16).reads(models.SNAPSHOT)
+    assert (read.count, read.skip) == (65, 0)
+    assert len(Plan(16).reads(models.HEALTH)) == 2

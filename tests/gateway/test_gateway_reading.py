@@ -1,0 +1,122 @@
+"""What is published of a block: SI, the unit in the key, unknown as null."""
+
+import json
+
+import pytest
+from gateway_fakes import FakePack
+
+from common import codes, models
+from common.registers import Layout, RegisterMap
+from gateway import reading_keys
+from gateway.reading import detail_message, encode, iso_time, state_message
+
+STATE_KEYS = set(
+    """serial boot seq uptime_s utc time_quality gateway_time recalled pack_voltage_v
+    stack_voltage_v current_a power_w soc_pct soc_low_pct soc_high_pct soc_sync soc_age_s soh_pct
+    soh_low_pct soh_high_pct soh_method soh_age_s cell_voltages_v cell_min_v cell_max_v
+    cell_min_number cell_max_number temperatures_c fet_temperature_c afe_temperature_c state
+    switches faults latched balancing""".split()  # noqa: SIM905 - read as a list of words
+)
+
+
+def state_of(pack):
+    block = pack.map.block(models.SNAPSHOT)
+    return state_message(
+        pack.serial, block.layout.decode(block.bytes()), 1_790_000_000.25, recalled=False
+    )
+
+
+@pytest.fixture
+def pack():
+    fake = FakePack(n_cells=4)
+    fake.measure()
+    return fake
+
+
+def test_the_state_has_the_keys_that_are_documented(pack):
+    assert set(state_of(pack)) == STATE_KEYS
+
+
+def test_numbers_are_in_si_and_codes_have_names(pack):
+    block = pack.map.block(models.SNAPSHOT)
+    for name, value in {
+        "V": 13_200, "A": -1500, "Soc": 5025, "SocSync": codes.SocSync.OCV_REST, "Tmp1": 251,
+        "UpS": 61, "UpMs": 250, "TQual": codes.TimeQuality.GATEWAY, "Utc": 1_790_000_000,
+        "Sw": codes.Switch.CHARGE | codes.Switch.DISCHARGE, "Bal": 0b1010,
+        "Flt": 1 << codes.Fault.CELL_UNDER_VOLTAGE,
+    }.items():  # fmt: skip
+        block.set(name, value)
+    for n, cell_mv in enumerate((3301, 3299, 3300, 3302)):
+        block.set_cell("V", n, cell_mv)
+    state = state_of(pack)
+    assert (state["pack_voltage_v"], state["current_a"], state["power_w"]) == (13.2, -1.5, -19.8)
+    assert (state["soc_pct"], state["soc_sync"]) == (50.25, "ocv_rest")
+    assert (state["uptime_s"], state["utc"]) == (61.25, "2026-09-21T14:13:20.000Z")
+    assert (state["cell_min_v"], state["cell_min_number"]) == (3.299, 2)
+    assert (state["cell_max_v"], state["cell_max_number"]) == (3.302, 4)
+    assert state["temperatures_c"] == [25.1, None, None, None]
+    assert state["switches"] == ["charge", "discharge"]
+    assert state["balancing"] == [2, 4]
+    assert state["faults"] == ["cell_under_voltage"]
+
+
+def test_nothing_measured_means_nothing_but_null():
+    block = RegisterMap(4).block(models.SNAPSHOT)
+    block.set("Seq", 1)
+    state = state_message("EB-1", block.layout.decode(block.bytes()), 0.0, recalled=False)
+    known = {"serial", "seq", "gateway_time", "recalled", "cell_voltages_v", "temperatures_c"}
+    assert {k for k, v in state.items() if v is not None} == known
+    assert state["cell_voltages_v"] == [None] * 4
+
+
+def test_one_unknown_cell_makes_the_extremes_unknown(pack):
+    pack.map.block(models.SNAPSHOT).set_cell("V", 2, None)
+    state = state_of(pack)
+    assert state["cell_min_v"] is state["cell_max_number"] is None
+
+
+def test_a_time_nobody_set_is_no_time(pack):
+    pack.map.block(models.SNAPSHOT).set("Utc", 1000)
+    assert state_of(pack)["utc"] is None
+    assert state_of(pack)["time_quality"] == "none"
+
+
+def test_a_code_from_a_newer_board_keeps_its_number(pack):
+    pack.map.block(models.SNAPSHOT).set("St", 99)
+    assert state_of(pack)["state"] == "unknown_99"
+
+
+def test_the_detail_names_every_cell_and_block(pack):
+    blocks = {}
+    for model_id in models.OURS:
+        block = pack.map.block(model_id)
+        blocks[model_id] = block.layout.decode(block.bytes())
+    detail = detail_message(pack.serial, blocks, 0.0)
+    assert (detail["serial"], detail["boot"], detail["seq"]) == ("EB-1", 1, 1)
+    assert [cell["number"] for cell in detail["health"]["cells"]] == [1, 2, 3, 4]
+    assert detail["health"]["cells"][2]["soh_pct"] == pack.detail_figure("health", 2) / 100
+    assert detail["health"]["refusal"] is None
+    assert detail["lifetime"]["charged_ah"] == pack.detail_figure("lifetime") / 10
+    assert len(detail["lifetime"]["soc_histogram_min"]) == models.N_SOC_BINS
+    assert detail["device"]["record_every"] == 10
+    json.loads(encode(detail))
+
+
+@pytest.mark.parametrize(
+    ("model_id", "table"),
+    [
+        (models.HEALTH, reading_keys.HEALTH),
+        (models.LIFETIME, reading_keys.LIFETIME),
+        (models.PROTECTION, reading_keys.PROTECTION),
+        (models.DEVICE, reading_keys.DEVICE),
+        (models.SNAPSHOT, reading_keys.STATE),
+    ],
+)
+def test_every_key_stands_for_a_point_and_none_stands_twice(model_id, table):
+    assert set(table) <= set(Layout(model_id, 1).index)
+    assert len(set(table.values())) == len(table)
+
+
+def test_times_are_iso_in_utc():
+    assert iso_time(0.25) == "1970-01-01T00:00:00.250Z"
+    assert iso_time(None) is None
