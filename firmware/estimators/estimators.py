@@ -193,8 +193,8 @@ class Estimators:
 
     @property
     def refusal(self) -> int:
-        """Why there is no figure, or why the last evidence was refused (``codes.Refusal``)."""
-        return self.soh.refusal
+        """Why there is no state of health; ``NONE`` when a figure stands (``codes.Refusal``)."""
+        return self.soh.refusal if self.soh_bp is None else Refusal.NONE
 
     @property
     def next_test(self) -> int:

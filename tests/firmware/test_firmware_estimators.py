@@ -101,6 +101,10 @@ def test_a_single_weak_cell_is_found_by_its_number():
     assert estimators.soh_bp / 10000 == pytest.approx(0.66, abs=0.03)
     assert not outside(estimators, capacities)
     assert estimators.soh.spread()[0] > 1500
+    pack.run(0.5, 600)
+    pack.rest(600)  # another anchor, too near the last: the figure stands all the same
+    assert estimators.refusal == Refusal.NONE
+    assert estimators.soh_bp / 10000 == pytest.approx(0.66, abs=0.03)
 
 
 def test_a_charge_that_trips_on_the_weak_cell_gives_a_wider_figure_not_a_wrong_one():
