@@ -1,0 +1,208 @@
+"""A pack is collected without a hole, and a dead one costs its bus almost nothing."""
+
+import asyncio
+import itertools
+import json
+
+from gateway_fakes import FakePack, MemoryBus, run_virtual
+
+from gateway.bus import Bus
+from gateway.collector import PackCollector, Rates
+from gateway.modbus.line import LineError, Port
+from gateway.modbus.master import Master, Timing
+from gateway.pack import Pack
+
+TIMING = Timing(timeout_s=0.5, drain_s=0.5, retries=1)
+
+
+class MemorySink:
+    """Keeps what is stored, as the spool does, and who is there."""
+
+    def __init__(self):
+        self.records = []
+        self.progressed = {}
+        self.present = {}
+
+    async def store(self, records, progress=None):
+        self.records += records
+        if progress is not None:
+            self.progressed[progress[0]] = progress[1]
+
+    async def progress(self, serial):
+        return self.progressed.get(serial)
+
+    def online(self, identity, name):
+        self.present[identity.serial] = True
+
+    def offline(self, serial):
+        self.present[serial] = False
+
+    def seqs(self, kind="state", boot=1):
+        return [r.seq for r in self.records if r.kind == kind and r.boot == boot]
+
+    def messages(self):
+        return [json.loads(record.payload) for record in self.records]
+
+
+def collector(bus, sink, unit=1, **rates):
+    rates = {"poll_s": 1.0, "detail_s": 60.0, **rates}
+    master = Master(bus.open, Port("/dev/memory").framing(), TIMING)
+    return PackCollector(Pack(master, unit), Rates(**rates), sink, utc=lambda: 1_790_000_000.0)
+
+
+def collect(fake, sink, cycles, **rates):
+    """A gateway's life: one poll after each number of measurement cycles."""
+
+    async def scenario():
+        one = collector(MemoryBus({1: fake}), sink, **rates)
+        for n, count in enumerate(cycles):
+            fake.measure(count)
+            await one.poll(float(n))
+        return one
+
+    return run_virtual(scenario())
+
+
+def kept(fake):
+    return list(range(fake.every, fake.seq + 1, fake.every))
+
+
+def test_polling_every_cycle_needs_no_recall():
+    fake, sink = FakePack(), MemorySink()
+    collect(fake, sink, [1] * 35)
+    assert sink.seqs() == list(range(1, 36))
+    assert not any(m.get("recalled") for m in sink.messages())
+
+
+def test_readings_between_polls_are_fetched_from_the_board():
+    fake, sink = FakePack(), MemorySink()
+    collect(fake, sink, [7] * 20)
+    assert set(kept(fake)) <= set(sink.seqs())
+    assert len(sink.seqs()) == len(set(sink.seqs()))
+    truth = {m["seq"]: m for m in sink.messages() if "recalled" in m}
+    assert truth[10]["recalled"]
+    assert [round(v * 1000) for v in truth[10]["cell_voltages_v"]] == fake.truth[1, 10]
+
+
+def test_a_gateway_that_was_away_fetches_what_it_missed_some_a_poll():
+    fake, sink = FakePack(depth=100), MemorySink()
+    collect(fake, sink, [10, 10])
+    fake.measure(500)
+    collect(fake, sink, [3] + [1] * 9, recall_per_poll=8)
+    assert set(kept(fake)) <= set(sink.seqs())
+    assert len(sink.seqs()) == len(set(sink.seqs()))
+    assert sink.progressed["EB-1"].seq == kept(fake)[-1]
+
+
+def test_what_the_ring_no_longer_holds_is_counted_as_lost(caplog):
+    fake, sink = FakePack(depth=5), MemorySink()
+    collect(fake, sink, [10])
+    fake.measure(200)  # 20 kept since, of which the ring holds the last five
+    one = collect(fake, sink, [1, 1])
+    assert one.lost_readings == 15
+    assert "readings lost" in caplog.text
+    assert sink.seqs() == [10, 211, 170, 180, 190, 200, 210, 212]
+
+
+def test_a_restart_of_the_board_begins_a_new_boot():
+    fake, sink = FakePack(), MemorySink()
+
+    async def scenario():
+        one = collector(MemoryBus({1: fake}), sink)
+        fake.measure(25)
+        await one.poll(0.0)
+        fake.restart()
+        fake.measure(13)
+        await one.poll(1.0)
+
+    run_virtual(scenario())
+    assert sink.seqs(boot=1) == [25, 10, 20]
+    assert sink.seqs(boot=2) == [13, 10]
+    assert sink.progressed["EB-1"].boot == 2
+
+
+def test_the_clock_is_set_once_a_boot_and_once_an_hour():
+    fake, sink = FakePack(), MemorySink()
+
+    async def scenario():
+        one = collector(MemoryBus({1: fake}), sink)
+        for now_s in (0.0, 1.0, 3599.0, 3600.0, 3601.0):
+            fake.measure()
+            await one.poll(now_s)
+        fake.restart()
+        fake.measure()
+        await one.poll(3602.0)
+
+    run_virtual(scenario())
+    assert sum(request[0] == 16 for request in fake.requests) == 3
+    assert fake.utc == 1_790_000_000
+
+
+def test_details_come_at_their_own_pace():
+    fake, sink = FakePack(), MemorySink()
+    collect(fake, sink, [1] * 25, detail_s=10.0)
+    assert sink.seqs("detail") == [1, 11, 21]
+
+
+def test_a_board_that_has_not_measured_yet_is_there_but_says_nothing():
+    fake, sink = FakePack(), MemorySink()
+    collect(fake, sink, [0])
+    assert sink.present == {"EB-1": True}
+    assert sink.records == []
+
+
+def run_bus(fakes, units, seconds, opener=None, sink=None):
+    sink = sink or MemorySink()
+
+    async def scenario():
+        memory = MemoryBus(fakes)
+        master = Master(opener or memory.open, Port("/dev/memory").framing(), TIMING)
+        rates = Rates(poll_s=1.0, detail_s=1e9, set_time=False)
+        bus = Bus("bay", master, [PackCollector(Pack(master, u), rates, sink) for u in units])
+        task = asyncio.create_task(bus.run(lambda: None))
+        for _ in range(seconds):
+            for fake in fakes.values():
+                fake.measure()
+            await asyncio.sleep(1.0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run_virtual(scenario())
+    return sink
+
+
+def test_one_dead_pack_of_sixteen_takes_at_most_two_percent_from_the_others():
+    fakes = {unit: FakePack(f"EB-{unit}") for unit in range(1, 16)}
+    sink = run_bus(fakes, range(1, 17), 400)
+    late = [r for r in sink.records if r.serial == "EB-1" and r.seq > 200]
+    assert len(late) >= 0.98 * 200
+    assert sink.present == {fake.serial: True for fake in fakes.values()}
+
+
+def test_a_pack_that_dies_goes_offline_and_one_that_comes_back_is_found_again():
+    fakes, sink = {1: FakePack("EB-1"), 2: FakePack("EB-2")}, MemorySink()
+    run_bus(fakes, (1, 2), 3, sink=sink)
+    gone = fakes.pop(2)
+    run_bus(fakes, (1, 2), 10, sink=sink)
+    assert sink.present["EB-1"] is True
+    fakes[2] = gone
+    run_bus(fakes, (1, 2), 3, sink=sink)
+    assert sink.present == {"EB-1": True, "EB-2": True}
+
+
+def test_a_port_that_fails_pauses_and_is_opened_again():
+    fake = FakePack()
+    memory = MemoryBus({1: fake})
+    tries = []
+
+    async def opener():
+        tries.append(asyncio.get_running_loop().time())
+        if len(tries) <= 4:
+            raise LineError("unplugged")
+        return await memory.open()
+
+    sink = run_bus({1: fake}, (1,), 40, opener)
+    pauses_s = [round(b - a) for a, b in itertools.pairwise(tries)]
+    assert pauses_s == [1, 2, 4, 8]
+    assert sink.present == {"EB-1": True}
+    assert set(kept(fake)) <= set(sink.seqs())

@@ -1,0 +1,163 @@
+"""Nothing leaves the spool without the broker's word, and what is retained is said again."""
+
+import asyncio
+import json
+
+import pytest
+
+from gateway import publisher as publisher_module
+from gateway.config import MqttTable
+from gateway.discovery import Announced, messages
+from gateway.publisher import Publisher
+from gateway.spool import Record, Spool
+from gateway.spool_writer import SpoolWriter
+from gateway.topics import Topics
+
+
+class FakeLink:
+    """Takes messages and leaves it to the test to acknowledge them."""
+
+    def __init__(self, config, client_id, will_topic, on_up, on_acknowledged, on_reset):
+        self.on_up, self.on_acknowledged, self.on_reset = on_up, on_acknowledged, on_reset
+        self.is_up = False
+        self.sent = []
+
+    def start(self):
+        pass
+
+    def publish(self, topic, payload, *, retain):
+        if not self.is_up:
+            return None
+        self.sent.append((topic, payload, retain))
+        return len(self.sent) - 1
+
+    async def stop(self, last_words):
+        self.last_words = last_words
+
+    def up(self):
+        self.is_up = True
+        self.on_up()
+
+    def numbers(self, kind):
+        return [n for n, (topic, _, _) in enumerate(self.sent) if topic.endswith(kind)]
+
+
+@pytest.fixture
+def spool(tmp_path):
+    spool = Spool(tmp_path / "spool.db", 1 << 20)
+    yield spool
+    spool.close()
+
+
+def play(monkeypatch, spool, scenario, window=3):
+    monkeypatch.setattr(publisher_module, "MqttLink", FakeLink)
+    monkeypatch.setattr(publisher_module, "REFUSED_PAUSE_S", 0.05)
+    monkeypatch.setattr(publisher_module, "TICK_S", 0.02)
+
+    async def main():
+        writer = SpoolWriter(spool)
+        publisher = Publisher(MqttTable(window=window), "g1", writer)
+        tasks = [
+            asyncio.create_task(writer.run(lambda: None)),
+            asyncio.create_task(publisher.run(lambda: None)),
+        ]
+        await writer.store([Record("EB-1", 1, seq, "state", b"%d" % seq) for seq in range(8)])
+        link = publisher._link
+        await scenario(publisher, link, writer)
+        for task in reversed(tasks):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert link.last_words == b"offline"
+
+    asyncio.run(main())
+
+
+def states(link):
+    return [int(payload) for topic, payload, _ in link.sent if topic.endswith("/state")]
+
+
+def test_no_more_than_the_window_is_under_way(monkeypatch, spool):
+    async def scenario(publisher, link, writer):
+        link.up()
+        await asyncio.sleep(0.1)
+        assert states(link) == [0, 1, 2]
+        for number in link.numbers("/state"):
+            link.on_acknowledged(number, None)
+        await asyncio.sleep(0.1)
+        assert states(link) == [0, 1, 2, 3, 4, 5]
+        assert len(await writer.fetch(0, 100)) == 5
+
+    play(monkeypatch, spool, scenario)
+
+
+def test_a_refused_message_stays_and_is_sent_again(monkeypatch, spool):
+    async def scenario(publisher, link, writer):
+        link.up()
+        await asyncio.sleep(0.1)
+        first, second, third = link.numbers("/state")
+        link.on_acknowledged(first, None)
+        link.on_acknowledged(second, "Not authorized")
+        link.on_acknowledged(third, None)
+        await asyncio.sleep(0.3)
+        assert states(link) == [0, 1, 2, 1, 3, 4]
+        assert [row.record.seq for row in await writer.fetch(0, 2)] == [1, 3]
+
+    play(monkeypatch, spool, scenario)
+
+
+def test_a_new_client_sends_everything_again_that_is_not_acknowledged(monkeypatch, spool):
+    async def scenario(publisher, link, writer):
+        link.up()
+        await asyncio.sleep(0.1)
+        link.on_acknowledged(link.numbers("/state")[0], None)
+        await asyncio.sleep(0.1)
+        link.is_up = False
+        link.on_reset()
+        del link.sent[:]
+        link.up()
+        await asyncio.sleep(0.1)
+        assert states(link) == [1, 2, 3]
+
+    play(monkeypatch, spool, scenario)
+
+
+def test_what_is_retained_is_said_again_after_every_connect(monkeypatch, spool):
+    async def scenario(publisher, link, writer):
+        publisher.set_status("EB-1", online=True)
+        link.up()
+        publisher.set_status("EB-1", online=True)
+        publisher.set_status("EB-1", online=False)
+        retained = [(t, p) for t, p, retain in link.sent if retain]
+        assert retained == [
+            ("echelon/g1/status", b"online"),
+            ("echelon/g1/EB-1/status", b"online"),
+            ("echelon/g1/EB-1/status", b"offline"),
+        ]
+        del link.sent[:]
+        link.up()
+        assert ("echelon/g1/EB-1/status", b"offline", True) in link.sent
+
+    play(monkeypatch, spool, scenario)
+
+
+PACK = Announced("EB/1", "Bay 1", "Echelon", "Test pack", "0.1.0", 4)
+
+
+def test_home_assistant_is_told_every_figure_with_its_class():
+    told = messages("homeassistant", Topics("echelon", "g1"), PACK, 60)
+    soc = json.loads(told["homeassistant/sensor/echelon_EB_1/soc_pct/config"])
+    assert soc["device_class"] == "battery"
+    assert soc["state_topic"] == "echelon/g1/EB_1/state"
+    assert [a["topic"] for a in soc["availability"]] == [
+        "echelon/g1/status",
+        "echelon/g1/EB_1/status",
+    ]
+    assert (soc["availability_mode"], soc["expire_after"]) == ("all", 60)
+    assert "value_json.soc_pct" in soc["value_template"]
+    soh = json.loads(told["homeassistant/sensor/echelon_EB_1/soh_pct/config"])
+    assert "device_class" not in soh
+    assert soh["entity_category"] == "diagnostic"
+    assert "homeassistant/sensor/echelon_EB_1/cell_4_v/config" in told
+    assert "homeassistant/sensor/echelon_EB_1/cell_5_v/config" not in told
+    ids = [json.loads(payload)["unique_id"] for payload in told.values()]
+    assert len(set(ids)) == len(ids)
