@@ -1,0 +1,153 @@
+"""The whole firmware in one process: the application on a desk board, the emulated chip, cells."""
+
+import gc
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from common import models
+from common.crc import crc16_modbus
+from common.registers import Layout
+from firmware.app import App
+from firmware.boards.desk import DeskBoard
+from firmware.settings import Settings
+from sim.bq76952 import Bq76952 as Chip
+from sim.bq76952 import Nack
+from sim.pack import Demand, ModelledPack, PackSpec
+
+STEP_MS = 200  # the chip sees the world no finer than this, nor do the cells
+
+
+class ChipI2C:
+    def __init__(self, chip: Chip) -> None:
+        self.chip = chip
+
+    def readfrom_mem_into(self, address: int, register: int, buffer: memoryview) -> None:
+        try:
+            buffer[:] = self.chip.i2c(address, bytes([register]), len(buffer))
+        except Nack as nack:
+            raise OSError(5, str(nack)) from nack
+
+    def writeto_mem(self, address: int, register: int, buffer: memoryview) -> None:
+        try:
+            self.chip.i2c(address, bytes([register]) + bytes(buffer), 0)
+        except Nack as nack:
+            raise OSError(5, str(nack)) from nack
+
+
+class Uart:
+    """A line to a host; what the board sends is kept in ``sent``."""
+
+    def __init__(self) -> None:
+        self.waiting = bytearray()
+        self.sent = bytearray()
+
+    def any(self) -> int:
+        return len(self.waiting)
+
+    def readinto(self, buffer: bytearray) -> int | None:
+        n = min(len(buffer), len(self.waiting))
+        buffer[:n] = self.waiting[:n]
+        del self.waiting[:n]
+        return n or None
+
+    def write(self, buffer: bytes) -> int:
+        self.sent += buffer
+        return len(buffer)
+
+
+class Rig(DeskBoard):
+    """A board and all around it: time passes for cells and chip as it does for the board."""
+
+    def __init__(self, root: Path, start_ms: int = 0, **spec: object) -> None:
+        self.spec = PackSpec("RIG", **{"n_cells": 4, "rated_ah": 10.0, "soc": 0.5, **spec})
+        self.pack = ModelledPack(self.spec, np.random.default_rng(1))
+        self.chip = Chip(self.spec.n_cells, shunt_uohm=self.spec.shunt_uohm, seed=1)
+        super().__init__(ChipI2C(self.chip), Uart(), str(root), start_ms)
+        self.settings = Settings.from_dict(self.spec.board_settings())
+        self.app: App | None = None
+        self.behind_ms = 0  # what the cells have not seen of the time yet
+        # The firmware collects garbage every cycle: its own, not that of the whole test run.
+        gc.collect()
+        gc.freeze()
+        self.advance(500)
+        self.boot()
+
+    def boot(self) -> App:
+        """Switch the board on, anew; chip and cells go on as they are."""
+        self.uart.waiting.clear()
+        self.fed_ms.clear()
+        self.app = App(self, self.settings)
+        return self.app
+
+    def advance(self, ms: int) -> None:
+        while ms > 0:
+            dt_ms = min(ms, STEP_MS)
+            ms -= dt_ms
+            self.now_ms += dt_ms
+            pack, chip = self.pack, self.chip
+            self.behind_ms += dt_ms
+            if self.behind_ms >= STEP_MS:
+                behind_s = self.behind_ms / 1000
+                pack.step(behind_s, chip.charge_fet, chip.discharge_fet, chip.balance_mask)
+                self.behind_ms = 0
+            chip.step(
+                dt_ms / 1000,
+                pack.cell_v,
+                pack.current_a,
+                pack.temperatures_c,
+                pack.die_c,
+                pack.fet_c,
+                pack.pack_v,
+            )
+
+    def run(self, seconds: float) -> None:
+        """Let the board work."""
+        end_ms = self.now_ms + round(1000 * seconds)
+        while self.now_ms < end_ms:
+            self.app.step()
+
+    @property
+    def closed(self) -> tuple[bool, bool]:
+        return bool(self.chip.charge_fet), bool(self.chip.discharge_fet)
+
+    def demand(self, current_a: float, voltage_v: float = 100.0) -> None:
+        self.pack.demand = Demand(current_a, voltage_v)
+
+    # --- the host on the line ---------------------------------------------------------------
+
+    def exchange(self, pdu: bytes, unit: int = 1) -> bytes:
+        """Send a request, let the board answer; the answer's PDU."""
+        frame = bytes([unit]) + pdu
+        frame += struct.pack("<H", crc16_modbus(frame, 0, len(frame)))
+        self.uart.sent.clear()
+        self.uart.waiting += frame
+        self.run(0.1)
+        answer = bytes(self.uart.sent)
+        assert answer, "the board does not answer"
+        assert crc16_modbus(answer, 0, len(answer) - 2) == struct.unpack("<H", answer[-2:])[0]
+        assert answer[0] == unit
+        return answer[1:-2]
+
+    def read(self, model_id: int) -> dict[str, object]:
+        """One model as a client sees it."""
+        layout = Layout(model_id, self.spec.n_cells)
+        address = self.app.image.map.block(model_id).address
+        data = b""
+        while len(data) < 2 * layout.words:
+            words = min(125, layout.words - len(data) // 2)
+            answer = self.exchange(struct.pack(">BHH", 3, address + len(data) // 2, words))
+            assert answer[0] == 3, answer
+            data += answer[2:]
+        return layout.decode(data)
+
+    def write(self, model_id: int, point: str, *registers: int) -> bytes:
+        """Write one point; the answer's PDU."""
+        block = self.app.image.map.block(model_id)
+        address = block.address + block.layout.offset(point)
+        n = len(registers)
+        return self.exchange(struct.pack(f">BHHB{n}H", 16, address, n, 2 * n, *registers))
+
+    def snapshot(self) -> dict[str, object]:
+        return self.read(models.SNAPSHOT)

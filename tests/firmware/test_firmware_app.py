@@ -1,0 +1,354 @@
+"""The firmware as a whole: cells and an emulated chip on one side, a Modbus host on the other."""
+
+import contextlib
+import gc
+import json
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from app_rig import Rig
+
+from common import models
+from common.codes import Command, CommandResult, Fault, State, fault_names
+from common.registers import RegisterMap
+from firmware import main
+from firmware.settings import SettingsError
+
+
+@pytest.fixture(autouse=True)
+def thaw() -> Iterator[None]:
+    """Undo what the rig does to the garbage collection."""
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    rig = Rig(tmp_path)
+    rig.run(6)
+    assert rig.closed == (True, True)
+    return rig
+
+
+def mean_soc(rig: Rig) -> float:
+    return float(rig.pack.cells.soc.mean())
+
+
+def test_switches_are_open_until_the_first_checks_have_passed(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.run(2)
+    assert rig.closed == (False, False)
+    assert rig.app.protection.state == State.START
+    rig.run(4)
+    assert rig.closed == (True, True)
+
+
+def test_what_a_client_reads_is_what_the_cells_are(rig: Rig) -> None:
+    rig.demand(-5.0)
+    rig.run(30)
+    seen = rig.snapshot()
+    assert [cell["V"] for cell in seen["cells"]] == pytest.approx(rig.pack.cell_v, abs=0.006)
+    assert seen["A"] == pytest.approx(-5.0, abs=0.05)
+    assert seen["V"] == pytest.approx(float(rig.pack.cell_v.sum()), abs=0.02)
+    assert seen["Tmp1"] == pytest.approx(25.0, abs=1.0)
+    assert seen["St"] == State.ON
+    assert seen["Flt"] == seen["Ltc"] == 0
+    assert seen["Boot"] == 1
+    assert seen["Seq"] == seen["SeqEnd"] == rig.app.snapshot.seq
+
+
+def test_every_model_can_be_read_and_belongs_to_this_pack(rig: Rig) -> None:
+    rig.run(20)
+    stamps = set()
+    for block in rig.app.image.map.blocks:
+        model = rig.read(block.layout.id)
+        if "SnCrc" in model and block.layout.id != models.RECALL:
+            stamps.add(model["SnCrc"])
+    assert len(stamps) == 1
+    assert rig.read(models.COMMON)["SN"] == "RIG"
+    device = rig.read(models.DEVICE)
+    assert device["MeasUs"] > 0
+    assert device["Overrun"] == 0
+    assert device["AfeErr"] == 0
+
+
+def test_counted_charge_is_the_charge_that_flowed(rig: Rig) -> None:
+    before = mean_soc(rig)
+    rig.demand(-5.0)
+    counted_uah = 0
+    for _ in range(360):
+        rig.run(1)
+        counted_uah += rig.app.snapshot.delta_uah
+    moved_ah = (before - mean_soc(rig)) * float(rig.pack.cells.capacity_ah.mean())
+    assert counted_uah / 1e6 == pytest.approx(-moved_ah, rel=0.01)
+
+
+def np_mean_soc(rig: Rig) -> float:
+    return rig.pack.cells.soc.mean()
+
+
+@pytest.mark.parametrize("start_ms", [(1 << 30) - 5000, (1 << 29) - 5000])
+def test_a_wrap_of_the_clock_changes_nothing(tmp_path: Path, start_ms: int) -> None:
+    rig = Rig(tmp_path, start_ms=start_ms)
+    rig.run(30)
+    assert rig.closed == (True, True)
+    assert rig.app.executive.overruns == 0
+    assert rig.app.snapshot.seq == 30
+    assert rig.app.protection.n_faults == 0
+
+
+# --- the pack is kept safe ------------------------------------------------------------------
+
+
+def test_a_charger_that_does_not_stop_is_stopped_and_the_pack_can_still_be_used(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path, soc=0.97)
+    rig.run(6)
+    rig.demand(9.0)
+    for _ in range(900):
+        rig.run(1)
+        assert rig.pack.cell_v.max() < 4.30
+        if not rig.closed[0]:
+            break
+    assert rig.closed[0] is False
+    assert rig.pack.cell_v.max() > 4.0, "stopped by the voltage, not by something else"
+    rig.run(3)
+    assert rig.app.protection.state == State.DISCHARGE_ONLY
+    assert "CELL_OVER_VOLTAGE" in fault_names(rig.app.protection.active)
+    rig.demand(-5.0)
+    rig.run(120)
+    assert rig.closed == (True, True)
+
+
+def test_an_empty_pack_stops_and_can_be_charged_again(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, soc=0.04)
+    rig.run(6)
+    rig.demand(-10.0)
+    for _ in range(900):
+        rig.run(1)
+        assert rig.pack.cell_v.min() > 2.5
+        if not rig.closed[1]:
+            break
+    rig.run(3)
+    assert rig.app.protection.state == State.CHARGE_ONLY
+    rig.demand(5.0)
+    rig.run(300)
+    assert rig.closed == (True, True)
+    assert rig.pack.current_a > 0
+
+
+def test_a_chip_that_falls_silent_opens_the_switches_in_two_cycles(rig: Rig) -> None:
+    rig.chip.faults.nack_next = 10**9
+    rig.run(2.5)
+    assert rig.app.protection.allowed == 0
+    assert "AFE_COMMUNICATION" in fault_names(rig.app.protection.active)
+    seen = rig.snapshot()
+    assert seen["A"] is None
+    assert seen["cells"][0]["V"] is None
+    rig.chip.faults.nack_next = 0
+    rig.run(10)
+    assert rig.closed == (True, True)
+
+
+def test_one_disturbed_reading_is_ridden_through(rig: Rig) -> None:
+    for _ in range(5):
+        rig.chip.faults.nack_next = 1
+        rig.chip.faults.corrupt_crc_next = 1
+        rig.run(5)
+        assert rig.closed == (True, True)
+    assert rig.app.protection.n_faults == 0
+    assert rig.app.afe.errors > 0
+
+
+def test_a_chip_that_was_reset_is_configured_again(rig: Rig) -> None:
+    signature = rig.app.afe.signature
+    rig.chip.power_on_reset()
+    assert rig.closed == (False, False)
+    rig.run(15)
+    assert rig.closed == (True, True)
+    assert rig.app.protection.last_fault == Fault.AFE_RESET
+    assert rig.app.afe.signature == signature
+
+
+def test_the_chip_opens_by_itself_when_the_firmware_stops(rig: Rig) -> None:
+    for _ in range(60):
+        rig.advance(1000)  # time passes, the firmware does not run
+        if rig.closed == (False, False):
+            break
+    assert rig.closed == (False, False)
+
+
+def test_a_loose_sense_wire_opens_the_switches(rig: Rig) -> None:
+    rig.chip.faults.open_wire_above = 1
+    rig.run(600)
+    assert rig.closed == (False, False)
+
+
+def test_the_watchdog_is_fed_while_all_tasks_run(rig: Rig) -> None:
+    rig.run(20)
+    gaps = [b - a for a, b in zip(rig.fed_ms, rig.fed_ms[1:], strict=False)]
+    assert max(gaps) <= 1100
+
+
+def test_the_watchdog_starves_when_a_task_is_left_out(rig: Rig) -> None:
+    estimate = rig.app.executive.tasks[2]
+    assert estimate.name == "estimate"
+    rig.run(2)
+    estimate.due_ms = rig.ticks_add(estimate.due_ms, 100_000)
+    rig.run(2)
+    fed = len(rig.fed_ms)
+    rig.run(20)
+    assert len(rig.fed_ms) == fed
+
+
+def test_whatever_ends_the_loop_opens_the_switches(rig: Rig) -> None:
+    path = Path(rig.root) / "settings.json"
+    path.write_text(json.dumps(rig.spec.board_settings()))
+
+    def break_it(app) -> None:
+        def estimate() -> None:
+            if app.snapshot.seq > 10:
+                raise RuntimeError("a mistake in an estimator")
+
+        app.executive.tasks[2].function = estimate
+
+    with pytest.raises(RuntimeError):
+        main.run(lambda _settings: rig, str(path), break_it)
+    rig.advance(300)
+    assert rig.closed == (False, False)
+
+
+def test_a_board_with_wrong_settings_does_not_start(rig: Rig) -> None:
+    path = Path(rig.root) / "settings.json"
+    path.write_text(json.dumps({**rig.spec.board_settings(), "cov_mv": 4300}))
+    with pytest.raises(SettingsError, match=r"settings\.json: cov_mv 4300 is above 4250"):
+        main.run(lambda _settings: rig, str(path))
+
+
+# --- commands and what survives -----------------------------------------------------------------
+
+
+def control(rig: Rig, code: int) -> int:
+    rig.write(models.CONTROL, "Cmd", code)
+    result = rig.read(models.CONTROL)["CmdRes"]
+    assert isinstance(result, int)
+    return result
+
+
+def test_a_pack_is_disconnected_and_connected_over_modbus(rig: Rig) -> None:
+    assert control(rig, Command.DISCONNECT) == CommandResult.DONE
+    rig.run(2)
+    assert rig.closed == (False, False)
+    assert rig.snapshot()["St"] == State.STANDBY
+    assert control(rig, Command.CONNECT) == CommandResult.DONE
+    rig.run(2)
+    assert rig.closed == (True, True)
+
+
+def test_a_latched_fault_stays_over_a_restart_until_it_is_cleared(rig: Rig) -> None:
+    rig.app.protection.restore_latched(1 << Fault.CELL_DEEP_DISCHARGE)
+    rig.run(2)
+    assert rig.closed == (False, False)
+    rig.boot()
+    rig.run(10)
+    assert rig.closed == (False, False)
+    seen = rig.snapshot()
+    assert (seen["St"], seen["Ltc"]) == (State.FAULT, 1 << Fault.CELL_DEEP_DISCHARGE)
+    assert control(rig, Command.CONNECT) == CommandResult.REFUSED_UNSAFE
+    assert control(rig, Command.CLEAR_LATCHED) == CommandResult.DONE
+    rig.run(3)
+    assert rig.closed == (True, True)
+    rig.boot()
+    rig.run(6)
+    assert rig.closed == (True, True)
+
+
+def test_an_unknown_command_is_refused_or_said_to_be_unknown(rig: Rig) -> None:
+    assert rig.app.command(99) == CommandResult.REFUSED_UNKNOWN
+    assert rig.app.command(Command.NONE) == CommandResult.NONE
+
+
+def test_boots_are_counted(rig: Rig) -> None:
+    assert [rig.app.boot, rig.boot().boot, rig.boot().boot] == [1, 2, 3]
+
+
+def test_estimates_survive_a_restart(rig: Rig) -> None:
+    rig.run(1500)  # rest: the voltage tells the SOC
+    known = rig.app.estimators.soc_bp
+    assert known is not None
+    assert abs(known / 100 - 50) < 5
+    charged_mah = rig.app.estimators.state()
+    rig.boot()
+    rig.run(5)
+    assert rig.app.estimators.soc_bp is not None
+    assert abs(rig.app.estimators.soc_bp - known) < 300
+    assert len(rig.app.estimators.state()) == len(charged_mah)
+
+
+def test_a_gateway_sets_the_time(rig: Rig) -> None:
+    assert rig.snapshot()["Utc"] is None
+    utc_s = 1_800_000_000
+    rig.write(models.CONTROL, "SetUtc", utc_s >> 16, utc_s & 0xFFFF)
+    rig.run(10)
+    assert 8 <= rig.snapshot()["Utc"] - utc_s <= 13
+
+
+def test_storage_that_fails_is_a_fault_that_opens_nothing(rig: Rig) -> None:
+    rig.app.storage.root = rig.root + "/gone"
+    rig.run(301)
+    assert "STORAGE" in fault_names(rig.app.protection.active)
+    assert rig.closed == (True, True)
+
+
+def test_an_unbalanced_pack_is_balanced_by_its_highest_cell(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, soc=0.8, soc_spread=0.0)
+    rig.pack.cells.soc[2] += 0.05
+    rig.run(40)
+    assert rig.chip.balance_mask & 0b0100 or rig.app.snapshot.balancing & 0b0100
+    assert rig.app.protection.n_faults == 0
+
+
+# --- on MicroPython -----------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def connected(port: int) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        yield sock
+
+
+def test_the_same_firmware_runs_on_micropython_and_serves_tcp(
+    tmp_path: Path, micropython: str
+) -> None:
+    """Cells, chip and clock in this process; the board in its own, with real MicroPython."""
+    from sim.pack import PackSpec  # noqa: PLC0415
+    from sim.world import World  # noqa: PLC0415
+
+    assert micropython
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with World(seed=1, folder=tmp_path / "boards", logs=tmp_path) as world:
+        spec = PackSpec("P1", n_cells=14, rated_ah=50.0, tcp_port=port)
+        pack = world.add_pack(spec)
+        world.start()
+        world.run(until_s=30.0)
+        assert world.truth(pack)["charge_fet"]
+        assert world.truth(pack)["discharge_fet"]
+        assert (tmp_path / "P1.log").read_text() == f"tcp {port}\n"
+        block = RegisterMap(14).block(models.SNAPSHOT)
+        request = struct.pack(">HHHBBHH", 7, 0, 6, 1, 3, block.address, block.layout.words)
+        with connected(port) as sock:
+            sock.sendall(request)
+            world.run(until_s=31.0)
+            answer = sock.recv(1024)
+    assert answer[:2] == b"\x00\x07"
+    seen = block.layout.decode(answer[9:])
+    assert [cell["V"] for cell in seen["cells"]] == pytest.approx(
+        world.truth(pack)["cell_v"], abs=0.006
+    )
+    assert seen["St"] == State.ON
