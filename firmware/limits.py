@@ -8,8 +8,8 @@ one over temperature, both in permille:
     discharge  1000 from SAG_MV above empty, 0 at the under-voltage limit; temperature alike
 
 A limit falls at once and rises by at most 1/20 of the rating a cycle, so that charger and pack do
-not hunt. The charge voltage is the stack voltage at which the highest cell would be full if all
-cells rose by the same amount. Integers only.
+not hunt. The charge voltage is that of a full stack; near the end of charge it is the one at
+which the highest cell would be full if all cells rose by the same amount. Integers only.
 """
 
 from common.codes import LimitReason, Switch
@@ -45,8 +45,10 @@ class Limits:
         cells = settings.profile
         if known:
             full_mv = cells.cell_full_mv
-            room_mv = s.sum_mv + s.n_cells * (full_mv - s.max_mv)
-            self.cvl_mv = min(room_mv, s.n_cells * full_mv)
+            self.cvl_mv = s.n_cells * full_mv
+            if s.max_mv > full_mv - TAPER_MV:
+                room_mv = s.sum_mv + s.n_cells * (full_mv - s.max_mv)
+                self.cvl_mv = min(room_mv, self.cvl_mv)
             voltage = min(
                 ramp(full_mv - s.max_mv, 0, TAPER_MV, FULL_PERMILLE, 1000),
                 ramp(settings.cov_mv - s.max_mv, 0, settings.cov_mv - full_mv, 0, 1000),
