@@ -38,6 +38,9 @@ _DRAW_EVERY_S = 0.25
 _GRADE_WAIT_S = 6.0  # real seconds from the end of a test until its grade counts ...
 _REFUSAL_WAIT_S = 15.0  # ... and a refusal
 _LEG_S = 20.0  # virtual seconds between two looks whether all are graded
+_MOST_LAG_S = 600.0  # virtual: a gateway further behind is given time to catch up
+_CATCH_UP_SPEED = 20.0
+_BOOT_S = 2.0  # a board's uptime begins a little after the world's time
 _SVG_WIDTH = 150
 
 
@@ -77,7 +80,9 @@ class Demo:
         self.world = world
         self.services = services
         self.rows = {serial: demo_view.Row(title) for serial, title in titles.items()}
-        self._finished_s: dict[str, float] = {}  # real time at which the bench was done
+        self._speed = world.clock.speed
+        self._done_s: dict[str, float] = {}  # virtual time at which the tester had finished
+        self._seen_s: dict[str, float] = {}  # real time at which a reading showed it
 
     def refresh(self) -> None:
         """Take in what has arrived, and look at the truth."""
@@ -88,6 +93,7 @@ class Demo:
                 self._take(row, kind, message)
         for pack in self.world.packs:
             self._look(pack)
+        self._pace()
 
     def _take(self, row: demo_view.Row, kind: str, message: dict[str, Any]) -> None:
         if kind == "grade":
@@ -103,8 +109,19 @@ class Demo:
         row = self.rows[serial]
         row.truth = truth_of(self.world, pack)
         row.step = pack.activity
-        if pack.finished and serial not in self._finished_s:
-            self._finished_s[serial] = time.monotonic()
+        uptime_s = row.state.get("uptime_s") or 0.0
+        if pack.finished:
+            done_s = self._done_s.setdefault(serial, self.world.time_s)
+            if uptime_s + _BOOT_S >= done_s:
+                self._seen_s.setdefault(serial, time.monotonic())
+
+    def _pace(self) -> None:
+        """Slow the world down while the gateway is behind, as on a machine that is too slow."""
+        newest = [row.state.get("uptime_s") or 0.0 for row in self.rows.values()]
+        behind = self.world.time_s - min(newest) > _MOST_LAG_S
+        speed = _CATCH_UP_SPEED if behind else self._speed
+        if speed != self.world.clock.speed:
+            self.world.clock.set_speed(speed)
 
     def graded(self) -> bool:
         """Whether every pack has been tested to the end and has its grade.
@@ -113,9 +130,9 @@ class Demo:
         last minutes may still be on its way.
         """
         for serial, row in self.rows.items():
-            if serial not in self._finished_s or not row.grade:
+            if serial not in self._seen_s or not row.grade:
                 return False
-            stood_s = time.monotonic() - self._finished_s[serial]
+            stood_s = time.monotonic() - self._seen_s[serial]
             if stood_s < (_REFUSAL_WAIT_S if row.grade["route"] == "hold" else _GRADE_WAIT_S):
                 return False
         return True

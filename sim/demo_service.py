@@ -140,6 +140,7 @@ def gateway_toml(world: World, broker_port: int, state_dir: Path) -> str:
     for bus in world.buses:
         lines += ["[[bus]]", f'name = "{bus.name}"', f'port = "{bus.port}"']
         lines += [f"baudrate = {bus.baudrate}", "poll_s = 0.5", "detail_s = 2.0"]
+        lines += ["timeout_ms = 3000", "drain_ms = 100"]  # the desk may be busy
         for pack in bus.packs:
             lines += ["[[bus.pack]]", f"address = {pack.spec.address}"]
     return "\n".join(lines) + "\n"
