@@ -43,6 +43,7 @@ QUANTITIES: dict[str, Quantity] = {
     "soh_evidence_count": Quantity("pieces of evidence for the state of health", "", 0),
     "resistance_ratio": Quantity("resistance against new (upper bound)", "x", 2),
     "capacity_spread_pct": Quantity("cell capacity spread (upper bound)", "%", 1),
+    "spread_half_width_pct": Quantity("half-width of the capacity spread", "points", 1),
     "rest_voltage_spread_mv": Quantity("cell voltage difference at rest", "mV", 0),
     "self_discharge_pct_per_month": Quantity("self-discharge", "% a month", 1),
     "round_trip_efficiency_pct": Quantity("round-trip efficiency", "%", 1),
@@ -150,6 +151,8 @@ def _values(
     deep = _number(lifetime, "deep_discharge_count")
     over = _number(lifetime, "over_voltage_count")
     quality = _code(state, "time_quality")
+    spread = _number(health, "capacity_spread_pct")
+    spread_high = _number(health, "capacity_spread_high_pct")
     values = {
         "soh_low_pct": low,
         "soh_half_width_pct": None if low is None or high is None else (high - low) / 2,
@@ -158,7 +161,10 @@ def _values(
         "resistance_ratio": _ratio(
             _number(health, "resistance_high_ohm"), _number(health, "resistance_new_ohm")
         ),
-        "capacity_spread_pct": _number(health, "capacity_spread_high_pct"),
+        "capacity_spread_pct": spread_high,
+        "spread_half_width_pct": (
+            None if spread is None or spread_high is None else spread_high - spread
+        ),
         "rest_voltage_spread_mv": None if rest_v is None else rest_v * 1000,
         "self_discharge_pct_per_month": _number(health, "self_discharge_pct_per_month"),
         "round_trip_efficiency_pct": _number(health, "round_trip_efficiency_pct"),

@@ -34,6 +34,10 @@ def test_a_healthy_pack_is_reused_and_its_tightest_criterion_named():
     assert found.weak_cells == ()
 
 
+def spread(high):
+    return {"capacity_spread_pct": high - 1, "capacity_spread_high_pct": high}
+
+
 HISTOGRAM = "temperature_histogram_min"
 CLASSES = [
     # what is changed, class, binding, value, limit of the class it was denied
@@ -48,8 +52,8 @@ CLASSES = [
     ({"health": {"resistance_high_ohm": 0.06}}, "R", "resistance", 3.0, 2.5),
     ({"health": {"capacity_spread_high_pct": 3.0}}, "A", "spread", 3.0, 3.0),
     ({"health": {"capacity_spread_high_pct": 3.5}}, "B", "spread", 3.5, 3.0),
-    ({"health": {"capacity_spread_high_pct": 6.5}}, "C", "spread", 6.5, 6.0),
-    ({"health": {"capacity_spread_high_pct": 10.5}}, "R", "spread", 10.5, 10.0),
+    ({"health": spread(6.5)}, "C", "spread", 6.5, 6.0),
+    ({"health": spread(10.5)}, "R", "spread", 10.5, 10.0),
     ({"health": {"rest_voltage_spread_v": 0.016}}, "B", "rest_voltage", 16, 15),
     ({"health": {"rest_voltage_spread_v": 0.041}}, "C", "rest_voltage", 41, 40),
     ({"health": {"rest_voltage_spread_v": 0.081}}, "R", "rest_voltage", 81, 80),
@@ -148,6 +152,7 @@ HELD = [
     ({"health": {"soh_evidence_count": 1}}, "evidence_count", "another charge"),
     ({"health": {"soh_age_s": 31 * 86400}}, "evidence_age", "another charge"),
     ({"health": soh(80.0, 90.1)}, "interval", "full cycle"),
+    ({"health": {"capacity_spread_high_pct": 11.0}}, "spread_interval", "full cycle"),
     ({"health": {"resistance_high_ohm": None}}, "resistance", "one current step"),
     ({"health": {"capacity_spread_high_pct": None}}, "spread", "full cycle"),
     ({"health": {"rest_voltage_spread_v": None}}, "rest_voltage", "two hours at rest"),
@@ -203,7 +208,7 @@ def test_the_bench_profile_wants_todays_cycle():
     assert graded(BENCH, health={"soh_age_s": None}).binding.id == "evidence_age"
 
 
-WEAK = {"cells": cells(88, 88.5, 87.5, 88, 58, 88.2, 87.9, 88.1), "capacity_spread_high_pct": 36.0}
+WEAK = {"cells": cells(88, 88.5, 87.5, 88, 58, 88.2, 87.9, 88.1)} | spread(36.0)
 
 
 def test_one_weak_cell_in_a_good_pack_is_remanufactured_and_named():
@@ -242,7 +247,7 @@ def test_a_pack_not_worth_new_cells_is_recycled(health, lifetime):
 
 def test_a_weak_cell_is_named_also_where_the_class_does_not_hang_on_it():
     mild = {"cells": cells(88, 88.5, 87.5, 88, 83, 88.2, 87.9, 88.1)}
-    found = graded(health=mild | {"capacity_spread_high_pct": 8.0} | soh(83.0))
+    found = graded(health=mild | spread(8.0) | soh(83.0))
     assert (found.grade_class, found.binding.id) == ("C", "spread")
     assert found.weak_cells == (5,)
     assert found.reason.endswith("; weak: cell 5.")
@@ -297,6 +302,7 @@ NEAR_LIMITS = {
     "soh_evidence_count": st.integers(0, 9),
     "resistance_ratio": st.floats(0.8, 3),
     "capacity_spread_pct": st.floats(0, 14),
+    "spread_half_width_pct": st.floats(0, 7),
     "rest_voltage_spread_mv": st.floats(0, 100),
     "self_discharge_pct_per_month": st.floats(0, 6),
     "round_trip_efficiency_pct": st.floats(80, 100),

@@ -25,6 +25,7 @@ def test_the_gateways_messages_carry_every_quantity():
         "soh_evidence_count": 6,
         "resistance_ratio": 1.1,
         "capacity_spread_pct": 1.8,
+        "spread_half_width_pct": 0.6,
         "rest_voltage_spread_mv": 6.0,
         "self_discharge_pct_per_month": 1.1,
         "round_trip_efficiency_pct": 96.5,
