@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from common import models
 from gateway.blocks import NotReadyError, TornBlockError, WrongBlockError
 from gateway.history import Progress
+from gateway.modbus.frames import DeviceError
 from gateway.reading import detail_message, encode, state_message
 from gateway.spool import Record
 
@@ -100,7 +101,7 @@ class PackCollector:
         self._sink.online(identity, self.name)
         await self._collect_live(snapshot)
         if self.rates.set_time and now_s >= self._utc_due_s:
-            await self.pack.set_utc(int(self._utc()))
+            await self._set_time()
             self._utc_due_s = now_s + SET_UTC_EVERY_S
         if self._every:
             await self._collect_missed(boot, seq, self._every)
@@ -133,6 +134,13 @@ class PackCollector:
 
     async def _device(self) -> Decoded:
         return await self.pack.block(models.DEVICE)
+
+    async def _set_time(self) -> None:
+        try:
+            await self.pack.set_utc(int(self._utc()))
+        except DeviceError as error:
+            # a board refuses an absurd time: this machine's clock has not been set yet
+            log.warning("time refused", extra={"serial": self.serial, "reason": str(error)})
 
     def _progress_of(self, boot: int) -> Progress:
         """How far this boot is collected; the ring begins anew with each."""

@@ -61,6 +61,7 @@ class MqttLink:
         self._protocols = _PROTOCOLS[config.protocol]
         self._attempt = 0
         self._was_up = False  # with the present client
+        self._stopping = False
         self._loop = asyncio.get_running_loop()
         self._switching: asyncio.Task[None] | None = None
         self._client = self._make_client()
@@ -83,11 +84,13 @@ class MqttLink:
 
     async def stop(self, last_words: bytes) -> None:
         """Publish ``last_words`` on the will's topic and disconnect properly."""
+        self._stopping = True
         if self._switching is not None:
             self._switching.cancel()
         if self.is_up:
             info = self._client.publish(self._will_topic, last_words, qos=1, retain=True)
             await self._loop.run_in_executor(None, _wait, info)
+            self.is_up = False
             self._client.disconnect()
         await self._loop.run_in_executor(None, self._client.loop_stop)
 
@@ -167,6 +170,8 @@ class MqttLink:
         if self.is_up:
             log.warning("broker connection lost", extra=self._fields() | {"reason": reason})
         self.is_up = False
+        if self._stopping:
+            return
         if not self._was_up and len(self._protocols) > 1 and self._switching is None:
             self._switching = self._loop.create_task(self._switch())
 

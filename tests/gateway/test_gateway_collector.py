@@ -138,6 +138,15 @@ def test_the_clock_is_set_once_a_boot_and_once_an_hour():
     assert fake.utc == 1_790_000_000
 
 
+def test_a_time_the_board_refuses_stops_nothing(caplog):
+    fake, sink = FakePack(), MemorySink()
+    answer = fake._answer
+    fake._answer = lambda pdu: b"\x90\x03" if pdu[0] == 16 else answer(pdu)
+    collect(fake, sink, [1] * 12)
+    assert sink.seqs() == list(range(1, 13))
+    assert caplog.text.count("time refused") == 1
+
+
 def test_details_come_at_their_own_pace():
     fake, sink = FakePack(), MemorySink()
     collect(fake, sink, [1] * 25, detail_s=10.0)
