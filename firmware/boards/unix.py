@@ -48,10 +48,12 @@ class Link:
         self._head = bytearray(link.ANSWER_HEADER_BYTES)
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._micropython = hasattr(self._sock, "readinto")
-        if self._micropython:  # wants the raw sockaddr_un
-            self._sock.connect(b"\x01\x00" + path.encode() + b"\x00")
-        else:
-            self._sock.connect(path)
+        # MicroPython wants the raw sockaddr_un
+        place = b"\x01\x00" + path.encode() + b"\x00" if self._micropython else path
+        try:
+            self._sock.connect(place)
+        except OSError as error:
+            raise SettingsError("%s: no simulated world there (%s)" % (path, error))  # noqa: B904
 
     def serve_while_waiting(self, server: TcpServer, poll: "select.poll") -> None:
         """Answer Modbus TCP whenever the board waits."""
@@ -297,7 +299,10 @@ def start(argv: "list[str]") -> int:
         if tcp is None:
             return
         server = TcpServer(app.pdu_server, app.settings.address)  # type: ignore[attr-defined]
-        print("tcp", app.board.listen(server, tcp))  # type: ignore[attr-defined]
+        try:
+            print("tcp", app.board.listen(server, tcp))  # type: ignore[attr-defined]
+        except OSError as error:
+            raise SettingsError("--tcp: %s" % error)  # noqa: B904
 
     try:
         main.run(make_board, root + "/settings.json", listen)

@@ -10,12 +10,16 @@ from pathlib import Path
 
 import pytest
 from app_rig import Rig
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from common import models
 from common.codes import Command, CommandResult, Fault, State, fault_names
 from common.registers import RegisterMap
 from firmware import main
 from firmware.settings import SettingsError
+from sim.bq76952 import Faults
 
 
 @pytest.fixture(autouse=True)
@@ -180,6 +184,41 @@ def test_the_chip_opens_by_itself_when_the_firmware_stops(rig: Rig) -> None:
         if rig.closed == (False, False):
             break
     assert rig.closed == (False, False)
+
+
+DISTURBANCES = st.tuples(
+    st.sampled_from(["nack_next", "corrupt_crc_next", "stuck_busy", "dead", "reset"]),
+    st.integers(1, 40),  # how often, or how many cycles
+)
+
+
+@hypothesis_settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(disturbances=st.lists(DISTURBANCES, min_size=1, max_size=4))
+def test_whatever_the_bus_does_the_pack_is_safe_and_comes_back(
+    tmp_path: Path, disturbances: list[tuple[str, int]]
+) -> None:
+    rig = Rig(tmp_path)
+    rig.run(6)
+    for what, n in disturbances:
+        if what == "reset":
+            rig.chip.power_on_reset()
+        else:
+            setattr(rig.chip.faults, what, n if what.endswith("next") else True)
+        blind = 0
+        for _ in range(5):
+            rig.run(1)
+            blind = 0 if rig.app.snapshot.valid else blind + 1
+            assert blind < 3 or rig.app.protection.allowed == 0
+        rig.chip.faults = Faults()
+        if what == "dead":
+            rig.chip.power_on_reset()
+    rig.run(30)
+    assert rig.app.snapshot.valid
+    assert rig.closed == (True, True)
 
 
 def test_a_loose_sense_wire_opens_the_switches(rig: Rig) -> None:

@@ -146,6 +146,31 @@ def test_a_wrong_command_line_says_what_is_right(root: Path, interpreter: str) -
     assert done.stdout.startswith("usage: firmware.boards.unix SOCKET ROOT")
 
 
+def test_a_board_without_a_world_says_so(tmp_path: Path, root: Path, interpreter: str) -> None:
+    pack = {"serial": "P1", "n_cells": 3, "profile": "nmc", "rated_mah": 1000}
+    (tmp_path / "settings.json").write_text(json.dumps(pack))
+    done = run(interpreter, root, "-m", "firmware.boards.unix", f"{tmp_path}/none", str(tmp_path))
+    assert (done.returncode, done.stderr) == (2, "")
+    assert done.stdout.startswith(f"{tmp_path}/none: no simulated world there (")
+
+
+def test_a_tcp_port_that_is_taken_is_named(
+    world, tmp_path: Path, root: Path, interpreter: str
+) -> None:
+    pack = {"serial": "P1", "n_cells": 3, "profile": "nmc", "rated_mah": 1000}
+    (tmp_path / "settings.json").write_text(json.dumps(pack))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = run(
+            interpreter, root, "-m", "firmware.boards.unix",
+            str(world[1]), str(tmp_path), "--tcp", str(port),
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (2, "")
+    assert done.stdout.startswith(f"--tcp: Modbus TCP: cannot listen on 127.0.0.1:{port} (")
+
+
 def test_a_board_whose_world_goes_away_ends_quietly(
     tmp_path: Path, root: Path, interpreter: str
 ) -> None:
