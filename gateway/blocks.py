@@ -41,7 +41,7 @@ def decode_block(layout: Layout, data: bytes, serial: str) -> Decoded:
     sequence, sequence_end, owner = block["Seq"], block["SeqEnd"], block["SnCrc"]
     if sequence != sequence_end:
         raise TornBlockError(f"{layout.label}: sequence {sequence} begins and {sequence_end} ends")
-    if sequence is None:
+    if sequence is None or block.get("Boot", 0) is None:
         raise NotReadyError(f"{layout.label}: nothing measured yet")
     if owner != serial_crc(serial):
         raise WrongBlockError(f"{layout.label}: not of the pack {serial}")

@@ -86,6 +86,10 @@ class Bus:
             self._pack_failed(turn, str(error))
         except sqlite3.Error:
             pass  # reported by the spool; the reading is fetched again from the board
+        except Exception:
+            # a fault of this program met by one pack's data must not stop the others
+            log.exception("poll failed", extra={"address": turn.collector.pack.unit})
+            self._pack_failed(turn, "a fault of the gateway, see above")
         else:
             if turn.breaker.is_open:
                 self._log(logging.INFO, "pack answers again", turn)

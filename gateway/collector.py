@@ -79,6 +79,7 @@ class PackCollector:
         self._sink = sink
         self._utc = utc
         self._progress: Progress | None = None
+        self._is_new = True  # what it measured before we met is not missed
         self._live: tuple[int, int] | None = None  # boot and seq of the last reading
         self._every: int | None = None  # cycles between kept readings; None: not asked yet
         self._detail_due_s = 0.0
@@ -120,6 +121,7 @@ class PackCollector:
             self._sink.offline(self.serial)
         self.serial = identity.serial
         self._progress = await self._sink.progress(identity.serial)
+        self._is_new = self._progress is None
         self._live = None
         self._detail_due_s = now_s
         log.info(
@@ -179,17 +181,24 @@ class PackCollector:
         first, last = device["RecFirst"], device["RecLast"]
         if device["Boot"] != boot or first is None or last is None:
             return  # started again meanwhile, or nothing kept yet
-        gone = [s for s in progress.missing(min(first - 1, seq), every) if s not in progress.ahead]
+        gone = progress.missing(min(first - 1, seq), every)
         if gone:
-            self._count_lost(boot, gone[0], len(gone))
+            lost = len(gone) - sum(number in gone for number in progress.ahead)
+            if lost and not self._is_new:
+                self._count_lost(boot, gone[0], lost)
             progress = progress.advanced_to(gone[-1], every)
+        self._is_new = False
         records: list[Record] = []
         try:
             for number in progress.missing(last, every):
                 if len(records) >= self.rates.recall_per_poll:
                     break
                 if not progress.has(number):
-                    block = await self.pack.recall(number)
+                    try:
+                        block = await self.pack.recall(number)
+                    except DeviceError as error:
+                        log.info("recall refused", extra={"serial": self.serial, "reason": error})
+                        break
                     if block is None:
                         self._count_lost(boot, number, 1)
                     elif block["Boot"] != boot:

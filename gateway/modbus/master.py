@@ -119,6 +119,8 @@ class Master:
             raise
 
     async def _ready_line(self) -> Line:
+        if self._line is not None and self._line.lost is not None:
+            self.close()  # servers hang up on quiet connections; that is no failure
         if self._line is None:
             self._line = await self._opener()
             self.counters.reopened += 1

@@ -148,6 +148,18 @@ def test_a_line_that_never_falls_silent_is_reopened():
     assert run_virtual(scenario()) == "EB-1"
 
 
+def test_a_connection_closed_while_quiet_is_opened_again_without_a_failure():
+    async def scenario():
+        bus = MemoryBus({1: FakePack()})
+        master = Master(bus.open, Port("/dev/memory").framing(), TIMING)
+        await master.exchange(read_request(1, models.BASE_ADDRESS, 2))
+        master._line.connection_lost(None)
+        await master.exchange(read_request(1, models.BASE_ADDRESS, 2))
+        return bus.opened
+
+    assert run_virtual(scenario()) == 2
+
+
 def test_an_exception_answer_is_told_with_its_name():
     async def scenario():
         bus = MemoryBus({1: FakePack()})

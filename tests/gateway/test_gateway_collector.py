@@ -104,6 +104,25 @@ def test_what_the_ring_no_longer_holds_is_counted_as_lost(caplog):
     assert sink.seqs() == [10, 211, 170, 180, 190, 200, 210, 212]
 
 
+def test_what_a_board_measured_before_it_was_first_met_is_not_lost():
+    fake, sink = FakePack(depth=5), MemorySink()
+    fake.measure(200)
+    one = collect(fake, sink, [1])
+    assert sink.seqs() == [201, 160, 170, 180, 190, 200]
+    assert one.lost_readings == 0
+
+
+def test_a_board_that_refuses_to_recall_is_still_polled_and_asked_again():
+    fake, sink = FakePack(), MemorySink()
+    answer = fake._answer
+    fake._answer = lambda pdu: b"\x97\x06" if pdu[0] == 23 else answer(pdu)
+    collect(fake, sink, [15, 15])
+    assert sink.seqs() == [15, 30]
+    fake._answer = answer
+    collect(fake, sink, [1])
+    assert sink.seqs() == [15, 30, 31, 10, 20]
+
+
 def test_a_restart_of_the_board_begins_a_new_boot():
     fake, sink = FakePack(), MemorySink()
 
@@ -215,3 +234,20 @@ def test_a_port_that_fails_pauses_and_is_opened_again():
     assert pauses_s == [1, 2, 4, 8]
     assert sink.present == {"EB-1": True}
     assert set(kept(fake)) <= set(sink.seqs())
+
+
+def test_a_fault_met_with_one_pack_stops_no_other(caplog):
+    fakes, sink = {1: FakePack("EB-1"), 2: FakePack("EB-2")}, MemorySink()
+    store = sink.store
+
+    async def store_but_not_of_one(records, progress=None):
+        records = list(records)
+        if any(record.serial == "EB-1" for record in records):
+            raise ZeroDivisionError
+        await store(records, progress)
+
+    sink.store = store_but_not_of_one
+    run_bus(fakes, (1, 2), 10, sink=sink)
+    assert "ZeroDivisionError" in caplog.text
+    assert {record.serial for record in sink.records} == {"EB-2"}
+    assert len(sink.records) >= 9

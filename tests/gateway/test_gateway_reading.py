@@ -1,6 +1,7 @@
 """What is published of a block: SI, the unit in the key, unknown as null."""
 
 import json
+import re
 
 import pytest
 from gateway_fakes import FakePack
@@ -35,6 +36,13 @@ def pack():
 
 def test_the_state_has_the_keys_that_are_documented(pack):
     assert set(state_of(pack)) == STATE_KEYS
+
+
+def test_the_table_in_the_documentation_has_these_keys(root):
+    text = (root / "docs" / "gateway.md").read_text(encoding="utf-8")
+    section = text.split("## `state`")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert set(re.findall("`(\\w+)`", "".join(rows))) == STATE_KEYS
 
 
 def test_numbers_are_in_si_and_codes_have_names(pack):
