@@ -21,8 +21,9 @@ segment, a cycle has to be chosen.
 
 A sample closes its interval: its current flowed since the sample before. Where the record is cut
 (between the segments of a cycle) and at both ends, and where a charge is followed by a discharge,
-the cell rests for ``hold_s`` at the voltage it had: rests were recorded for minutes at most, and
-a cell needs longer to settle. The held voltage is the last one seen without current.
+the cell rests for ``hold_s`` at the last voltage seen without current. That gives a board the time
+to notice the end of a charge or discharge. Keep it short: a voltage that is held for half an hour
+looks settled, which one recorded after two minutes of rest is not.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ import numpy as np
 if TYPE_CHECKING:
     from sim.parameters import Array
 
-DEFAULT_HOLD_S = 1800.0
+DEFAULT_HOLD_S = 300.0
 _NAMES = {
     "t_s": ("ts", "times", "time", "testtimes"),
     "current_a": ("currenta", "current"),

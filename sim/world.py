@@ -181,7 +181,8 @@ class World:
     def start(self) -> None:
         """Switch every board on; returns when all of them have come to the link.
 
-        ``FirmwareError`` when one ends or does not come.
+        ``FirmwareError`` when one ends or does not come. The boards end with the thread that
+        calls this, so let it be one that lasts.
         """
         for pack, process in zip(self.packs, self._processes, strict=True):
             process.write_settings(pack.spec.board_settings())

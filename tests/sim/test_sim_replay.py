@@ -12,7 +12,6 @@ from sim.pack import PackSpec
 from sim.replay import RecordedPack, Recording, RecordingError
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-HOLD_S = files.DEFAULT_HOLD_S
 
 CYCLE = """Test_Time(s),Voltage(V),Current(A),Step
 0,3.0,0.0,1
