@@ -1,5 +1,6 @@
 """The world with stand-in boards: lock-step, lines, restarts, and that nothing is left behind."""
 
+import os
 import re
 import signal
 import socket
@@ -223,7 +224,10 @@ with World(board_command=command, folder=Path({str(tmp_path)!r}), speed=5.0) as 
     world.run()
 """
     parent = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # what SIGKILL leaves goes with the test
     )
     assert parent.stdout is not None
     with parent.stdout:
