@@ -33,7 +33,6 @@ from firmware.snapshot import Snapshot
 RECORD_DEPTH = const(64)
 MANUFACTURER = "Echelon"
 
-_SLOW_EVERY = const(10)  # cycles between two writings of what changes slowly
 _MEMORY_EVERY = const(60)  # counting free memory walks the whole heap
 _NONE_I32 = -0x80000000
 
@@ -59,6 +58,7 @@ class Image:
         self.server: PduServer | None = None  # whose counters DEVICE tells
         self._image = self.map.image
         self._boot = boot
+        self._detail_every = settings.detail_every
         serial = settings.serial.encode()
         self._sn_crc = crc32(serial, 0, len(serial))
         self._recall = Recall(self.map, settings.record_every, record_depth)
@@ -168,7 +168,7 @@ class Image:
         self._update_protection(snapshot, protection)
         self._sunspec.update(snapshot, protection, estimators)
         self._recall.record(seq)
-        turn = seq % _SLOW_EVERY
+        turn = seq % self._detail_every
         first = not self._updated  # at once, so that nobody waits for them after a start
         self._updated = True
         if first or turn == 0:

@@ -23,6 +23,7 @@ RANGES = (
     ("shunt_uohm", 50, 10000),
     ("period_ms", 100, 2000),
     ("record_every", 1, 3600),
+    ("detail_every", 10, 3600),
     ("n_sensors", 1, 4),
     ("stack_tolerance_mv", 50, 5000),
     ("cov_mv", 1500, 5000),
@@ -65,6 +66,9 @@ class Settings:
         self.shunt_uohm = 500
         self.period_ms = 1000  # of measurement and protection
         self.record_every = 10  # cycles between two readings kept for recall
+        # Cycles between two writings of what changes slowly. HEALTH takes two requests: it has to
+        # stand still that long.
+        self.detail_every = 10
         self.n_sensors = 1  # cell temperature sensors that must answer
         self.stack_tolerance_mv = 100 + 20 * n_cells  # sum of cells against the whole stack
         self.cov_mv = self.profile.cell_max_mv  # may be tighter, never looser

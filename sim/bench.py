@@ -58,7 +58,7 @@ def intake_program(rated_ah: float, n_cells: int, kind: CellKind) -> tuple[Step,
     """The intake of a used pack: full, empty, and back to a state fit for storing.
 
     Rest 10 min, charge 0.7C to C/20, rest 30 min, discharge 0.7C to empty, rest 45 min, recharge
-    for 20 min, rest 20 min.
+    for 40 min, rest 20 min.
     """
     full_v = n_cells * kind.charge_v
     current_a = 0.7 * rated_ah
@@ -69,7 +69,7 @@ def intake_program(rated_ah: float, n_cells: int, kind: CellKind) -> tuple[Step,
         Rest(1800.0),
         Discharge(current_a, n_cells * kind.discharge_v),
         Rest(2700.0),
-        Charge(current_a, full_v, taper_a, most_s=1200.0, name="recharge"),
+        Charge(current_a, full_v, taper_a, most_s=2400.0, name="recharge"),
         Rest(1200.0),
     )
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 WEAK_CELL = 5  # counted from 1
 _RECORD_EVERY_S = 60
+_DETAIL_EVERY_S = 60  # at 200 times real time two requests are some 10 s apart
 _REPLAY_CELLS = 4
 _SMALL_CELL_AH = 10.0
 _SMALL_SHUNT_UOHM = 10_000  # a cell of some Ah, measured over 0.5 milliohm, would drown in noise
@@ -27,6 +28,7 @@ def _pack(serial: str, kind: str, n_cells: int, rated_ah: float, **values: objec
         n_cells=n_cells,
         rated_ah=rated_ah,
         record_every=_RECORD_EVERY_S,
+        settings={"detail_every": _DETAIL_EVERY_S},
         program=intake_program(rated_ah, n_cells, parameters.kind(kind)),
         **values,  # type: ignore[arg-type]  # PackSpec checks nothing that is not typed here
     )
@@ -44,7 +46,22 @@ def retired_packs() -> dict[str, list[tuple[str, PackSpec]]]:
         "bay-2": [
             ("3 weak cell", _pack("EC-0003", "nmc", 14, 50.0, soc=0.40, soh=weak, address=1))
         ],
-        "bay-3": [("4 LFP", _pack("EC-0004", "lfp", 16, 100.0, soc=0.35, soh=0.88, address=1))],
+        "bay-3": [
+            (
+                "4 LFP",
+                _pack(
+                    "EC-0004",
+                    "lfp",
+                    16,
+                    100.0,
+                    soc=0.35,
+                    soh=0.88,
+                    soc_spread=0.001,
+                    soh_spread=0.002,
+                    address=1,
+                ),
+            )
+        ],
     }
 
 
@@ -66,6 +83,7 @@ def recorded_packs(
             address=address,
             shunt_uohm=_SMALL_SHUNT_UOHM if capacity_ah < _SMALL_CELL_AH else 500,
             record_every=_RECORD_EVERY_S,
+            settings={"detail_every": _DETAIL_EVERY_S},
             recording=recording,
         )
         title = file.stem if cycle is None else f"{file.stem} cycle {cycle}"

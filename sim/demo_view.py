@@ -106,7 +106,8 @@ def describe_grade(grade: dict[str, Any]) -> str:
         return "not graded yet"
     weak = grade.get("weak_cells") or []
     names = f", weak cell {', '.join(str(n) for n in weak)}" if weak else ""
-    return f"{grade.get('class')} {grade.get('route')}: {grade.get('binding')}{names}"
+    words = f"{grade.get('class') or ''} {grade.get('route')}".strip()
+    return f"{words}: {str(grade.get('binding')).replace('_', ' ')}{names}"
 
 
 def as_json(row: Row, time_s: float) -> dict[str, Any]:

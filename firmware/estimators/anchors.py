@@ -40,7 +40,8 @@ _LOOKS_S = (30, 60, 120, 240, 480, 900, 1700, 3400, 7000, 14000)
 _SETTLED_S = const(7200)
 _POLARISATION_S = const(900)
 _MEMORY = const(512)  # cycles over which the current before a rest is averaged
-_REST_DV_S = const(900)  # a rest this long tells the cells' differences
+_REST_DV_S = const(900)  # a rest this long tells the cells' differences ...
+_REST_DV_BP = (3000, 8000)  # ... at a SOC where they are those of charge and not of a steep end
 _FULL_EVERY_S = const(30)
 _EMPTY_EVERY_S = const(5)
 _TAPER_CYCLES = const(5)
@@ -140,7 +141,8 @@ class Anchors:
         for i in range(self._n):
             self._earlier_mv[i] = cell_mv[i]
         self._look += 1
-        if now_s - self._since_s >= _REST_DV_S:
+        low, high = _REST_DV_BP
+        if now_s - self._since_s >= _REST_DV_S and low <= self.open.mean_bp <= high:
             self.rest_dv_mv = s.max_mv - s.min_mv
             self.rest_dv_s = now_s
         return result

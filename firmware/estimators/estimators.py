@@ -293,6 +293,7 @@ class Estimators:
         for i in range(self._n):
             cell = struct.unpack_from(_HEALTH, data, at)
             soh.soh[i], soh.var[i], soh.best[i], soh.method[i], soh.at_s[i] = cell
+            soh.own[i] = soh.var[i]  # which part was the cell's own is not kept
             at += struct.calcsize(_HEALTH)
         soh.count = count
         soh.opened(self.now_s)

@@ -23,6 +23,10 @@ A refined open anchor replaces its own earlier evidence: it is always fused with
 before that anchor opened.
 
 The pack's capacity is that of its weakest cell: what a balanced series string can give.
+
+Between cells of one string most errors are the same: they share the current and its sensor, the
+table and the moment. Only half of the ends' deviations is taken as each cell's own (its channel's
+offset, its own polarisation); the spread's upper end stands on that part alone.
 """
 
 import math
@@ -42,6 +46,7 @@ _REL_MAX = 0.12
 _FADE_BP_PER_FEC = 3.0
 _FADE_BP_PER_H = 0.04
 _COMMON = 0.6  # of a single evidence's variance that more of the same cannot average out
+_OWN = 0.25  # of the ends' variance that is the cell's own
 _SPREAD_FLOOR_BP = 50.0  # spread of cells that is no sign of weakness
 _UNSURE_BP = const(400)  # a pack half-width that asks for a better test
 
@@ -58,6 +63,7 @@ class Soh:
         self.soh = [0.0] * n
         self.var = [0.0] * n
         self.best = [0.0] * n  # variance of the best single evidence
+        self.own = [0.0] * n  # part of the variance that other cells do not share
         self.method = array("B", bytes(n))
         self.at_s = array("i", bytes(4 * n))
         self.count = 0
@@ -140,9 +146,13 @@ class Soh:
         if charge_mah < 1.0:
             return 1.0
         ends = (s1 * s1 + s2 * s2) / (swing * swing)
+        return math.sqrt(ends + self._shared(a, b))
+
+    def _shared(self, a: Anchor, b: Anchor) -> float:
+        """The relative variance that all cells of the string have in common."""
         hours = abs(a.t_s - b.t_s) / 3600
-        drift = self._offset_ma * hours / charge_mah
-        return math.sqrt(ends + GAIN * GAIN + _CYCLE * _CYCLE + drift * drift)
+        drift = self._offset_ma * hours / self._charge_mah(a, b)
+        return GAIN * GAIN + _CYCLE * _CYCLE + drift * drift
 
     def _cell(self, i: int, a: Anchor, b: Anchor, now_s: int) -> int:
         """Fuse what two anchors say of cell ``i``; ``Refusal.NONE`` or why not."""
@@ -181,6 +191,8 @@ class Soh:
         self.soh[i] = capacity
         self.var[i] = var
         self.best[i] = best
+        ends = relative * relative - self._shared(a, b)
+        self.own[i] = var * _OWN * ends / (relative * relative)
         self.method[i] = method
         self.at_s[i] = now_s
         return Refusal.NONE
@@ -282,7 +294,7 @@ class Soh:
                 largest = i
         mean = total / self._n
         apart = self.soh[largest] - self.soh[smallest]
-        width = 2 * math.sqrt(self.var[largest] + self.var[smallest])
+        width = 2 * math.sqrt(self.own[largest] + self.own[smallest])
         return apart / mean * 10000, (apart + width) / mean * 10000
 
     def next_test(self, anchor: Anchor, now_s: int) -> int:
