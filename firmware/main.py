@@ -1,5 +1,6 @@
 """Where a board starts: settings, parts, the loop. A board's own file calls ``run``."""
 
+from common import __version__
 from firmware.app import App
 from firmware.settings import load
 
@@ -13,6 +14,7 @@ def run(make_board: "object", settings_path: str, ready: "object | None" = None)
     settings = load(settings_path)
     board = make_board(settings)  # type: ignore[operator]
     app = App(board, settings)
+    print("echelon", __version__, board.name, settings.serial, "boot", app.boot)
     if ready is not None:
         ready(app)  # type: ignore[operator]
     try:

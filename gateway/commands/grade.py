@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.grading.decide import Grade
     from gateway.grading.service import Broker
 
-HELP = "grade packs live from MQTT, or one pack from a file"
+HELP = "grades packs live from MQTT, or one pack from a file"
 
 DEFAULT_PROFILE = "packgrade-2026"
 _FILE_KEYS = {"state", "detail", "checks"}

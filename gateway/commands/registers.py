@@ -19,7 +19,7 @@ from gateway.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HELP = "print the register map, or write its SunSpec JSON files"
+HELP = "prints the register map, or writes its SunSpec JSON files"
 
 MAX_CELLS = 32  # Bal of Echelon Snapshot has a bit for each
 

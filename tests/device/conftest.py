@@ -1,8 +1,8 @@
 """The device under test: the firmware in a real MicroPython against the simulator, or a board.
 
 ``pytest --port /dev/ttyUSB0`` runs the same tests against a board behind an RS-485 adapter; what
-needs the simulator's knowledge says so and skips there. ``dut`` is pytest-embedded's: it hears what
-the firmware prints.
+needs the simulator's knowledge says so and skips there. ``dut`` is pytest-embedded's: it hears
+what the firmware prints.
 """
 
 import threading

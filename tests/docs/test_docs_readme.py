@@ -11,7 +11,7 @@ from common import models
 
 def rows(text: str, heading: str) -> list[list[str]]:
     """The cells of the table below ``## heading``."""
-    section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    section = text.split(f"\n## {heading}\n")[1].split("\n## ", maxsplit=1)[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 

@@ -363,6 +363,8 @@ def known_pack():
     capacities = [0.9, 0.9, 0.8, 0.9]
     pack = bench("nmc", capacities, 3)
     pack.intake(0.7)
+    pack.run(0.7, 2400)
+    pack.rest(1000)  # the cells' differences are told at medium charge only
     return pack
 
 
