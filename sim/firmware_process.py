@@ -6,31 +6,16 @@ The simulator only starts it and talks to it over the link; it never reaches int
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import common
+from sim.processes import Child, last_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_KILL_WAIT_S = 5.0
-_LOG_TAIL = 4096
-
-# Runs a command that the kernel ends together with its parent (Linux: PR_SET_PDEATHSIG = 1,
-# SIGKILL = 9; elsewhere the firmware ends by itself when its link is gone).
-_LEASH = (
-    "import ctypes, os, sys\n"
-    "parent = int(sys.argv[1])\n"
-    "try:\n    ctypes.CDLL(None).prctl(1, 9)\n"
-    "except (OSError, AttributeError):\n    pass\n"
-    "if os.getppid() != parent:\n    sys.exit(0)\n"
-    "os.execv(sys.argv[2], sys.argv[2:])\n"
-)
 
 
 class FirmwareError(RuntimeError):
@@ -70,7 +55,7 @@ class FirmwareProcess:
         self.root = root
         self.log = log
         self._command = command
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
 
     def write_settings(self, settings: dict[str, Any]) -> None:
         """Lay down ``settings.json`` in the board's files."""
@@ -83,42 +68,25 @@ class FirmwareProcess:
         self.stop()
         self.root.mkdir(parents=True, exist_ok=True)
         folder = source_root()
-        leash = [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid())]
-        environment = {**os.environ, "MICROPYPATH": f"{folder}:.frozen"}
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own command
-                leash + self._command(),
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for the simulator, which then ends the boards
-            )
+        path = {"MICROPYPATH": f"{folder}:.frozen"}
+        self._child = Child(self.name, self._command(), self.log, folder=folder, environment=path)
 
     @property
     def running(self) -> bool:
         """Whether the process lives."""
-        return self._process is not None and self._process.poll() is None
+        return self._child is not None and self._child.exit_code is None
 
     @property
     def pid(self) -> int | None:
         """Process id, ``None`` before the first start."""
-        return self._process.pid if self._process else None
+        return self._child.pid if self._child else None
 
     def stop(self) -> None:
         """Switch the board off, at once, as a power cut does."""
-        if self._process is None:
-            return
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait(_KILL_WAIT_S)
-        self._process = None
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
 
     def last_words(self) -> str:
         """The last line of the log, ``nothing`` when it is empty."""
-        if not self.log.exists():
-            return "nothing"
-        data = self.log.read_bytes()[-_LOG_TAIL:]
-        lines = data.decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "nothing"
+        return last_line(self.log)

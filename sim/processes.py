@@ -69,7 +69,8 @@ class Child:
 
     def kill(self) -> None:
         """End it at once, as a power cut does."""
-        self._process.kill()
+        if self.exit_code is None:
+            self._process.kill()
         self._process.wait(_END_WAIT_S)
 
     def end(self) -> None:
@@ -86,6 +87,11 @@ class Child:
 
     def last_words(self) -> str:
         """The last line of the log, ``nothing`` when it is empty."""
-        data = self.log.read_bytes()[-_LOG_TAIL:] if self.log.exists() else b""
-        lines = data.decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "nothing"
+        return last_line(self.log)
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log file, ``nothing`` when it is empty or missing."""
+    data = log.read_bytes()[-_LOG_TAIL:] if log.exists() else b""
+    lines = data.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "nothing"
