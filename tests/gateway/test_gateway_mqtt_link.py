@@ -2,12 +2,11 @@
 
 import asyncio
 import shutil
-import socket
 import subprocess
 import sys
-import time
 
 import pytest
+from mqtt_rig import free_port, listens, wait_for
 
 from gateway.config import MqttTable
 from gateway.mqtt_link import MqttLink
@@ -30,24 +29,6 @@ next_connection_delay_ms = 1
     max_inflight_count = 100
     dynamic_filters = true
 """
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_until_listening(port):
-    end = time.monotonic() + 15
-    while time.monotonic() < end:
-        try:
-            socket.create_connection(("127.0.0.1", port), 0.2).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise AssertionError("the broker does not listen")
 
 
 @pytest.fixture
@@ -73,7 +54,7 @@ def start_broker(tmp_path):
             command = [sys.executable, "-m", "iotcore", "--config", str(config)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         running.append(process)
-        wait_until_listening(port)
+        assert wait_for(lambda: listens(port)), "the broker does not listen"
         return process
 
     yield start

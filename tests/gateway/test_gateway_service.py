@@ -9,84 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections import defaultdict
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-import paho.mqtt.client as mqtt
 import pytest
 from gateway_fakes import FakePack, PackTcpServer
+from mqtt_rig import Broker, Subscriber, free_port, wait_for
 
 GATEWAY_ONLY = ("gateway_time", "recalled")  # may differ between two copies of one reading
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(condition, timeout_s=20.0):
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
-
-
-class Broker:
-    """rumqttd from the package iotcore; MQTT 3.1.1, so that the fallback is always in the way."""
-
-    def __init__(self, port):
-        self.port = port
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "iotcore", "--listen", "127.0.0.1", "--port", str(port)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        assert wait_for(self._listens), "the broker does not listen"
-
-    def _listens(self):
-        with suppress(OSError):
-            socket.create_connection(("127.0.0.1", self.port), 0.2).close()
-            return True
-        return False
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
-
-
-class Subscriber:
-    """Keeps every message under ``#`` in the order it came."""
-
-    def __init__(self, port):
-        self.messages = []
-        self.ready = threading.Event()
-        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="listener")
-        self.client.on_connect = lambda client, *_: client.subscribe("#", 1)
-        self.client.on_subscribe = lambda *_: self.ready.set()
-        self.client.on_message = lambda _c, _d, m: self.messages.append((m.topic, m.payload))
-        self.client.reconnect_delay_set(1, 1)
-        self.client.connect("127.0.0.1", port)
-        self.client.loop_start()
-        assert self.ready.wait(10)
-
-    def readings(self, kind="state"):
-        """``{(serial, boot, seq): [message, ...]}``."""
-        found = defaultdict(list)
-        for topic, payload in list(self.messages):
-            if topic.endswith("/" + kind):
-                message = json.loads(payload)
-                found[message["serial"], message["boot"], message["seq"]].append(message)
-        return found
-
-    def last(self, topic):
-        return next((p for t, p in reversed(list(self.messages)) if t == topic), None)
-
-    def close(self):
-        self.client.disconnect()
-        self.client.loop_stop()
 
 
 @contextmanager
