@@ -45,6 +45,7 @@ _REST_DV_BP = (3000, 8000)  # ... at a SOC where they are those of charge and no
 _FULL_EVERY_S = const(30)
 _EMPTY_EVERY_S = const(5)
 _TAPER_CYCLES = const(5)
+_LOST_CYCLES = const(10)  # after which nobody knows whether it was a rest
 _FLOOR_BP = (0, 100, 30, 50)  # by kind: what no look-up can do better than
 _KEEP_S = const(86400)
 _WARM_DC = (100, 450)
@@ -85,6 +86,7 @@ class Anchors:
         self._before_ua = rated_mah * 200  # unknown since boot: assume C/5
         self._earlier_mv = array("H", bytes(2 * self._n))
         self._taper = 0
+        self._lost = 0  # cycles in a row
         self._below = False  # what a cell gives below its empty voltage does not count
         self._look = 0
         self._since_s = -1  # start of the rest, or of the taper's or load's last look
@@ -96,6 +98,7 @@ class Anchors:
 
     def update(self, s: Snapshot, now_s: int) -> int:
         """Look at a valid snapshot; ``OPENED``, ``REFINED`` or 0 says what became of ``open``."""
+        self._lost = 0
         current_ma = s.current_ma
         if -self._rest_ma < current_ma < self._rest_ma:
             if not self.resting:
@@ -132,6 +135,11 @@ class Anchors:
     def interrupt(self) -> None:
         """A cycle was lost: what was counted as consecutive is not."""
         self._taper = 0
+        if self._lost < _LOST_CYCLES:
+            self._lost += 1
+            return
+        self.resting = False
+        self._since_s = -1
 
     def _rest(self, s: Snapshot, now_s: int) -> int:
         cell_mv = s.cell_mv

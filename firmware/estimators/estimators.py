@@ -12,7 +12,7 @@ the charge that moved meanwhile is unknown.
 
 import struct
 
-from common.codes import Method, NextTest, Refusal, SocSync
+from common.codes import Fault, Method, NextTest, Refusal, SocSync
 from common.crc import crc32
 from common.mp import const
 from common.profiles import CellProfile
@@ -33,6 +33,7 @@ _SOC = "<Bff"  # known, SOC, sigma
 _HEALTH = "<fffBL"  # per cell: SOH, variance, best variance, method, time
 _RESISTANCE = "<LL"  # readings, time of the last
 _PAIR = "<ff"  # per cell: resistance, variance
+_DOUBTFUL = 1 << Fault.SENSOR_IMPLAUSIBLE | 1 << Fault.STACK_MISMATCH
 
 
 def profile_crc(profile: CellProfile) -> int:
@@ -79,35 +80,43 @@ class Estimators:
         self._minute = -1
 
     def update(self, snapshot: Snapshot) -> None:
-        """Take one cycle; an invalid one only breaks what must be consecutive."""
-        if not snapshot.valid:
+        """Take one cycle; an invalid one only breaks what must be consecutive.
+
+        Cells that cannot be right are evidence of nothing, but the charge is counted.
+        """
+        plausible = snapshot.valid and not snapshot.faults & _DOUBTFUL
+        if not plausible:
             self.anchors.interrupt()
             self.resistance.interrupt()
+        if not snapshot.valid:
             return
         dt_ms = snapshot.dt_ms
         self._ms += dt_ms
-        while self._ms >= 1000:
-            self._ms -= 1000
-            self.now_s += 1
+        self.now_s += self._ms // 1000
+        self._ms %= 1000
         now_s = self.now_s
         delta_uah = snapshot.delta_uah
         self.charge.add(delta_uah)
         self.soc.count(delta_uah)
-        if 500 <= dt_ms <= 1500:
-            self.resistance.update(snapshot, now_s)
-        else:
-            self.resistance.interrupt()
-        change = self.anchors.update(snapshot, now_s)
-        if change:
-            self._anchor(change == OPENED, now_s)
+        if plausible:
+            self._voltages(snapshot, now_s)
         self._charge_state(now_s)
-        self.lifetime.update(snapshot, self.soc_bp)
+        self.lifetime.update(snapshot, self.soc_bp, plausible)
         if self._minute != now_s // 60:  # intervals widen slowly
             self._minute = now_s // 60
             self.fec_centi = self.soh.fec_centi = self.lifetime.fec_centi()
             self._pack(now_s)
         if self.soh_age_s is not None:
             self.soh_age_s = now_s - self.soh.youngest_s()
+
+    def _voltages(self, snapshot: Snapshot, now_s: int) -> None:
+        if 500 <= snapshot.dt_ms <= 1500:
+            self.resistance.update(snapshot, now_s)
+        else:
+            self.resistance.interrupt()
+        change = self.anchors.update(snapshot, now_s)
+        if change:
+            self._anchor(change == OPENED, now_s)
 
     def _charge_state(self, now_s: int) -> None:
         soc = self.soc

@@ -62,8 +62,8 @@ class Lifetime:
         self._full: tuple | None = None  # type: ignore[type-arg]  # counters at the last full charge
         self.rte_bp: int | None = None
 
-    def update(self, s: Snapshot, soc_bp: "int | None") -> None:
-        """Count one valid snapshot."""
+    def update(self, s: Snapshot, soc_bp: "int | None", plausible: bool = True) -> None:
+        """Count one valid snapshot; only a plausible one can be the highest or lowest ever."""
         delta = s.delta_uah
         if delta > 0:
             self._add(CHARGED, delta, _UAH_PER_DAH)
@@ -71,7 +71,8 @@ class Lifetime:
         elif delta < 0:
             self._add(DISCHARGED, -delta, _UAH_PER_DAH)
             self._add(ENERGY_OUT, s.sum_mv // 10 * -delta, _UNITS_PER_DWH)
-        self._extremes(s)
+        if plausible:
+            self._extremes(s)
         self._ms += s.dt_ms
         while self._ms >= 60000:
             self._ms -= 60000

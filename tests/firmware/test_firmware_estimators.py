@@ -5,18 +5,20 @@ import subprocess
 import sys
 
 import pytest
+from core_fakes import healthy, set_cells
 from estimator_cells import Bench, Cell, Feeder, aged, ocv_lfp, ocv_nmc
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from common import models
-from common.codes import Chemistry, Method, NextTest, Refusal, SocSync
+from common.codes import Chemistry, Fault, Method, NextTest, Refusal, SocSync
 from common.profiles import LFP, PROFILES, profile
 from common.registers import RegisterMap
 from firmware.estimators import ocv
 from firmware.estimators.charge import Charge
 from firmware.estimators.estimators import Estimators
+from firmware.estimators.lifetime import DEEP, DISCHARGED, V_MIN
 from firmware.settings import Settings
 
 RATED_AH = 50.0
@@ -491,3 +493,67 @@ def test_micropython_comes_to_the_same_figures(micropython, root):
             assert int(a) == pytest.approx(int(b), abs=2, rel=1e-3)
         else:
             assert a == b
+
+
+# --- readings that cannot be right ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", [Fault.SENSOR_IMPLAUSIBLE, Fault.STACK_MISMATCH])
+def test_cells_that_cannot_be_right_are_no_evidence_but_their_charge_is_counted(fault):
+    estimators = Estimators(Settings("T", 4, "nmc", 10000))
+    snapshot = healthy(4, 3700)
+    for _ in range(300):
+        estimators.update(snapshot)
+    before_bp = estimators.soc_bp
+    assert before_bp is not None
+    lowest_mv = estimators.lifetime.words[V_MIN]
+    snapshot.faults = 1 << fault
+    set_cells(snapshot, [3700, 3700, 4190, 2100])
+    snapshot.delta_uah = -100
+    for _ in range(5000):
+        estimators.update(snapshot)
+    assert estimators.soc_bp == pytest.approx(before_bp - 500, abs=15)
+    assert estimators.resistance.count == 0
+    assert estimators.lifetime.words[V_MIN] == lowest_mv
+    assert estimators.lifetime.words[DEEP] == 0
+    assert estimators.lifetime.words[DISCHARGED] > 0
+
+
+def test_a_rest_that_nobody_watched_is_not_taken_for_one():
+    estimators = Estimators(Settings("T", 4, "nmc", 10000))
+    snapshot = healthy(4, 3700)
+    for _ in range(20):  # too short to tell anything
+        estimators.update(snapshot)
+    snapshot.valid = False
+    for _ in range(900):
+        estimators.update(snapshot)
+    snapshot.valid = True
+    snapshot.dt_ms = 901_000
+    set_cells(snapshot, [4000] * 4)  # it was charged meanwhile, and has not relaxed
+    for _ in range(45):
+        estimators.update(snapshot)
+        snapshot.dt_ms = 1000
+    assert estimators.soc_bp is None
+    for _ in range(30):
+        estimators.update(snapshot)
+    assert estimators.soc_bp is not None
+
+
+def test_a_single_lost_reading_does_not_end_a_rest():
+    estimators = Estimators(Settings("T", 4, "nmc", 10000))
+    snapshot = healthy(4, 3700)
+    for n in range(70):
+        snapshot.valid = n % 10 != 5
+        estimators.update(snapshot)
+    snapshot.valid = True
+    for _ in range(10):
+        estimators.update(snapshot)
+    assert estimators.soc_bp is not None
+
+
+def test_days_without_a_reading_pass_at_once():
+    estimators = Estimators(Settings("T", 4, "nmc", 10000))
+    snapshot = healthy(4, 3700)
+    snapshot.dt_ms = 6 * 86_400_000
+    estimators.update(snapshot)
+    assert estimators.now_s == 6 * 86_400
