@@ -12,7 +12,7 @@ import socketserver
 import struct
 import threading
 import zlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 
 from common import models
 from common.crc import crc16_modbus
@@ -188,18 +188,43 @@ class MemoryLine(Line):
 
 
 class Faults:
-    """Answers that are late, dropped, doubled, corrupted, truncated or merged, by a seed."""
+    """Answers that are spoiled in every way a line and its units know, by a seed.
 
-    KINDS = ("late", "too_late", "drop", "double", "corrupt", "truncate", "merge")
+    ``stale`` is an answer of the same shape that the same unit gave before; ``foreign`` one that
+    another unit gave, under the address of the one that was asked, with a checksum that fits.
+    """
+
+    KINDS = (
+        "late", "too_late", "drop", "double", "corrupt", "truncate", "merge", "stale", "foreign",
+    )  # fmt: skip
 
     def __init__(self, seed, share=0.4):
         self.random = random.Random(seed)
         self.share = share
         self.counts = dict.fromkeys(self.KINDS, 0)
         self.held = b""
+        self.given = {}  # (unit, shape): the last answers
+        self.shapes = set()  # those of ``stale`` and ``foreign`` answers
+
+    def _given(self, frame, others):
+        """An earlier answer of the shape of ``frame``, of another unit or of the same."""
+        shape = len(frame), frame[1]
+        kept = self.given.setdefault((frame[0], shape), deque(maxlen=20))
+        found = [
+            each
+            for (unit, known), frames in self.given.items()
+            if known == shape and (unit != frame[0]) == others
+            for each in frames
+        ]
+        kept.append(frame)
+        if not found:
+            return frame
+        self.shapes.add(shape)
+        return rtu(frame[0], self.random.choice(found)[1:-2])
 
     def __call__(self, frame):
         rng = self.random
+        stale, foreign = self._given(frame, False), self._given(frame, True)
         before, self.held = self.held, b""
         if rng.random() >= self.share:
             return [(0.004, before + frame)]
@@ -218,6 +243,10 @@ class Faults:
             return [(0.004, bytes(damaged))]
         if kind == "truncate":
             return [(0.004, frame[: rng.randrange(1, len(frame))])]
+        if kind == "stale":
+            return [(0.004, stale)]
+        if kind == "foreign":
+            return [(0.004, foreign)]
         if kind == "merge":  # comes together with the next answer
             self.held = frame
         return []
