@@ -38,6 +38,7 @@ SAVE_EVERY_S = const(300)
 STORE_MS = const(1000)
 REFRESH_CYCLES = const(5)  # the chip forgets by itself which cells it bleeds
 
+_CONFIGURATION = 1 << Fault.CONFIGURATION
 _MISMATCH = 1 << Fault.SWITCH_MISMATCH
 _STORAGE = 1 << Fault.STORAGE
 _OVERRUN = 1 << Fault.LOOP_OVERRUN
@@ -69,6 +70,7 @@ class App(Commands):
         self._bled = 0  # what the AFE was last told to bleed; -1: not known
         self._bled_cycles = 0
         self._saved_s = 0
+        self._said: str | None = None  # the measurement's problem, as last told on the console
         self._overruns = 0
         period_ms = settings.period_ms
         self.executive = Executive(
@@ -96,6 +98,10 @@ class App(Commands):
         self.executive.run_once()
         self.board.wait(self.executive.next_due_ms())
 
+    def distrust_settings(self) -> None:
+        """Measure and serve, but close no switch until the next start."""
+        self._report(_CONFIGURATION, True)
+
     def open_switches(self) -> None:
         """The last thing to do."""
         self.measurement.set_switches(0)
@@ -106,6 +112,9 @@ class App(Commands):
         snapshot = self.snapshot
         measurement = self.measurement
         measurement.cycle(snapshot)
+        if measurement.problem != self._said:
+            self._said = measurement.problem
+            print(self._said or "measures again")
         self.protection.update(snapshot)
         allowed = self.protection.allowed
         if allowed != measurement.commanded or snapshot.faults & _MISMATCH:

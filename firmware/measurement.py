@@ -2,7 +2,8 @@
 
 ``snapshot.faults`` holds what was seen in this cycle alone; ``protection`` debounces it. Only the
 loss of the AFE is counted here, for its reaction must not wait for another cycle: after
-``COMMUNICATION_FAILURES`` failed cycles in a row the fault stands, and ``protection`` opens.
+``COMMUNICATION_FAILURES`` failed cycles in a row the fault stands, and ``protection`` opens. What
+the AFE's driver says of it stands in ``problem``.
 
 A cell that jumps by more than ``JUMP_MV`` from one cycle to the next is not believed until it has
 stayed there for ``JUMP_CYCLES``; cells cannot, but a loose sense wire can. A temperature that no
@@ -14,7 +15,7 @@ from array import array
 from common.codes import Fault, Switch
 from common.models import N_TEMPERATURES
 from common.mp import const
-from firmware.afe import Afe, AfeError
+from firmware.afe import Afe, AfeError, AfeSettingsError
 from firmware.board import Board
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
@@ -33,6 +34,7 @@ DIODE_MA = const(50)  # a current that makes the chip close a switch past its bo
 _SHORT_CIRCUIT = const(0x400080)  # SCD, SCDL in Safety Status A | B << 8 | C << 16
 _SENSOR = 1 << Fault.SENSOR_IMPLAUSIBLE
 _STACK = 1 << Fault.STACK_MISMATCH
+_CONFIGURATION = 1 << Fault.CONFIGURATION
 _COMMUNICATION = 1 << Fault.AFE_COMMUNICATION
 _RESET = 1 << Fault.AFE_RESET
 _PROTECTION = 1 << Fault.AFE_PROTECTION
@@ -51,11 +53,11 @@ class Measurement:
         self.settings = settings
         self.board = board
         self.failures = 0  # failed cycles in a row
+        self.problem: str | None = None  # why the AFE is of no use now, for people
         self.commanded: int | None = None  # switches the AFE was last told; None: not known
         self._configured = False
-        self._started_ms = board.ticks_ms()
-        self._cycle_ms = self._started_ms
-        self._valid_ms = self._started_ms
+        self._cycle_ms = board.ticks_ms()
+        self._age_ms = 0  # of the last valid cycle
         self._settled = 0  # cycles since the switches were last told something new
         n_cells = settings.n_cells
         self._believed_mv = array("H", bytes(2 * n_cells))  # 0: nothing believed yet
@@ -69,13 +71,10 @@ class Measurement:
         try:
             read = self._read(snapshot)
             self.failures = 0
-        except AfeError:
+            self.problem = None
+        except AfeError as error:
             read = False
-            self._settled = 0
-            if self.failures < COMMUNICATION_FAILURES:
-                self.failures += 1
-        if self.failures >= COMMUNICATION_FAILURES:
-            snapshot.faults |= _COMMUNICATION
+            self._failed(snapshot, error)
         self._check_age(snapshot, read)
         if not read:
             return False
@@ -113,6 +112,8 @@ class Measurement:
         now_ms = board.ticks_ms()
         elapsed_ms = board.ticks_diff(now_ms, self._cycle_ms)
         self._cycle_ms = now_ms
+        # Added up: ticks of more than six days ago would seem to lie ahead.
+        self._age_ms += elapsed_ms
         s.seq += 1
         s.uptime_ms += elapsed_ms
         s.uptime_s += s.uptime_ms // 1000
@@ -132,6 +133,19 @@ class Measurement:
             return False
         return True
 
+    def _failed(self, s: Snapshot, error: AfeError) -> None:
+        self._settled = 0
+        if isinstance(error, AfeSettingsError):
+            self.failures = 0  # it was there to refuse
+            s.faults |= _CONFIGURATION
+            self.problem = str(error)
+            return
+        if self.failures < COMMUNICATION_FAILURES:
+            self.failures += 1
+        if self.failures >= COMMUNICATION_FAILURES:
+            s.faults |= _COMMUNICATION
+            self.problem = str(error)
+
     def _configure(self) -> None:
         self.commanded = None
         self._settled = 0
@@ -139,14 +153,13 @@ class Measurement:
         self._configured = True
 
     def _check_age(self, s: Snapshot, read: bool) -> None:
-        board = self.board
-        age_ms = board.ticks_diff(self._cycle_ms, self._valid_ms)
         # The first reading has no predecessor that could be too old.
+        age_ms = self._age_ms
         if s.seq > STALE_PERIODS and age_ms > STALE_PERIODS * self.settings.period_ms:
             s.faults |= _STALE
         if read:
             s.dt_ms = age_ms
-            self._valid_ms = self._cycle_ms
+            self._age_ms = 0
 
     def _derive(self, s: Snapshot) -> None:
         cells = s.cell_mv

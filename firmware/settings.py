@@ -43,12 +43,25 @@ RANGES = (
     ("balance_max_cells", 0, 8),
 )
 REQUIRED = ("serial", "n_cells", "profile", "rated_mah")
+# What it takes to measure rightly and to be found on the bus under one's own address.
+_LEAST = (
+    "serial",
+    "n_cells",
+    "profile",
+    "rated_mah",
+    "address",
+    "baudrate",
+    "shunt_uohm",
+    "n_sensors",
+)
 BAUDRATES = (9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
 SERIAL_BYTES = 32  # what ``SN`` of model 1 holds
 
 
 class SettingsError(ValueError):
     """A setting that cannot be; the message names it, its value and the way out."""
+
+    rest: "Settings | None" = None  # see ``load``
 
 
 class Settings:
@@ -188,7 +201,24 @@ class Settings:
 
 
 def load(path: str) -> Settings:
-    """The settings in the file ``path``; ``SettingsError`` names the file and what is wrong."""
+    """The settings in the file ``path``; ``SettingsError`` names the file and what is wrong.
+
+    Its ``rest`` are the settings with which the board may measure and say that something is
+    wrong, but close no switch: all limits are the profile's. ``None`` when those are wrong too.
+    """
+    values = _read(path)
+    try:
+        return Settings.from_dict(values)
+    except SettingsError as error:
+        wrong = SettingsError("%s: %s" % (path, error))
+    try:
+        wrong.rest = Settings.from_dict({name: values[name] for name in _LEAST if name in values})
+    except SettingsError:
+        pass
+    raise wrong
+
+
+def _read(path: str) -> "dict[str, object]":
     try:
         with open(path, encoding="utf-8") as file:
             values = json.load(file)
@@ -198,10 +228,7 @@ def load(path: str) -> Settings:
         raise SettingsError("%s: is not JSON (%s)" % (path, error))  # noqa: B904
     if not isinstance(values, dict):
         raise SettingsError("%s: must hold one JSON object" % path)
-    try:
-        return Settings.from_dict(values)
-    except SettingsError as error:
-        raise SettingsError("%s: %s" % (path, error))  # noqa: B904
+    return values
 
 
 def _check_range(name: str, value: object, low: int, high: int) -> None:

@@ -5,6 +5,10 @@ class AfeError(Exception):
     """The chip did not answer, or not what it must; the message says which step."""
 
 
+class AfeSettingsError(AfeError):
+    """The chip answers, but is not, or does not become, what the settings ask for."""
+
+
 class Afe:
     """One chip (or chain of chips) on the cells of one pack."""
 
@@ -13,9 +17,10 @@ class Afe:
     errors = 0  # failed bus accesses since boot
 
     def configure(self, settings: "object") -> None:
-        """Write every setting and protection, read each back; ``AfeError`` when one differs.
+        """Write every setting and protection, read each back.
 
-        ``settings`` is a ``firmware.settings.Settings``. The switches are open afterwards.
+        ``AfeSettingsError`` when one differs. ``settings`` is a ``firmware.settings.Settings``.
+        The switches are open afterwards.
         """
         raise NotImplementedError
 

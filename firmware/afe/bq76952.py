@@ -20,7 +20,7 @@ from common.codes import Switch
 from common.crc import crc32
 from common.models import N_TEMPERATURES
 from common.mp import const
-from firmware.afe import Afe, AfeError
+from firmware.afe import Afe, AfeError, AfeSettingsError
 from firmware.afe import bq76952_charge as charge
 from firmware.afe import bq76952_registers as reg
 from firmware.afe.bq76952_bus import Bq76952Bus
@@ -94,7 +94,7 @@ class Bq76952(Afe):
     def configure(self, settings: Settings) -> None:  # type: ignore[override]
         """See ``Afe.configure``. The chip's measurement pauses for some tenths of a second."""
         if settings.n_cells != self.n_cells:
-            raise AfeError(
+            raise AfeSettingsError(
                 "BQ76952: settings are for %d cells, the board has %d: correct n_cells"
                 % (settings.n_cells, self.n_cells)
             )
@@ -119,14 +119,16 @@ class Bq76952(Afe):
     def _check_device(self) -> None:
         number = self._word(self.bus.ask(reg.DEVICE_NUMBER))
         if number != reg.DEVICE:
-            raise AfeError(
+            raise AfeSettingsError(
                 "BQ76952: device number 0x%04X is not 0x%04X: another chip is fitted"
                 % (number, reg.DEVICE)
             )
         for _ in range(_POLLS):
             security = self._battery_status() >> reg.SECURITY_SHIFT & 3
             if security == reg.SEALED:
-                raise AfeError("BQ76952: the chip is sealed: unseal it to let it be configured")
+                raise AfeSettingsError(
+                    "BQ76952: the chip is sealed: unseal it to let it be configured"
+                )
             if security:
                 return
             self.bus.sleep(1)
@@ -179,7 +181,7 @@ class Bq76952(Afe):
             return b"".join([wanted for _register, wanted in plan.items])
         register, wanted, found = wrong[0]
         code = "<" + register[2]
-        raise AfeError(
+        raise AfeSettingsError(
             "BQ76952: %s (0x%04X): wrote %s, read %s: the chip does not keep its settings"
             % (
                 register[0],

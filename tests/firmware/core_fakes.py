@@ -1,7 +1,7 @@
 """A chip and a snapshot that do as they are told, for tests of the firmware's core."""
 
 from common.codes import Switch
-from firmware.afe import Afe, AfeError
+from firmware.afe import Afe, AfeError, AfeSettingsError
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
 
@@ -56,12 +56,15 @@ class FakeAfe(Afe):
     def __init__(self, n_cells: int = 4) -> None:
         self.next = healthy(n_cells)
         self.broken = False
+        self.refuses = ""  # what it says to its settings
         self.follows = True  # the switches do as commanded
         self.configured = 0
         self.commands: list[int] = []
 
     def configure(self, settings: object) -> None:
         self._answer()
+        if self.refuses:
+            raise AfeSettingsError(self.refuses)
         self.configured += 1
         self.next.afe_lost_settings = False
         self.next.switches = 0

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import json
+import re
 import socket
 import struct
 from collections.abc import Iterator
@@ -18,7 +19,9 @@ from common import models
 from common.codes import Command, CommandResult, Fault, State, fault_names
 from common.registers import RegisterMap
 from firmware import main
-from firmware.settings import SettingsError
+from firmware.afe import AfeSettingsError
+from firmware.app import App
+from firmware.settings import Settings, SettingsError
 from sim.bq76952 import Faults
 
 
@@ -261,11 +264,77 @@ def test_whatever_ends_the_loop_opens_the_switches(rig: Rig) -> None:
     assert rig.closed == (False, False)
 
 
-def test_a_board_with_wrong_settings_does_not_start(rig: Rig) -> None:
+def start_with(rig: Rig, **changes: object) -> None:
+    """Start the board anew with a changed settings file, and let it work for 12 s."""
     path = Path(rig.root) / "settings.json"
-    path.write_text(json.dumps({**rig.spec.board_settings(), "cov_mv": 4300}))
-    with pytest.raises(SettingsError, match=r"settings\.json: cov_mv 4300 is above 4250"):
-        main.run(lambda _settings: rig, str(path))
+    path.write_text(json.dumps({**rig.spec.board_settings(), **changes}))
+
+    def make_board(settings: Settings) -> Rig:
+        rig.settings = settings
+        return rig
+
+    def begin(app: App) -> None:
+        rig.app = app
+        rig.run(12)
+        raise KeyboardInterrupt
+
+    with contextlib.suppress(KeyboardInterrupt):
+        main.run(make_board, str(path), begin)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cov_mv": 4300}, r"settings\.json: cov_mv 4300 is above 4250"),
+        ({"cov": 4200}, r"settings\.json: cov is not a setting"),
+        ({"period_ms": "1000"}, r"settings\.json: period_ms '1000' must be a whole number"),
+    ],
+)
+def test_a_board_with_wrong_limits_measures_and_serves_with_the_switches_open(
+    rig: Rig, capsys: pytest.CaptureFixture[str], changes: dict[str, object], message: str
+) -> None:
+    start_with(rig, **changes)
+    assert re.search(message, capsys.readouterr().out)
+    assert rig.closed == (False, False)
+    seen = rig.snapshot()
+    assert fault_names(seen["Flt"]) == ["CONFIGURATION"]
+    assert seen["St"] == State.BLOCKED
+    assert [cell["V"] for cell in seen["cells"]] == pytest.approx(rig.pack.cell_v, abs=0.006)
+    assert rig.read(models.PROTECTION)["Cov"] <= 4.25
+    assert control(rig, Command.CONNECT) == CommandResult.DONE
+    rig.run(10)
+    assert rig.closed == (False, False)
+    start_with(rig)
+    assert rig.closed == (True, True), "the next start with right settings closes them"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"address": 300}, {"n_cells": 40}, {"profile": "lead"}, {"shunt_uohm": 0}]
+)
+def test_a_board_that_cannot_tell_who_it_is_or_what_it_measures_does_not_start(
+    rig: Rig, changes: dict[str, object]
+) -> None:
+    with pytest.raises(SettingsError, match="settings.json: " + next(iter(changes))):
+        start_with(rig, cov_mv=4300, **changes)
+
+
+def test_a_chip_that_forgets_a_setting_keeps_the_switches_open_and_says_why(
+    rig: Rig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig.app.afe._check_device = refuse  # the chip's identity is all that is wrong with it
+    rig.chip.power_on_reset()
+    rig.run(5)
+    assert rig.closed == (False, False)
+    assert "CONFIGURATION" in fault_names(rig.snapshot()["Flt"])
+    assert capsys.readouterr().out == "another chip is fitted\n"
+    del rig.app.afe._check_device
+    rig.run(15)
+    assert rig.closed == (True, True)
+    assert capsys.readouterr().out == "measures again\n"
+
+
+def refuse() -> None:
+    raise AfeSettingsError("another chip is fitted")
 
 
 # --- commands and what survives -----------------------------------------------------------------

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from core_fakes import nmc
 
-from common import link
+from common import __version__, link
 from common.codes import ResetCause
 from firmware.boards.desk import DeskBoard
 
@@ -102,6 +102,7 @@ def run(interpreter: str, root: Path, *arguments: str) -> subprocess.CompletedPr
     )
 
 
+GREETING = f"echelon {__version__} unix P1 boot 1\n"
 SCRIPT = "tests/firmware/scripts/unix_board.py"
 
 
@@ -168,7 +169,9 @@ def test_a_tcp_port_that_is_taken_is_named(
             str(world[1]), str(tmp_path), "--tcp", str(port),
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (2, "")
-    assert done.stdout.startswith(f"--tcp: Modbus TCP: cannot listen on 127.0.0.1:{port} (")
+    assert done.stdout.startswith(
+        f"{GREETING}--tcp: Modbus TCP: cannot listen on 127.0.0.1:{port} ("
+    )
 
 
 def test_a_board_whose_world_goes_away_ends_quietly(
@@ -190,7 +193,7 @@ def test_a_board_whose_world_goes_away_ends_quietly(
     world.start()
     done = run(interpreter, root, "-m", "firmware.boards.unix", str(path), str(tmp_path))
     world.listener.close()
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, GREETING, "")
 
 
 # --- desk --------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scripted_bq76952 import ScriptedBoard, ScriptedBq76952
 
 from common.codes import Switch
-from firmware.afe import AfeError
+from firmware.afe import AfeError, AfeSettingsError
 from firmware.afe.bq76952 import Bq76952
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
@@ -87,7 +87,7 @@ def test_the_signature_tells_other_settings_apart() -> None:
 def test_a_setting_that_does_not_stick_is_named() -> None:
     bench = Bench()
     bench.chip.forgets = (0x9278,)
-    with pytest.raises(AfeError, match=r"COV Threshold \(0x9278\): wrote 85, read 0"):
+    with pytest.raises(AfeSettingsError, match=r"COV Threshold \(0x9278\): wrote 85, read 0"):
         bench.afe.configure(bench.settings)
     with pytest.raises(AfeError, match="not configured"):
         bench.read()
@@ -106,14 +106,14 @@ def test_a_write_that_got_lost_is_repeated() -> None:
 def test_another_chip_is_refused() -> None:
     bench = Bench()
     bench.chip.answers[0x0001] = b"\x94\x76"
-    with pytest.raises(AfeError, match="0x7694 is not 0x7695"):
+    with pytest.raises(AfeSettingsError, match="0x7694 is not 0x7695"):
         bench.afe.configure(bench.settings)
 
 
 def test_a_sealed_chip_is_told_as_such() -> None:
     bench = Bench()
     bench.chip.set_word(0x12, 0x0300)
-    with pytest.raises(AfeError, match="sealed"):
+    with pytest.raises(AfeSettingsError, match="sealed"):
         bench.afe.configure(bench.settings)
 
 
@@ -143,7 +143,7 @@ def test_a_chip_without_crc_can_be_used_where_that_is_wanted() -> None:
 
 def test_settings_for_another_pack_are_refused() -> None:
     bench = Bench(n_cells=16)
-    with pytest.raises(AfeError, match="correct n_cells"):
+    with pytest.raises(AfeSettingsError, match="correct n_cells"):
         bench.afe.configure(Settings("P1", 8, "nmc", 5000))
 
 

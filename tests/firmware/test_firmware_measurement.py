@@ -70,6 +70,39 @@ def test_one_lost_reading_is_no_fault_two_are(bench: Bench) -> None:
     assert bench.snapshot.dt_ms == 3000, "the time without a reading belongs to the next one"
 
 
+def test_a_chip_that_refuses_its_settings_is_told_from_one_that_is_silent() -> None:
+    bench = Bench()
+    bench.afe.refuses = "CC Gain: wrote 1, read 2"
+    for _ in range(3):
+        assert not bench.cycle()
+        assert bench.faults == ["CONFIGURATION"]
+        assert bench.measurement.problem == "CC Gain: wrote 1, read 2"
+    bench.afe.refuses = ""
+    bench.cycle(3)
+    assert bench.faults == []
+    assert bench.measurement.problem is None
+
+
+def test_what_the_driver_says_of_a_silent_chip_is_kept(bench: Bench) -> None:
+    bench.afe.broken = True
+    bench.cycle()
+    assert bench.measurement.problem is None, "one lost reading is no problem"
+    bench.cycle()
+    assert bench.measurement.problem == "no answer"
+
+
+def test_a_measurement_stays_stale_however_long_it_is(bench: Bench) -> None:
+    bench.cycle(5)
+    bench.afe.broken = True
+    for _ in range(20):
+        bench.board.advance(86_400_000)
+        bench.measurement.cycle(bench.snapshot)
+        assert "MEASUREMENT_STALE" in bench.faults
+    bench.afe.broken = False
+    assert bench.cycle()
+    assert bench.snapshot.dt_ms == 20 * 86_400_000 + 1000
+
+
 def test_a_chip_that_is_not_there_at_start_is_a_fault_and_is_tried_again() -> None:
     bench = Bench()
     bench.afe.broken = True
