@@ -7,7 +7,7 @@
 | estimate | ``period_ms`` | SOC, SOH, resistance, lifetime |
 | image | ``period_ms`` | writes what is known into the register image |
 | serve | whenever the loop wakes | answers Modbus on the UART |
-| store | 1 s | saves latches when they change, estimates every ``SAVE_EVERY_S`` |
+| store | 1 s | saves latches and commands when they change, estimates now and then |
 | keep | ``period_ms`` | collects garbage, feeds the watchdog when every task has run |
 
     >>> app = App(board, settings)
@@ -36,6 +36,7 @@ from firmware.storage import Storage
 
 SAVE_EVERY_S = const(300)
 STORE_MS = const(1000)
+RETRY_S = const(10)  # after flash has refused
 REFRESH_CYCLES = const(5)  # the chip forgets by itself which cells it bleeds
 
 _CONFIGURATION = 1 << Fault.CONFIGURATION
@@ -58,9 +59,14 @@ class App(Commands):
         self.balancing = Balancing(settings)
         self.estimators = Estimators(settings)
         self.storage = Storage(board.root)
-        self.boot = self._next_boot()
+        self._boot_saved = False
         self._saved_latched = 0
+        self._saved_connected = True
+        self._saved_s = 0
+        self._retry_s = 0
+        self.boot = 1 + self._load_number("boot")
         self._restore()
+        self._store()  # the boot before anything bears its number
         self.image = Image(
             settings, self.boot, board.reset_cause, __version__, board.name, self.afe.name
         )
@@ -69,7 +75,6 @@ class App(Commands):
         self._rtu: RtuServer | None = None
         self._bled = 0  # what the AFE was last told to bleed; -1: not known
         self._bled_cycles = 0
-        self._saved_s = 0
         self._said: str | None = None  # the measurement's problem, as last told on the console
         self._overruns = 0
         period_ms = settings.period_ms
@@ -146,14 +151,16 @@ class App(Commands):
         return rtu.due_ms() if rtu is not None and rtu.pending() else None
 
     def _store(self) -> None:
-        latched = self.protection.latched
-        if latched != self._saved_latched:
-            self._saved_latched = latched
-            self._save("latched", latched.to_bytes(4, "little"))
-        uptime_s = self.snapshot.uptime_s
-        if uptime_s - self._saved_s >= SAVE_EVERY_S:
-            self._saved_s = uptime_s
-            self._save("estimates", self.estimators.state())
+        now_s = self.snapshot.uptime_s
+        if now_s < self._retry_s:
+            return
+        try:
+            self._save_changes(now_s)
+        except OSError:
+            self._retry_s = now_s + RETRY_S
+            self._report(_STORAGE, True)
+            return
+        self._report(_STORAGE, False)
 
     def _keep(self) -> None:
         gc.collect()
@@ -165,27 +172,38 @@ class App(Commands):
 
     # --- what survives power-off ----------------------------------------------------------
 
-    def _next_boot(self) -> int:
-        data = self.storage.load("boot")
-        boot = 1 + (int.from_bytes(data, "little") if data else 0)
-        self._save("boot", boot.to_bytes(4, "little"))
-        return boot
+    def _save_changes(self, now_s: int) -> None:
+        """Save what is not saved yet; ``OSError`` leaves the rest for the next time."""
+        save = self.storage.save
+        protection = self.protection
+        latched = protection.latched
+        if latched != self._saved_latched:
+            save("latched", latched.to_bytes(4, "little"))
+            self._saved_latched = latched
+        connected = protection.connected
+        if connected != self._saved_connected:
+            save("connected", b"\x01" if connected else b"\x00")
+            self._saved_connected = connected
+        if not self._boot_saved:
+            save("boot", self.boot.to_bytes(4, "little"))
+            self._boot_saved = True
+        if now_s - self._saved_s >= SAVE_EVERY_S:
+            save("estimates", self.estimators.state())
+            self._saved_s = now_s
+
+    def _load_number(self, name: str, absent: int = 0) -> int:
+        data = self.storage.load(name)
+        return int.from_bytes(data, "little") if data else absent
 
     def _restore(self) -> None:
-        data = self.storage.load("latched")
-        self._saved_latched = int.from_bytes(data, "little") if data else 0
-        self.protection.restore_latched(self._saved_latched)
+        protection = self.protection
+        self._saved_latched = self._load_number("latched")
+        protection.restore_latched(self._saved_latched)
+        # Whoever opened the switches to work on the pack must not find them closed by a restart.
+        self._saved_connected = protection.connected = self._load_number("connected", 1) != 0
         data = self.storage.load("estimates")
         if data:
             self.estimators.restore(data)
-
-    def _save(self, name: str, data: bytes) -> None:
-        try:
-            self.storage.save(name, data)
-        except OSError:
-            self._report(_STORAGE, True)
-            return
-        self._report(_STORAGE, False)
 
     def _report(self, fault: int, present: bool) -> None:
         if present:

@@ -22,6 +22,7 @@ from firmware import main
 from firmware.afe import AfeSettingsError
 from firmware.app import App
 from firmware.settings import Settings, SettingsError
+from firmware.storage import Storage
 from sim.bq76952 import Faults
 
 
@@ -355,6 +356,52 @@ def test_a_pack_is_disconnected_and_connected_over_modbus(rig: Rig) -> None:
     assert control(rig, Command.CONNECT) == CommandResult.DONE
     rig.run(2)
     assert rig.closed == (True, True)
+
+
+def test_a_disconnected_pack_stays_so_over_a_restart(rig: Rig) -> None:
+    assert control(rig, Command.DISCONNECT) == CommandResult.DONE
+    rig.run(2)
+    rig.boot()
+    rig.run(10)
+    assert rig.closed == (False, False)
+    assert rig.snapshot()["St"] == State.STANDBY
+    assert rig.read(models.BATTERY)["SetOp"] == 2
+    assert control(rig, Command.CONNECT) == CommandResult.DONE
+    rig.run(2)
+    rig.boot()
+    rig.run(10)
+    assert rig.closed == (True, True)
+
+
+def test_what_flash_refused_is_saved_as_soon_as_it_takes_it(rig: Rig) -> None:
+    root = rig.app.storage.root
+    rig.app.storage.root = root + "/gone"
+    rig.app.protection.restore_latched(1 << Fault.CELL_DEEP_DISCHARGE)
+    rig.run(5)
+    assert "STORAGE" in fault_names(rig.app.protection.active)
+    rig.app.storage.root = root
+    rig.run(15)
+    assert "STORAGE" not in fault_names(rig.app.protection.active)
+    rig.boot()
+    rig.run(10)
+    assert rig.closed == (False, False)
+    assert rig.snapshot()["Ltc"] == 1 << Fault.CELL_DEEP_DISCHARGE
+
+
+def test_a_boot_whose_number_could_not_be_saved_is_counted_later(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "save", full)
+        assert rig.boot().boot == 2
+        rig.run(6)
+        assert fault_names(rig.app.protection.active) == ["STORAGE"]
+        assert rig.closed == (True, True)
+    rig.run(15)
+    assert rig.boot().boot == 3
 
 
 def test_a_latched_fault_stays_over_a_restart_until_it_is_cleared(rig: Rig) -> None:
