@@ -41,7 +41,7 @@ _LEG_S = 20.0  # virtual seconds between two looks whether all are graded
 _MOST_LAG_S = 600.0  # virtual: a gateway further behind is given time to catch up
 _CATCH_UP_SPEED = 20.0
 _BOOT_S = 2.0  # a board's uptime begins a little after the world's time
-_SVG_WIDTH = 150
+_SVG_WIDTH = 96
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -150,14 +150,22 @@ def truth_of(world: World, pack: Pack) -> dict[str, Any]:
     def percent(value: float | None) -> float | None:
         return None if value is None else round(100 * value, 2)
 
-    cells = truth.get("cell_soh") or []
-    weakest = min(range(len(cells)), key=cells.__getitem__) + 1 if cells else None
+    cells = _known(truth["cell_soh"])
+    charge = _known(truth["cell_soc"])
+    weakest = cells.index(min(cells)) + 1 if cells else None
     return {
-        "soc_pct": percent(truth.get("soc")),
+        # the mean cell, as the board's SOC is
+        "soc_pct": percent(sum(charge) / len(charge) if charge else None),
         "soh_pct": percent(truth.get("soh")),
         "weakest_cell": weakest,
         "weakest_cell_soh_pct": percent(min(cells, default=None)),
     }
+
+
+def _known(values: list[float | None]) -> list[float]:
+    """The values, or nothing at all where one is not known."""
+    known = [value for value in values if value is not None]
+    return known if len(known) == len(values) else []
 
 
 def print_json(message: dict[str, Any]) -> None:

@@ -21,48 +21,29 @@ _SMALL_CELL_AH = 10.0
 _SMALL_SHUNT_UOHM = 10_000  # a cell of some Ah, measured over 0.5 milliohm, would drown in noise
 
 
-def _pack(serial: str, kind: str, n_cells: int, rated_ah: float, **values: object) -> PackSpec:
-    return PackSpec(
-        serial=serial,
-        kind=kind,
-        n_cells=n_cells,
-        rated_ah=rated_ah,
-        record_every=_RECORD_EVERY_S,
-        settings={"detail_every": _DETAIL_EVERY_S},
-        program=intake_program(rated_ah, n_cells, parameters.kind(kind)),
-        **values,  # type: ignore[arg-type]  # PackSpec checks nothing that is not typed here
-    )
-
-
 def retired_packs() -> dict[str, list[tuple[str, PackSpec]]]:
     """Packs by bus: ``{bus: [(title, spec), ...]}``. The first two share one line."""
     weak = [0.88] * 14
     weak[WEAK_CELL - 1] = 0.64
+    healthy = PackSpec("EC-0001", "nmc", 14, 50.0, soc=0.45, soh=0.94, soc_spread=0.002)
+    aged = PackSpec("EC-0002", "nmc", 12, 60.0, soc=0.40, soh=0.76, address=2)
+    weak_cell = PackSpec("EC-0003", "nmc", 14, 50.0, soc=0.40, soh=weak)
+    lfp = PackSpec("EC-0004", "lfp", 16, 100.0, soc=0.35, soh=0.88)
+    lfp.soc_spread = 0.001  # a charger that sees only the terminals overcharges one less even
+    lfp.soh_spread = 0.002
+    for spec in (healthy, aged, weak_cell, lfp):
+        _prepare(spec)
+        spec.program = intake_program(spec.rated_ah, spec.n_cells, parameters.kind(spec.kind))
     return {
-        "bay-1": [
-            ("1 healthy", _pack("EC-0001", "nmc", 14, 50.0, soc=0.45, soh=0.94, address=1)),
-            ("2 aged evenly", _pack("EC-0002", "nmc", 12, 60.0, soc=0.40, soh=0.76, address=2)),
-        ],
-        "bay-2": [
-            ("3 weak cell", _pack("EC-0003", "nmc", 14, 50.0, soc=0.40, soh=weak, address=1))
-        ],
-        "bay-3": [
-            (
-                "4 LFP",
-                _pack(
-                    "EC-0004",
-                    "lfp",
-                    16,
-                    100.0,
-                    soc=0.35,
-                    soh=0.88,
-                    soc_spread=0.001,
-                    soh_spread=0.002,
-                    address=1,
-                ),
-            )
-        ],
+        "bay-1": [("1 healthy", healthy), ("2 aged", aged)],
+        "bay-2": [("3 weak cell", weak_cell)],
+        "bay-3": [("4 LFP", lfp)],
     }
+
+
+def _prepare(spec: PackSpec) -> None:
+    spec.record_every = _RECORD_EVERY_S
+    spec.settings = {"detail_every": _DETAIL_EVERY_S}
 
 
 def recorded_packs(
@@ -82,10 +63,9 @@ def recorded_packs(
             profile=profile,
             address=address,
             shunt_uohm=_SMALL_SHUNT_UOHM if capacity_ah < _SMALL_CELL_AH else 500,
-            record_every=_RECORD_EVERY_S,
-            settings={"detail_every": _DETAIL_EVERY_S},
             recording=recording,
         )
+        _prepare(spec)
         title = file.stem if cycle is None else f"{file.stem} cycle {cycle}"
         packs.append((title, spec))
     return {"replay": packs}

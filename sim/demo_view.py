@@ -7,16 +7,19 @@ grade on MQTT, and the simulator's truth. Nothing here talks to a network.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
+from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-_HEADINGS = (
-    "pack", "bench", "state", "V", "A", "°C", "SOC", "true", "SOH", "true", "evidence", "grade",
+_COLUMNS = (
+    ("pack", "left"), ("state", "left"), ("V", "right"), ("A", "right"), ("°C", "right"),
+    ("SOC %", "right"), ("true", "right"), ("SOH %", "right"), ("true", "right"),
+    ("age", "right"), ("grade", "center"),
 )  # fmt: skip
-_NUMBERS = frozenset(("V", "A", "°C", "SOC", "true", "SOH", "evidence"))
+_SHORT = {"charge_only": "chg only", "discharge_only": "dis only"}
 _GRADE_STYLE = {"A": "green", "B": "cyan", "C": "yellow", "M": "magenta", "R": "red"}
 
 
@@ -34,16 +37,16 @@ class Row:
 
 def number(value: float | None, digits: int, unit: str = "") -> str:
     """A figure with its unit; an unknown one is a dash, never a number."""
-    return "–" if value is None else f"{value:.{digits}f}{unit}"
+    return "–" if value is None else f"{value:z.{digits}f}{unit}"
 
 
-def with_band(state: dict[str, Any], key: str) -> str:
-    """``71.2 ±1.4 %`` from ``key_pct``, ``key_low_pct`` and ``key_high_pct``."""
+def with_band(state: dict[str, Any], key: str, digits: int) -> str:
+    """``71.2 ±1.4`` from ``key_pct``, ``key_low_pct`` and ``key_high_pct``."""
     value, low, high = (state.get(f"{key}{end}_pct") for end in ("", "_low", "_high"))
     if value is None:
         return "unknown"
-    band = "" if low is None or high is None else f" ±{(high - low) / 2:.1f}"
-    return f"{value:.1f}{band} %"
+    band = "" if low is None or high is None else f" ±{(high - low) / 2:.{digits}f}"
+    return f"{value:.{digits}f}{band}"
 
 
 def age(seconds: float | None) -> str:
@@ -62,52 +65,62 @@ def clock(seconds: float) -> str:
 
 
 def table(rows: list[Row], time_s: float, speed: float) -> Group:
-    """The live table with the simulated time and its speed below."""
-    shown = Table(title="Echelon: four retired packs on the bench", title_justify="left")
-    for heading in _HEADINGS:
-        shown.add_column(
-            heading,
-            justify="right" if heading in _NUMBERS else "left",
-            style="dim" if heading == "true" else None,
-            no_wrap=heading != "grade",
-        )
-    for row in rows:
-        state, truth = row.state, row.truth
-        temperatures = [t for t in state.get("temperatures_c") or [] if t is not None]
-        grade = row.grade.get("class")
-        shown.add_row(
-            row.title,
-            row.step,
-            Text(
-                str(state.get("state") or "silent").lower().replace("_", " "),
-                style="red" if state.get("faults") else "",
-            ),
-            number(state.get("pack_voltage_v"), 2),
-            number(state.get("current_a"), 1),
-            number(max(temperatures, default=None), 1),
-            with_band(state, "soc"),
-            number(truth.get("soc_pct"), 1),
-            with_band(state, "soh"),
-            number(truth.get("soh_pct"), 1),
-            age(state.get("soh_age_s")),
-            Text(describe_grade(row.grade), style=_GRADE_STYLE.get(str(grade), "")),
-        )
-    below = Text(
-        f"simulated time {clock(time_s)}, {speed:.0f} times real time; "
-        "columns “true” are the simulator's, unknown to board and gateway",
-        style="dim",
+    """The live table; below it each pack's test and grade, the simulated time and its speed.
+
+    Fits a terminal of 80 columns.
+    """
+    shown = Table(
+        title="Echelon: retired packs on the bench",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
     )
-    return Group(shown, below)
+    for heading, justify in _COLUMNS:
+        style = "dim" if heading == "true" else None
+        shown.add_column(heading, justify=cast("Any", justify), style=style, no_wrap=True)
+    for row in rows:
+        shown.add_row(*_cells(row))
+    below = [_verdict(row) for row in rows]
+    below.append(
+        Text(
+            "\nage: of the evidence for SOH. Columns “true” are the simulator's: neither board "
+            "nor gateway knows them.\n"
+            f"simulated time {clock(time_s)}, {speed:.0f} times real time",
+            style="dim",
+        )
+    )
+    return Group(shown, *below)
 
 
-def describe_grade(grade: dict[str, Any]) -> str:
-    """The grade in a few words: class, route and the criterion that decided."""
-    if not grade:
-        return "not graded yet"
-    weak = grade.get("weak_cells") or []
-    names = f", weak cell {', '.join(str(n) for n in weak)}" if weak else ""
-    words = f"{grade.get('class') or ''} {grade.get('route')}".strip()
-    return f"{words}: {str(grade.get('binding')).replace('_', ' ')}{names}"
+def _cells(row: Row) -> list[str | Text]:
+    state, truth = row.state, row.truth
+    temperatures = [t for t in state.get("temperatures_c") or [] if t is not None]
+    doing = str(state.get("state") or "silent")
+    doing = _SHORT.get(doing, doing)
+    return [
+        row.title,
+        Text(doing, style="red" if state.get("faults") else ""),
+        number(state.get("pack_voltage_v"), 1),
+        number(state.get("current_a"), 1),
+        number(max(temperatures, default=None), 1),
+        with_band(state, "soc", 0),
+        number(truth.get("soc_pct"), 0),
+        with_band(state, "soh", 1),
+        number(truth.get("soh_pct"), 1),
+        age(state.get("soh_age_s")),
+        Text(str(row.grade.get("class") or "–"), style=_grade_style(row)),
+    ]
+
+
+def _grade_style(row: Row) -> str:
+    return _GRADE_STYLE.get(str(row.grade.get("class")), "")
+
+
+def _verdict(row: Row) -> Text:
+    line = Text(f"{row.title} ({row.step or 'waiting'}): ")
+    reason = row.grade.get("reason") or "not graded yet"
+    return line.append(str(reason), style=_grade_style(row))
 
 
 def as_json(row: Row, time_s: float) -> dict[str, Any]:
