@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from gateway.blocks import NotReadyError, TornBlockError, WrongBlockError
 from gateway.breaker import Breaker
+from gateway.collector import SameSerialError
 from gateway.modbus.frames import DeviceError
 from gateway.modbus.line import LineError
 from gateway.modbus.master import NoAnswerError
@@ -36,6 +37,7 @@ PACK_ERRORS = (
     NoAnswerError,
     NotAPackError,
     NotReadyError,
+    SameSerialError,
     TornBlockError,
     WrongBlockError,
 )
@@ -59,8 +61,9 @@ class Bus:
         self._port = Breaker(1, PORT_PAUSE_FIRST_S, PORT_PAUSE_CAP_S)
 
     async def run(self, progressed: Callable[[], None]) -> None:
-        """Take turns until cancelled; ``progressed`` is called with every turn and every tick."""
+        """Take turns until cancelled; ``progressed`` is called with all that is done."""
         loop = asyncio.get_running_loop()
+        self._master.progressed = progressed  # a turn may take many exchanges
         try:
             while True:
                 progressed()
@@ -94,6 +97,8 @@ class Bus:
             if turn.breaker.is_open:
                 self._log(logging.INFO, "pack answers again", turn)
             turn.breaker.succeeded()
+        if self._port.is_open:
+            log.info("port works again", extra={"bus": self.name})
         self._port.succeeded()
         # keep the beat, unless the bus is too slow for it
         turn.due_s = max(turn.due_s + rate_s, loop.time()) if turn.due_s else loop.time() + rate_s
@@ -113,8 +118,8 @@ class Bus:
         was_open = turn.breaker.is_open
         turn.breaker.failed()
         if turn.breaker.is_open and not was_open:
-            turn.collector.offline()
             self._log(logging.WARNING, "pack offline", turn, reason)
+            turn.collector.offline()
         else:
             self._log(logging.DEBUG, "pack failed", turn, reason)
 

@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SET_UTC_EVERY_S = 3600.0
+TORN_DETAILS = 5  # polls in a row that ask again for details that changed while they were read
 DETAIL_BLOCKS = (models.HEALTH, models.LIFETIME, models.PROTECTION, models.DEVICE)
+
+
+class SameSerialError(Exception):
+    """Another pack with this serial number is being collected; their readings must not mix."""
 
 
 class Sink(Protocol):
@@ -47,7 +52,10 @@ class Sink(Protocol):
         """The pack answers."""
 
     def offline(self, serial: str) -> None:
-        """The pack no longer answers."""
+        """The pack no longer answers; its serial number is free again."""
+
+    def claim(self, serial: str, unit: int) -> str | None:
+        """Take the serial number for the pack at ``unit``; who has it when it is not free."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,7 @@ class PackCollector:
         self._live: tuple[int, int] | None = None  # boot and seq of the last reading
         self._every: int | None = None  # cycles between kept readings; None: not asked yet
         self._detail_due_s = 0.0
+        self._torn_details = 0
         self._utc_due_s = 0.0
 
     async def poll(self, now_s: float) -> None:
@@ -96,6 +105,9 @@ class PackCollector:
             self._sink.online(identity, self.name)
             return  # it has just started
         boot, seq = snapshot["Boot"], snapshot["Seq"]
+        if self._live is not None and boot != self._live[0]:
+            self.pack.forget()  # it may have started again with other firmware
+            identity = await self.pack.identify()
         if self._live is None or boot != self._live[0]:
             self._utc_due_s = now_s
             self._every = (await self._device())["RecEvery"] or 0
@@ -107,18 +119,26 @@ class PackCollector:
         if self._every:
             await self._collect_missed(boot, seq, self._every)
         if now_s >= self._detail_due_s:
-            await self._collect_detail()
-            self._detail_due_s = now_s + self.rates.detail_s
+            await self._collect_detail(now_s)
 
     def offline(self) -> None:
         """The pack does not answer any more: say so, and meet it anew when it does."""
         if self.serial is not None:
             self._sink.offline(self.serial)
+            self.serial = None
         self.pack.forget()
 
     async def _meet(self, identity: Identity, now_s: float) -> None:
         if self.serial is not None:
             self._sink.offline(self.serial)
+            self.serial = None
+        holder = self._sink.claim(identity.serial, identity.unit)
+        if holder is not None:
+            self.pack.forget()
+            raise SameSerialError(
+                f"serial number {identity.serial} is that of the pack at {holder} (each board "
+                "needs its own)"
+            )
         self.serial = identity.serial
         self._progress = await self._sink.progress(identity.serial)
         self._is_new = self._progress is None
@@ -217,13 +237,23 @@ class PackCollector:
             extra={"serial": self.serial, "boot": boot, "first_seq": first, "count": count},
         )
 
-    async def _collect_detail(self) -> None:
-        assert self.serial is not None
+    async def _collect_detail(self, now_s: float) -> None:
         try:
             blocks = {model_id: await self.pack.block(model_id) for model_id in DETAIL_BLOCKS}
-        except (NotReadyError, TornBlockError) as error:
+        except TornBlockError as error:
             log.info("details left out", extra={"serial": self.serial, "reason": str(error)})
-            return
+            self._torn_details += 1
+            if self._torn_details < TORN_DETAILS:
+                return  # with the next poll
+        except NotReadyError as error:
+            log.info("details left out", extra={"serial": self.serial, "reason": str(error)})
+        else:
+            await self._store_detail(blocks)
+        self._torn_details = 0
+        self._detail_due_s = now_s + self.rates.detail_s
+
+    async def _store_detail(self, blocks: dict[int, Decoded]) -> None:
+        assert self.serial is not None
         health = blocks[models.HEALTH]
         if any(block["Boot"] != health["Boot"] for block in (health, blocks[models.DEVICE])):
             raise WrongBlockError("the board started again while its details were read")

@@ -119,9 +119,9 @@ class BusTable(_Table):
     name: Word = Field(examples=["pack-bay-1"])
     port: Annotated[str, AfterValidator(_port)] = Field(examples=["/dev/ttyUSB0"])
     baudrate: Annotated[int, AfterValidator(_baudrate)] = Field(default=115200, examples=[115200])
-    timeout_ms: int = Field(default=500, ge=20, le=60000, examples=[500])
+    timeout_ms: int = Field(default=500, ge=20, le=10000, examples=[500])
     drain_ms: int = Field(
-        default=500, ge=20, le=60000, examples=[500]
+        default=500, ge=20, le=10000, examples=[500]
     )  # quiet after a failed exchange
     poll_s: float = Field(default=5.0, ge=0.05, le=3600, examples=[5.0])
     detail_s: float = Field(default=60.0, ge=0.5, le=86400, examples=[60.0])

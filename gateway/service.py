@@ -40,9 +40,19 @@ EXPIRE_POLLS = 5
 class Outlet:
     """Where a bus's collectors hand over: readings to the spool, presence to the publisher."""
 
-    def __init__(self, spool: SpoolWriter, publisher: Publisher, poll_s: float) -> None:
+    def __init__(
+        self,
+        bus: str,
+        spool: SpoolWriter,
+        publisher: Publisher,
+        poll_s: float,
+        holders: dict[str, str],
+    ) -> None:
+        """``holders``: where each serial number is collected; one for all buses."""
+        self._bus = bus
         self._spool = spool
         self._publisher = publisher
+        self._holders = holders
         self._expire_s = max(EXPIRE_LEAST_S, round(EXPIRE_POLLS * poll_s))
         self._announced: dict[str, Identity] = {}
 
@@ -73,7 +83,15 @@ class Outlet:
 
     def offline(self, serial: str) -> None:
         """See ``collector.Sink``."""
+        self._holders.pop(serial, None)
         self._publisher.set_status(serial, online=False)
+
+    def claim(self, serial: str, unit: int) -> str | None:
+        """See ``collector.Sink``."""
+        if serial in self._holders:
+            return self._holders[serial]
+        self._holders[serial] = f'bus "{self._bus}" address {unit}'
+        return None
 
 
 def make_master(port: Port, baudrate: int, timing: Timing) -> Master:
@@ -85,11 +103,18 @@ def make_master(port: Port, baudrate: int, timing: Timing) -> Master:
     return Master(opener, port.framing(), timing)
 
 
-def make_bus(table: BusTable, spool: SpoolWriter, publisher: Publisher, *, set_time: bool) -> Bus:
+def make_bus(
+    table: BusTable,
+    spool: SpoolWriter,
+    publisher: Publisher,
+    holders: dict[str, str],
+    *,
+    set_time: bool,
+) -> Bus:
     """One bus with its packs, from its table of the configuration."""
     timing = Timing.at(table.baudrate, table.timeout_ms / 1000, table.drain_ms / 1000)
     master = make_master(Port.parse(table.port), table.baudrate, timing)
-    outlet = Outlet(spool, publisher, table.poll_s)
+    outlet = Outlet(table.name, spool, publisher, table.poll_s, holders)
     rates = Rates(table.poll_s, table.detail_s, table.recall_per_poll, set_time)
     collectors = [
         PackCollector(Pack(master, pack.address), rates, outlet, pack.name) for pack in table.pack
@@ -118,8 +143,10 @@ async def serve(config: Config) -> int:
     heartbeats = Heartbeats(loop.time)
     spool = SpoolWriter(spool_file)
     publisher = Publisher(config.mqtt, config.gateway.id, spool)
+    holders: dict[str, str] = {}
     buses = [
-        make_bus(table, spool, publisher, set_time=config.gateway.set_time) for table in config.bus
+        make_bus(table, spool, publisher, holders, set_time=config.gateway.set_time)
+        for table in config.bus
     ]
     stopped: asyncio.Future[signal.Signals] = loop.create_future()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -74,8 +74,8 @@ class Grader:
         if message.get("serial") != serial:
             raise EvidenceError(f"{kind}: serial is {message.get('serial')!r}, not {serial!r}")
         last = self._parts.get((kind, gateway, serial))
-        if last is not None and _time(message) < _time(last):
-            return None  # overtaken on its way
+        if last is not None and _is_overtaken(message, last):
+            return None
         self._parts[kind, gateway, serial] = message
         state = self._parts.get(("state", gateway, serial))
         detail = self._parts.get(("detail", gateway, serial))
@@ -92,6 +92,19 @@ def _content(message: Message) -> Message:
     # as JSON gives it back, so that a grade read from the broker equals the one that was sent
     found = {key: value for key, value in message.items() if key not in _STAMPS}
     return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+
+
+def _is_overtaken(message: Message, last: Message) -> bool:
+    """Whether ``message`` is older than ``last``, by the board's numbers and the gateway's time.
+
+    By both: the gateway's clock may be set back, and a board that lost its memory counts anew.
+    """
+    return _number(message) <= _number(last) and _time(message) < _time(last)
+
+
+def _number(message: Message) -> tuple[int, int]:
+    boot, seq = message.get("boot"), message.get("seq")
+    return (boot if isinstance(boot, int) else -1, seq if isinstance(seq, int) else -1)
 
 
 def _time(message: Message) -> str:

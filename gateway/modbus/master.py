@@ -74,6 +74,7 @@ class Master:
     ) -> None:
         self.counters = Counters()
         self.timing = timing
+        self.progressed: Callable[[], None] = lambda: None  # called with every try
         self._opener = opener
         self._framing = framing
         self._line: Line | None = None
@@ -86,6 +87,7 @@ class Master:
         async with self._lock:
             reason = ""
             for _ in range((self.timing.retries if retries is None else retries) + 1):
+                self.progressed()
                 try:
                     return await self._once(request)
                 except BadAnswerError as error:

@@ -6,11 +6,12 @@ import json
 
 from gateway_fakes import FakePack, MemoryBus, run_virtual
 
+from common import models
 from gateway.bus import Bus
-from gateway.collector import PackCollector, Rates
+from gateway.collector import TORN_DETAILS, PackCollector, Rates
 from gateway.modbus.line import LineError, Port
 from gateway.modbus.master import Master, Timing
-from gateway.pack import Pack
+from gateway.pack import TORN_TRIES, Pack
 
 TIMING = Timing(timeout_s=0.5, drain_s=0.5, retries=1)
 
@@ -22,6 +23,7 @@ class MemorySink:
         self.records = []
         self.progressed = {}
         self.present = {}
+        self.holders = {}
 
     async def store(self, records, progress=None):
         self.records += records
@@ -36,6 +38,13 @@ class MemorySink:
 
     def offline(self, serial):
         self.present[serial] = False
+        self.holders.pop(serial, None)
+
+    def claim(self, serial, unit):
+        if serial in self.holders:
+            return self.holders[serial]
+        self.holders[serial] = f"address {unit}"
+        return None
 
     def seqs(self, kind="state", boot=1):
         return [r.seq for r in self.records if r.kind == kind and r.boot == boot]
@@ -54,6 +63,7 @@ def collect(fake, sink, cycles, **rates):
     """A gateway's life: one poll after each number of measurement cycles."""
 
     async def scenario():
+        sink.holders.clear()
         one = collector(MemoryBus({1: fake}), sink, **rates)
         for n, count in enumerate(cycles):
             fake.measure(count)
@@ -172,6 +182,91 @@ def test_details_come_at_their_own_pace():
     assert sink.seqs("detail") == [1, 11, 21]
 
 
+def test_details_that_change_under_every_read_are_asked_for_again_with_the_next_poll():
+    fake, sink = FakePack(), MemorySink()
+    tears = [0]
+
+    def fault(frame):
+        if len(frame) == 255 and tears[0] < 6:  # the first of HEALTH's two reads
+            tears[0] += 1
+            asyncio.get_running_loop().call_later(0.003, fake.measure)
+        return [(0.002, frame)]
+
+    async def scenario():
+        one = collector(MemoryBus({1: fake}, fault), sink, detail_s=1000.0)
+        for n in range(4):
+            fake.measure()
+            await one.poll(float(n))
+
+    run_virtual(scenario())
+    assert tears == [6], "every read of the first poll was torn, and some of the second"
+    assert len(sink.seqs("detail")) == 1
+
+
+def test_details_that_are_always_torn_do_not_take_the_bus():
+    fake, sink = FakePack(), MemorySink()
+    tears = [0]
+
+    def fault(frame):
+        if len(frame) == 255:
+            tears[0] += 1
+            asyncio.get_running_loop().call_later(0.003, fake.measure)
+        return [(0.002, frame)]
+
+    async def scenario():
+        one = collector(MemoryBus({1: fake}, fault), sink, detail_s=100.0)
+        for n in range(100):
+            fake.measure()
+            await one.poll(float(n))
+
+    run_virtual(scenario())
+    assert tears == [TORN_DETAILS * TORN_TRIES]
+    assert sink.seqs("detail") == []
+
+
+def test_a_board_that_comes_back_with_other_firmware_is_met_anew():
+    fake, sink = FakePack(), MemorySink()
+
+    async def scenario():
+        one = collector(MemoryBus({1: fake}), sink)
+        fake.measure()
+        await one.poll(0.0)
+        fake.map.block(models.COMMON).set_text("Vr", "0.2.0")
+        fake.restart()
+        fake.measure()
+        await one.poll(1.0)
+        return (await one.pack.identify()).firmware
+
+    assert run_virtual(scenario()) == "0.2.0"
+
+
+def test_a_board_that_starts_again_while_it_is_recalled_mixes_no_two_boots():
+    fake, sink = FakePack(), MemorySink()
+    fake.measure(35)
+    recalls = []
+
+    def fault(frame):
+        if frame[1] == 23:
+            recalls.append(frame)
+            if len(recalls) == 2:
+                fake.restart()
+                fake.measure(25)
+        return [(0.002, frame)]
+
+    async def scenario():
+        one = collector(MemoryBus({1: fake}, fault), sink)
+        await one.poll(0.0)
+        await one.poll(1.0)
+
+    run_virtual(scenario())
+    assert set(sink.seqs(boot=2)) == {10, 20, 25}
+    assert set(sink.seqs(boot=1)) <= {35, 10, 20}
+    for message in sink.messages():
+        if "cell_voltages_v" in message:
+            cells_mv = [round(v * 1000) for v in message["cell_voltages_v"]]
+            assert cells_mv == fake.truth[message["boot"], message["seq"]]
+
+
 def test_a_board_that_has_not_measured_yet_is_there_but_says_nothing():
     fake, sink = FakePack(), MemorySink()
     collect(fake, sink, [0])
@@ -179,8 +274,10 @@ def test_a_board_that_has_not_measured_yet_is_there_but_says_nothing():
     assert sink.records == []
 
 
-def run_bus(fakes, units, seconds, opener=None, sink=None):
+def run_bus(fakes, units, seconds, opener=None, sink=None, each_second=lambda n: None):
+    """A gateway's life; ``each_second(n)`` may change ``fakes``, ``{unit: FakePack}``."""
     sink = sink or MemorySink()
+    sink.holders.clear()
 
     async def scenario():
         memory = MemoryBus(fakes)
@@ -188,7 +285,8 @@ def run_bus(fakes, units, seconds, opener=None, sink=None):
         rates = Rates(poll_s=1.0, detail_s=1e9, set_time=False)
         bus = Bus("bay", master, [PackCollector(Pack(master, u), rates, sink) for u in units])
         task = asyncio.create_task(bus.run(lambda: None))
-        for _ in range(seconds):
+        for n in range(seconds):
+            each_second(n)
             for fake in fakes.values():
                 fake.measure()
             await asyncio.sleep(1.0)
@@ -216,6 +314,58 @@ def test_a_pack_that_dies_goes_offline_and_one_that_comes_back_is_found_again():
     fakes[2] = gone
     run_bus(fakes, (1, 2), 3, sink=sink)
     assert sink.present == {"EB-1": True, "EB-2": True}
+
+
+def test_of_two_packs_with_one_serial_number_only_the_first_is_collected(caplog):
+    fakes, sink = {1: FakePack("EB-1", boot=4), 2: FakePack("EB-1", boot=9)}, MemorySink()
+    run_bus(fakes, (1, 2), 10, sink=sink)
+    assert {record.boot for record in sink.records} == {4}
+    assert sink.present == {"EB-1": True}
+    assert "pack offline" in caplog.text
+    reasons = {getattr(record, "reason", None) for record in caplog.records}
+    assert (
+        "serial number EB-1 is that of the pack at address 1 (each board needs its own)" in reasons
+    )
+
+
+def test_a_pack_that_moves_to_another_address_is_collected_there():
+    fakes, sink = {1: FakePack("EB-1")}, MemorySink()
+
+    def move(n):
+        if n == 5:
+            fakes[2] = fakes.pop(1)
+
+    run_bus(fakes, (1, 2), 60, sink=sink, each_second=move)
+    assert sink.present == {"EB-1": True}
+    assert set(kept(fakes[2])) <= set(sink.seqs())
+
+
+def test_a_serial_number_that_is_mended_lets_its_pack_in():
+    fakes, sink = {1: FakePack("EB-1"), 2: FakePack("EB-1")}, MemorySink()
+
+    def mend(n):
+        if n == 20:
+            fakes[2] = FakePack("EB-2")
+
+    run_bus(fakes, (1, 2), 120, sink=sink, each_second=mend)
+    assert sink.present == {"EB-1": True, "EB-2": True}
+
+
+def test_every_exchange_counts_as_progress():
+    fake, sink, beats = FakePack(), MemorySink(), []
+    fake.measure(300)
+
+    async def scenario():
+        master = Master(MemoryBus({1: fake}).open, Port("/dev/memory").framing(), TIMING)
+        bus = Bus("bay", master, [PackCollector(Pack(master, 1), Rates(1e6, 1e6), sink)])
+        task = asyncio.create_task(bus.run(lambda: beats.append(1)))
+        await asyncio.sleep(0.9)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return master.counters.exchanges
+
+    exchanges = run_virtual(scenario())
+    assert len(beats) > exchanges > 30
 
 
 def test_a_port_that_fails_pauses_and_is_opened_again():

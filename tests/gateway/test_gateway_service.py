@@ -93,6 +93,7 @@ def test_a_killed_gateway_loses_and_doubles_no_reading(tmp_path, broker):
             for pack in packs.values()
             for seq in range(pack.every, pack.seq + 1, pack.every)
         }
+        assert wait_for(lambda: log.read_text().count("gateway started") == kills + 1)
         complete = wait_for(lambda: expected <= set(subscriber.readings()))
         gateway.terminate()
         assert gateway.wait(20) == 0, log.read_text()

@@ -93,6 +93,22 @@ def test_late_and_recalled_readings_are_left_aside():
     assert line.give("state", old_state | {"recalled": True, "faults": ["stack_mismatch"]}) is None
 
 
+def test_a_gateway_whose_clock_is_set_back_is_still_heard():
+    line = Line()
+    assert line.give_both() is not None
+    later = messages(health=soh(50.0))[1]
+    later |= {"seq": later["seq"] + 1, "gateway_time": "2020-01-01T00:00:00.000Z"}
+    assert line.give("detail", later) is not None
+
+
+def test_a_board_that_lost_its_memory_and_counts_anew_is_still_heard():
+    line = Line()
+    assert line.give_both() is not None
+    anew = messages(health=soh(50.0))[1]
+    anew |= {"boot": 1, "seq": 1, "gateway_time": "2099-01-01T00:00:00.000Z"}
+    assert line.give("detail", anew) is not None
+
+
 @pytest.mark.parametrize(
     "payload",
     [b"", b"{", b"[]", b"\xff", b"null", b'{"serial":"P-0002"}', b"[" * 5000, b'{"serial": NaN}'],
