@@ -92,6 +92,7 @@ class App(Commands):
         )
         if board.uart is not None:
             self._rtu = RtuServer(board, self.pdu_server, settings.address, settings.baudrate)
+            self._rtu.free_ms = self._free_ms
             self.executive.wake = self._wake_ms
 
     def run(self) -> None:
@@ -149,6 +150,11 @@ class App(Commands):
         """When a Modbus frame that has begun wants to be looked at again."""
         rtu = self._rtu
         return rtu.due_ms() if rtu is not None and rtu.pending() else None
+
+    def _free_ms(self) -> int:
+        """How long until the next measurement."""
+        board = self.board
+        return board.ticks_diff(self.executive.tasks[0].due_ms, board.ticks_ms())
 
     def _store(self) -> None:
         now_s = self.snapshot.uptime_s

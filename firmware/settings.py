@@ -55,6 +55,8 @@ _LEAST = (
     "n_sensors",
 )
 BAUDRATES = (9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
+ANSWER_BYTES = 256  # of the longest Modbus answer
+SHUNT_FULL_SCALE_MV = 200  # what the current measurement sees
 SERIAL_BYTES = 32  # what ``SN`` of model 1 holds
 
 
@@ -148,6 +150,14 @@ class Settings:
                 "baudrate %d is not usual (use one of %s)"
                 % (self.baudrate, ", ".join([str(rate) for rate in BAUDRATES]))
             )
+        # An answer must fit between two measurements, with time to spare for their work.
+        shortest_ms = 2 * (ANSWER_BYTES * 11000 // self.baudrate)
+        if self.period_ms < shortest_ms:
+            raise SettingsError(
+                "period_ms %d is too short for answers at baudrate %d (at least %d)"
+                % (self.period_ms, self.baudrate, shortest_ms)
+            )
+        self._check_shunt()
         cells = self.profile
         self._not_above("cov_mv", cells.cell_max_mv)
         self._not_above("cov_release_mv", cells.cell_full_mv)
@@ -163,6 +173,16 @@ class Settings:
         self._rising("cuv_release_mv", "balance_min_mv", "cov_mv")
         self._rising("utc_dc", "otc_dc")
         self._rising("utd_dc", "otd_dc")
+
+    def _check_shunt(self) -> None:
+        highest_ma = SHUNT_FULL_SCALE_MV * 1000000 // self.shunt_uohm
+        for name in ("occ_ma", "ocd_ma"):
+            value = getattr(self, name)
+            if value >= highest_ma:
+                raise SettingsError(
+                    "%s %d cannot be seen: shunt_uohm %d measures up to %d mA (lower one)"
+                    % (name, value, self.shunt_uohm, highest_ma)
+                )
 
     @property
     def config_crc(self) -> int:

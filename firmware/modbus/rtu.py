@@ -9,6 +9,9 @@ What is whole by its checksum is one frame. Else the last request in the piece t
 board, fits its own length and has a right checksum is answered: whoever sent it is waiting.
 An earlier one is never answered, for its sender has given it up.
 
+An answer cannot be interrupted. One that would last longer than the loop has time for
+(``free_ms``) waits for a later poll, and is dropped when its sender speaks again before.
+
     rtu = RtuServer(board, pdu_server, settings.address, settings.baudrate)
     while True:
         rtu.poll()
@@ -45,6 +48,11 @@ def silence_ms(baudrate: int) -> int:
     return (t35_us + 999) // 1000 + 1
 
 
+def longest_ms(n: int, baudrate: int) -> int:
+    """Milliseconds that ``n`` characters of 11 bits take, rounded up."""
+    return (n * 11000 + baudrate - 1) // baudrate
+
+
 class RtuServer:
     """Serves one unit address on ``board.uart``; broadcasts are carried out, not answered."""
 
@@ -55,13 +63,16 @@ class RtuServer:
         self._uart = board.uart
         self._pdu = pdu_server
         self.address = address
+        self._baudrate = baudrate
         self._silence_ms = silence_ms(baudrate)
+        self.free_ms: "object | None" = None  # asked for the time until the loop is wanted
         self._chunk = bytearray(_CHUNK)
         self._buffer = bytearray(_BUFFER)
         self._length = 0
         self._too_long = False
         self._last_ms = 0  # when bytes were last found
         self._request = memoryview(self._buffer)[1:]
+        self._ready = 0  # bytes of the answer that waits for its time
         self._answer = bytearray(_MAX_FRAME)
         self._answer_pdu = memoryview(self._answer)[1:]
         # A slice of a memoryview is an object: one for each length, made when first needed.
@@ -79,8 +90,13 @@ class RtuServer:
         """Take what has come; when a frame has ended, answer it. Whether one was answered."""
         board = self._board
         if self._take():
+            if self._ready:
+                self._ready = 0
+                self._pdu.no_responses += 1
             self._last_ms = board.ticks_ms()
             return False
+        if self._ready:
+            return self._send()
         if self._length == 0:
             return False
         if board.ticks_diff(board.ticks_ms(), self._last_ms) < self._silence_ms:
@@ -126,7 +142,7 @@ class RtuServer:
         pdu.bus_messages += 1
         buffer = self._buffer
         address = buffer[start]
-        if address not in (self.address, BROADCAST):
+        if address != BROADCAST and address != self.address:  # noqa: PLR1714  a tuple allocates
             return False
         length = self._length - start
         if start:
@@ -139,8 +155,13 @@ class RtuServer:
                 pdu.handle(self._request, length - 3, self._answer_pdu)
             return False
         n = 1 + pdu.handle(self._request, length - 3, self._answer_pdu)
-        self._send(n)
-        return True
+        answer = self._answer
+        answer[0] = self.address
+        crc = crc16_modbus(answer, 0, n)
+        answer[n] = crc & 0xFF
+        answer[n + 1] = crc >> 8
+        self._ready = n + 2
+        return self._send()
 
     def _find(self) -> int:
         """Where the frame to be served begins in the buffer; -1 when there is none."""
@@ -173,16 +194,16 @@ class RtuServer:
             return 13 + self._buffer[start + 10]
         return 0
 
-    def _send(self, n: int) -> None:
-        answer = self._answer
-        answer[0] = self.address
-        crc = crc16_modbus(answer, 0, n)
-        answer[n] = crc & 0xFF
-        answer[n + 1] = crc >> 8
-        n += 2
+    def _send(self) -> bool:
+        """Send the answer that is ready, if there is time for it."""
+        n = self._ready
+        free_ms = self.free_ms
+        if free_ms is not None and free_ms() < longest_ms(n, self._baudrate):  # type: ignore[operator]
+            return False
+        self._ready = 0
         view = self._answers[n]
         if view is None:
-            view = memoryview(answer)[:n]
+            view = memoryview(self._answer)[:n]
             self._answers[n] = view
         self._uart.write(view)  # type: ignore[attr-defined]
         # The write ends with the last character on the line: what has come meanwhile is its own
@@ -192,3 +213,4 @@ class RtuServer:
             if not self._uart.any():  # type: ignore[attr-defined]
                 break
             self._uart.readinto(self._chunk)  # type: ignore[attr-defined]
+        return True

@@ -89,7 +89,7 @@ class MbapStream:
         for i in range(_HEADER):
             response[i] = buffer[at + i]
         unit = buffer[at + 6]
-        if unit in (self.address, 0, 255):
+        if unit in (0, 255) or unit == self.address:
             for i in range(length - 1):
                 self._request[i] = buffer[at + _HEADER + i]
             self._pdu.bus_messages += 1

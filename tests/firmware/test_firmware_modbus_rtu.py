@@ -135,6 +135,32 @@ def test_a_request_is_answered_after_the_silence_and_not_before(bench: Bench) ->
     assert bench.line.sent == [ANSWER]
 
 
+def test_an_answer_that_would_last_too_long_waits_until_there_is_time(bench: Bench) -> None:
+    """9 characters of 11 bits at 115200 baud take just less than 1 ms."""
+    free_ms = 0
+    bench.rtu.free_ms = lambda: free_ms
+    assert bench.ask(READ) == []
+    bench.pass_ms(20)
+    assert bench.line.sent == []
+    assert not bench.rtu.pending(), "the loop is not woken for what waits for the loop"
+    free_ms = 1
+    bench.rtu.poll()
+    assert bench.line.sent == [ANSWER]
+    bench.pass_ms(20)
+    assert bench.line.sent == [ANSWER]
+
+
+def test_an_answer_whose_sender_speaks_again_before_it_was_sent_is_dropped(bench: Bench) -> None:
+    free_ms = 0
+    bench.rtu.free_ms = lambda: free_ms
+    assert bench.ask(frame(ADDRESS, struct.pack(">BHH", 3, 40000, 1))) == []
+    bench.hear(READ)
+    free_ms = 1000
+    bench.pass_ms(SILENCE_MS)
+    assert bench.line.sent == [ANSWER]
+    assert bench.pdu.no_responses == 1
+
+
 def test_bytes_that_come_one_by_one_make_one_frame(bench: Bench) -> None:
     for byte in READ:
         bench.hear(bytes([byte]))

@@ -37,6 +37,19 @@ def test_what_is_missing_is_named(name: str) -> None:
         Settings.from_dict({key: value for key, value in PACK.items() if key != name})
 
 
+def test_a_current_that_the_shunt_cannot_show_is_refused() -> None:
+    assert refused(shunt_uohm=2000) == (
+        "occ_ma 100000 cannot be seen: shunt_uohm 2000 measures up to 100000 mA (lower one)"
+    )
+    Settings.from_dict({**PACK, "shunt_uohm": 2000, "occ_ma": 50000, "ocd_ma": 99000}).check()
+
+
+def test_an_answer_must_fit_between_two_measurements() -> None:
+    assert refused(period_ms=100, baudrate=9600).startswith("period_ms 100 is too short for")
+    for baudrate in (19200, 115200):
+        Settings.from_dict({**PACK, "period_ms": 300, "baudrate": baudrate}).check()
+
+
 def test_an_unknown_key_is_refused() -> None:
     assert refused(cov=3700).startswith("cov is not a setting")
 
