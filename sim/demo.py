@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import signal
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.live import Live
 
@@ -221,7 +223,8 @@ def _show(demo: Demo, args: argparse.Namespace) -> None:
     if args.svg:
         console = Console(record=True, width=_SVG_WIDTH, file=io.StringIO())
         console.print(demo.table())
-        console.save_svg(str(args.svg), title="make demo")
+        plain = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+        console.save_svg(str(args.svg), title="make demo", code_format=plain)  # no foreign fonts
 
 
 def _show_json(demo: Demo, exit_when_graded: bool) -> None:
