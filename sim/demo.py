@@ -17,7 +17,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.live import Live
 
@@ -223,8 +222,9 @@ def _show(demo: Demo, args: argparse.Namespace) -> None:
     if args.svg:
         console = Console(record=True, width=_SVG_WIDTH, file=io.StringIO())
         console.print(demo.table())
-        plain = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-        console.save_svg(str(args.svg), title="make demo", code_format=plain)  # no foreign fonts
+        svg = console.export_svg(title="make demo")
+        svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # no fonts from elsewhere
+        args.svg.write_text(svg, encoding="utf-8")
 
 
 def _show_json(demo: Demo, exit_when_graded: bool) -> None:
