@@ -14,6 +14,8 @@ import json
 from common.crc import crc32
 from common.profiles import profile as find_profile
 
+MOST_MA = 300000
+
 # name: (lowest, highest); what depends on the profile or on another setting is in ``check``
 RANGES = (
     ("n_cells", 3, 16),
@@ -30,8 +32,8 @@ RANGES = (
     ("cov_release_mv", 1500, 5000),
     ("cuv_mv", 1000, 5000),
     ("cuv_release_mv", 1000, 5000),
-    ("occ_ma", 100, 300000),
-    ("ocd_ma", 100, 300000),
+    ("occ_ma", 100, MOST_MA),
+    ("ocd_ma", 100, MOST_MA),
     ("otc_dc", -400, 1000),
     ("utc_dc", -400, 1000),
     ("otd_dc", -400, 1000),
@@ -90,8 +92,8 @@ class Settings:
         self.cov_release_mv = self.profile.cell_full_mv - 50
         self.cuv_mv = self.profile.cell_empty_mv
         self.cuv_release_mv = self.profile.cell_empty_mv + 200
-        self.occ_ma = rated_mah * self.profile.charge_c10 // 10
-        self.ocd_ma = rated_mah * self.profile.discharge_c10 // 10
+        self.occ_ma = min(rated_mah * self.profile.charge_c10 // 10, MOST_MA)
+        self.ocd_ma = min(rated_mah * self.profile.discharge_c10 // 10, MOST_MA)
         self.otc_dc = self.profile.charge_max_dc
         self.utc_dc = self.profile.charge_min_dc
         self.otd_dc = self.profile.discharge_max_dc

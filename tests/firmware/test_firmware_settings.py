@@ -21,8 +21,10 @@ def refused(**changes: object) -> str:
 
 @pytest.mark.parametrize("profile", [profile.name for profile in PROFILES])
 @pytest.mark.parametrize("n_cells", [3, 16])
-def test_what_follows_from_a_profile_is_sound(profile: str, n_cells: int) -> None:
-    Settings.from_dict({**PACK, "profile": profile, "n_cells": n_cells}).check()
+@pytest.mark.parametrize("rated_mah", [1000, 100000, 280000, 1000000])
+def test_what_follows_from_a_profile_is_sound(profile: str, n_cells: int, rated_mah: int) -> None:
+    pack = {**PACK, "profile": profile, "n_cells": n_cells, "rated_mah": rated_mah}
+    Settings.from_dict(pack).check()
 
 
 def test_every_key_that_is_given_is_taken() -> None:
