@@ -1,6 +1,6 @@
 """The TI BQ76952: 3 to 16 cells, coulomb counter, FET drivers, protections of its own.
 
-A reading is seven transactions. Subcommands are asked for first and fetched after other reads,
+A reading is nine transactions. Subcommands are asked for first and fetched after other reads,
 so that the chip's working time costs nothing. In steady state nothing is allocated.
 
 Charge comes from the chip's own integral, never from polling the current. A failed reading leaves
@@ -257,7 +257,7 @@ class Bq76952(Afe):
                     return
                 bus.crc = spoken  # no: the bus is disturbed
         bus.command(reg.DASTATUS6)
-        bus.read(reg.CELL_1, reg.VOLTAGE_BYTES)
+        bus.read_words(reg.CELL_1, reg.VOLTAGE_BYTES)
         self._take_voltages(s)
         if bus.collect(reg.DASTATUS6) < charge.BYTES:
             raise AfeError("BQ76952: DASTATUS6 is too short")
@@ -265,7 +265,7 @@ class Bq76952(Afe):
         bus.command(reg.CB_ACTIVE_CELLS)
         bus.read(reg.SAFETY_ALERT_A, reg.STATUS_BYTES)
         self._take_status(s)
-        bus.read(reg.INT_TEMPERATURE, reg.TEMPERATURE_BYTES)
+        bus.read_words(reg.INT_TEMPERATURE, reg.TEMPERATURE_BYTES)
         self._take_temperatures(s)
         s.balancing = cells_of(self._word(bus.collect(reg.CB_ACTIVE_CELLS)), self.n_cells)
         # Last: a reading that fails must not use its charge up.

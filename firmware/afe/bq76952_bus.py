@@ -14,8 +14,11 @@ Nothing here allocates once each length has been used.
     >>> bus.collect(0x0076)  # ... and fetch: bus.data[2:], returns the length
     32
 
-Source: TI SLUUBY2B chapter 3 and 13.1, SLUAA11B.
+Source: TI SLUUBY2B chapter 3 and 13.1, SLUAA11B; TI support forum, threads 1328137 and 1527852
+(words torn while they are read).
 """
+
+from array import array
 
 from common.crc import crc8_byte
 from common.mp import const
@@ -27,6 +30,7 @@ _POLLS = const(20)  # of an answer; each read of 36 bytes takes some 1-2 ms at 4
 _EAGER_POLLS = const(6)  # before sleeping between polls
 _BUFFER_BYTES = const(36)  # subcommand, 32 data bytes, checksum, length
 _MAX_BYTES = const(40)
+_TORN = const(0x80)  # two readings of a word further apart: one of them may be torn
 _HEAD = const(2)  # the subcommand, in front of the data
 
 
@@ -42,6 +46,8 @@ class Bq76952Bus:
         self._out = bytearray(_BUFFER_BYTES)
         self._wire = bytearray(2 * _MAX_BYTES)
         self._views: "dict[int, memoryview]" = {}
+        self._first = array("H", bytes(_MAX_BYTES))
+        self._second = array("H", bytes(_MAX_BYTES))
         self._write_seed = crc8_byte(0, ADDRESS << 1)
 
     # --- one access -----------------------------------------------------------------------
@@ -64,6 +70,39 @@ class Bq76952Bus:
             "BQ76952: read of register 0x%02X: %s, %d times: check the I2C wiring and the chip's "
             "supply" % (register, "no answer" if silent else "bad CRC", _TRIES)
         )
+
+    def read_words(self, register: int, n: int) -> None:
+        """``read`` words that the chip may renew between their two bytes.
+
+        It does not hold a word while it is read: 0x0D00 turning into 0x0CFF can be read as 0x0C00,
+        a jump of 256 mV. So all are read twice, and where that disagrees, of a third time each
+        word is the middle one of the three.
+        """
+        data = self.data
+        first = self._first
+        second = self._second
+        self.read(register, n)
+        self._note(first, n)
+        self.read(register, n)
+        self._note(second, n)
+        torn = False
+        for i in range(n // 2):
+            if not -_TORN < first[i] - second[i] < _TORN:
+                torn = True
+        if not torn:
+            return
+        self.read(register, n)
+        for i in range(n // 2):
+            low = min(first[i], second[i])
+            high = max(first[i], second[i])
+            word = max(low, min(high, data[2 * i] | (data[2 * i + 1] ^ 0x80) << 8))
+            data[2 * i] = word & 0xFF
+            data[2 * i + 1] = word >> 8 ^ 0x80
+
+    def _note(self, words: "array[int]", n: int) -> None:
+        data = self.data
+        for i in range(n // 2):  # the sign turned over: -1 and 0 are neighbours
+            words[i] = data[2 * i] | (data[2 * i + 1] ^ 0x80) << 8
 
     def write(self, register: int, n: int, tries: int = _TRIES) -> None:
         """Write ``n`` bytes of the output buffer to ``register`` on."""

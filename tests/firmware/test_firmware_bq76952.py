@@ -251,11 +251,66 @@ def test_a_chip_that_was_reset_or_stands_still_has_lost_its_settings(
     assert bench.read().afe_lost_settings is lost
 
 
-def test_a_reading_is_seven_transactions(bench: Bench) -> None:
+@pytest.mark.parametrize("reading", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("register", "before", "torn", "after"),
+    [
+        (0x14, 0x0D00, 0x0C00, 0x0CFF),  # a cell
+        (0x3A, 0x0000, 0x00FF, 0xFFFF),  # the current around zero
+        (0x3A, 0xFFFF, 0xFF00, 0x0000),
+        (0x34, 0x15FF, 0x16FF, 0x1600),  # the stack
+        (0x70, 0x0BFF, 0x0B00, 0x0C00),  # a thermistor
+    ],
+)
+def test_a_word_that_changes_while_it_is_read_is_not_put_together_wrongly(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    register: int,
+    before: int,
+    torn: int,
+    after: int,
+    reading: int,
+) -> None:
+    chip = bench.chip
+    read = chip.readfrom_mem_into
+    words = [before] * reading + [torn] + [after] * 3
+
+    def readfrom_mem_into(address: int, first: int, buffer: memoryview) -> None:
+        if first <= register < first + len(buffer) // 2:
+            chip.set_word(register, words.pop(0))
+        read(address, first, buffer)
+
+    bench.read()
+    monkeypatch.setattr(chip, "readfrom_mem_into", readfrom_mem_into)
+    snapshot = bench.read()
+    raw = {
+        0x14: snapshot.cell_mv[0],
+        0x3A: snapshot.current_ma // bench.afe._user_ma,
+        0x34: snapshot.stack_mv // 10,
+        0x70: snapshot.temp_dc[0] + 2731,
+    }[register]
+    assert raw & 0xFFFF in (before, after)
+
+
+def test_a_true_step_is_followed_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    chip = bench.chip
+    read = chip.readfrom_mem_into
+    steps = [3700, 3100, 3100]
+
+    def readfrom_mem_into(address: int, first: int, buffer: memoryview) -> None:
+        if first == 0x14:
+            chip.set_word(0x14, steps.pop(0))
+        read(address, first, buffer)
+
+    monkeypatch.setattr(chip, "readfrom_mem_into", readfrom_mem_into)
+    assert bench.read().cell_mv[0] == 3100
+
+
+def test_a_reading_is_nine_transactions(bench: Bench) -> None:
     bench.read()
     before = bench.chip.transactions
     bench.read()
-    assert bench.chip.transactions - before == 7
+    assert bench.chip.transactions - before == 9
 
 
 # --- charge -----------------------------------------------------------------------------------
@@ -308,7 +363,7 @@ def test_a_failed_reading_loses_no_charge(bench: Bench) -> None:
     bench.chip.set_charge(0, 0, 1)
     bench.read()
     bench.chip.set_charge(7, 0, 2)
-    bench.chip.faults = [None] * 6 + ["nack"] * 3  # the last transaction
+    bench.chip.faults = [None] * 8 + ["nack"] * 3  # the last transaction
     with pytest.raises(AfeError):
         bench.read()
     bench.chip.set_charge(9, 0, 3)
