@@ -32,6 +32,7 @@ _PASSES = const(3)  # of writing and reading back the settings
 _POLLS = const(50)  # of a mode change, 1 ms apart
 _TOGGLES = const(3)
 _FAILURES_BEFORE_LOOK = const(2)  # readings; then look whether the chip still speaks with CRC
+_STALL_MS = const(4000)  # the chip counts seconds
 _ZERO_CELSIUS_DK = const(2731)
 _THERMISTOR_LOWEST_DC = const(-450)  # beyond: broken or shorted wire, or no sensor
 _THERMISTOR_HIGHEST_DC = const(1300)
@@ -61,6 +62,7 @@ class Bq76952(Afe):
             raise ValueError("BQ76952: %d cells: it measures 3 to 16" % n_cells)
         if len(sensors) > N_TEMPERATURES:
             raise ValueError("BQ76952: %d sensors: at most %d" % (len(sensors), N_TEMPERATURES))
+        self._board = board
         self.bus = Bq76952Bus(board, crc)
         self.n_cells = n_cells
         self.applied: "dict[str, int]" = {}  # the chip's limits as they truly are, in our units
@@ -74,6 +76,7 @@ class Bq76952(Afe):
         self._failures = 0  # failed readings in a row
         self._user_ma = 1
         self._charge = charge.PassedCharge()
+        self._moved_ms = 0  # when the chip's seconds were last seen to go on
 
     @staticmethod
     def _temperature_offset(pin: str) -> int:
@@ -113,6 +116,7 @@ class Bq76952(Afe):
         self.signature = crc32(image, 0, len(image))
         self._user_ma = plan.user_ma
         self._charge.restart(plan.user_ma)
+        self._moved_ms = self._board.ticks_ms()  # type: ignore[attr-defined]
         self._failures = 0
         self._configured = True
 
@@ -262,6 +266,7 @@ class Bq76952(Afe):
         if bus.collect(reg.DASTATUS6) < charge.BYTES:
             raise AfeError("BQ76952: DASTATUS6 is too short")
         self._charge.take(bus.data, _DATA)
+        self._check_clock()
         bus.command(reg.CB_ACTIVE_CELLS)
         bus.read(reg.SAFETY_ALERT_A, reg.STATUS_BYTES)
         self._take_status(s)
@@ -270,6 +275,15 @@ class Bq76952(Afe):
         s.balancing = cells_of(self._word(bus.collect(reg.CB_ACTIVE_CELLS)), self.n_cells)
         # Last: a reading that fails must not use its charge up.
         s.delta_uah = 0 if s.afe_lost_settings else self._charge.count()
+
+    def _check_clock(self) -> None:
+        """A chip that stands still answers with what it measured last, as if all were well."""
+        board = self._board
+        now_ms = board.ticks_ms()  # type: ignore[attr-defined]
+        if self._charge.moved():
+            self._moved_ms = now_ms
+        elif board.ticks_diff(now_ms, self._moved_ms) > _STALL_MS:  # type: ignore[attr-defined]
+            raise AfeError("BQ76952: the chip's measurement stands still: reset the chip")
 
     def _answers(self) -> bool:
         """Whether the chip understands what it is asked, spoken to as now."""

@@ -52,6 +52,10 @@ class PassedCharge:
         self._now_s[0] = data[at + 8] | data[at + 9] << 8
         self._now_s[1] = data[at + 10] | data[at + 11] << 8
 
+    def moved(self) -> bool:
+        """Whether the chip's seconds went on between the last ``count`` and the last ``take``."""
+        return self._now_s[0] != self._last_s[0] or self._now_s[1] != self._last_s[1]
+
     def count(self) -> int:
         """Micro-Ah since the last ``count``; 0 at first and when the chip's counter began anew."""
         now, last = self._now, self._last

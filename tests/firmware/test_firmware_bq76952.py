@@ -379,6 +379,22 @@ def test_a_counter_that_began_anew_counts_nothing_once(bench: Bench) -> None:
     assert bench.read().delta_uah == 1000
 
 
+def test_a_chip_whose_seconds_stand_still_measures_nothing(bench: Bench) -> None:
+    for second in range(1, 6):
+        bench.board.now_ms += 1000
+        bench.chip.set_charge(0, 0, second)
+        bench.read()
+    for _ in range(4):
+        bench.board.now_ms += 1000
+        bench.read()
+    for _ in range(3):
+        bench.board.now_ms += 1000
+        with pytest.raises(AfeError, match="stands still"):
+            bench.read()
+    bench.chip.set_charge(2, 0, 9)
+    assert bench.read().delta_uah == 2000
+
+
 def test_the_count_of_seconds_may_pass_16_bits(bench: Bench) -> None:
     bench.chip.set_charge(0, 0, 0xFFFF)
     bench.read()
