@@ -132,7 +132,8 @@ class Protection:
         self.active = active
         self.latched = latched
         self._decide(forbidden, pending)
-        self._limits.update(snapshot, self._known, self._ready >= START_CYCLES, forbidden)
+        ready = self._ready >= START_CYCLES and self.connected
+        self._limits.update(snapshot, self._known, ready, forbidden)
         self._publish_limits()
 
     def clear_latched(self) -> int:

@@ -334,6 +334,17 @@ def test_a_fault_takes_the_limit_away(pack: Pack) -> None:
     assert pack.protection.ccl_ma > 0
 
 
+def test_a_disconnected_pack_offers_no_current(pack: Pack) -> None:
+    p = pack.protection
+    p.disconnect()
+    pack.run()
+    assert (p.ccl_ma, p.dcl_ma) == (0, 0)
+    assert (p.ccl_why, p.dcl_why) == (LimitReason.NOT_READY, LimitReason.NOT_READY)
+    p.connect()
+    pack.run()
+    assert (p.ccl_ma, p.dcl_ma) == (500, 1000), "from nothing, a twentieth a cycle"
+
+
 def test_the_charge_voltage_spares_the_highest_cell(pack: Pack) -> None:
     set_cells(pack.snapshot, [4150, 4100, 4100, 4100])
     pack.run()
