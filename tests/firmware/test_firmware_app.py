@@ -7,7 +7,6 @@ import math
 import re
 import socket
 import struct
-import subprocess
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +16,7 @@ from app_rig import Rig
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from interpreters import lines
 
 from common import models
 from common.codes import Command, CommandResult, Fault, State, fault_names
@@ -576,19 +576,9 @@ def test_the_same_firmware_runs_on_micropython_and_serves_tcp(
     assert seen["St"] == State.ON
 
 
-def test_measuring_and_serving_allocate_nothing(
-    tmp_path: Path, root: Path, micropython: str
-) -> None:
-    done = subprocess.run(
-        [micropython, str(root / "tests/firmware/scripts/app_without_allocation.py"), tmp_path],
-        check=False,
-        env={"MICROPYPATH": f"{root}:.frozen"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    took = {name: int(n) for name, n in map(str.split, done.stdout.splitlines())}
+def test_measuring_and_serving_allocate_nothing(tmp_path: Path, micropython: str) -> None:
+    printed = lines(micropython, "app_without_allocation.py", tmp_path)
+    took = {name: int(n) for name, n in map(str.split, printed)}
     assert took.pop("answers") > 200
     assert {name for name, n in took.items() if n == 0} == {"measure", "balance", "serve", "keep"}
     # Floats are objects. What a cycle leaves behind is collected at its end.

@@ -1,10 +1,8 @@
 import contextlib
 import importlib
 import json
-import os
 import socket
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from core_fakes import nmc
+from interpreters import run
 
 from common import __version__, link
 from common.codes import ResetCause
@@ -89,35 +88,22 @@ def world(tmp_path: Path) -> Iterator[tuple[SmallWorld, Path]]:
     world.listener.close()
 
 
-def run(interpreter: str, root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "MICROPYPATH": f"{root}:.frozen", "PYTHONPATH": str(root)}
-    return subprocess.run(
-        [interpreter, *arguments],
-        check=False,
-        cwd=root,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
 GREETING = f"echelon {__version__} unix P1 boot 1\n"
 SCRIPT = "tests/firmware/scripts/unix_board.py"
 
 
-def test_the_desk_board_speaks_the_link_on_cpython(world, root: Path) -> None:
+def test_the_desk_board_speaks_the_link_on_cpython(world) -> None:
     small, path = world
-    done = run(sys.executable, root, SCRIPT, str(path))
+    done = run(sys.executable, SCRIPT, str(path))
     assert done.stdout.split() == ["0", "bytes", "ok"], done.stdout + done.stderr
     assert small.watchdog_ms == 8000
 
 
 def test_the_desk_board_speaks_the_link_on_micropython_without_allocating(
-    world, root: Path, micropython: str
+    world, micropython: str
 ) -> None:
     small, path = world
-    done = run(micropython, root, SCRIPT, str(path))
+    done = run(micropython, SCRIPT, str(path))
     assert done.stdout.split() == ["0", "bytes", "ok"], done.stdout + done.stderr
     assert small.watchdog_ms == 8000
 
@@ -130,34 +116,30 @@ def interpreter(request: pytest.FixtureRequest) -> str:
     return found
 
 
-def test_wrong_settings_end_a_board_with_one_line(
-    tmp_path: Path, root: Path, interpreter: str
-) -> None:
+def test_wrong_settings_end_a_board_with_one_line(tmp_path: Path, interpreter: str) -> None:
     pack = {"serial": "P1", "n_cells": 2, "profile": "nmc", "rated_mah": 1000}
     (tmp_path / "settings.json").write_text(json.dumps(pack))
-    done = run(interpreter, root, "-m", "firmware.boards.unix", "none", str(tmp_path))
+    done = run(interpreter, "-m", "firmware.boards.unix", "none", str(tmp_path))
     assert done.returncode == 2
     assert done.stdout == f"{tmp_path}/settings.json: n_cells 2 is out of range (3 to 16)\n"
     assert done.stderr == ""
 
 
-def test_a_wrong_command_line_says_what_is_right(root: Path, interpreter: str) -> None:
-    done = run(interpreter, root, "-m", "firmware.boards.unix", "only-one")
+def test_a_wrong_command_line_says_what_is_right(interpreter: str) -> None:
+    done = run(interpreter, "-m", "firmware.boards.unix", "only-one")
     assert (done.returncode, done.stderr) == (2, "")
     assert done.stdout.startswith("usage: firmware.boards.unix SOCKET ROOT")
 
 
-def test_a_board_without_a_world_says_so(tmp_path: Path, root: Path, interpreter: str) -> None:
+def test_a_board_without_a_world_says_so(tmp_path: Path, interpreter: str) -> None:
     pack = {"serial": "P1", "n_cells": 3, "profile": "nmc", "rated_mah": 1000}
     (tmp_path / "settings.json").write_text(json.dumps(pack))
-    done = run(interpreter, root, "-m", "firmware.boards.unix", f"{tmp_path}/none", str(tmp_path))
+    done = run(interpreter, "-m", "firmware.boards.unix", f"{tmp_path}/none", str(tmp_path))
     assert (done.returncode, done.stderr) == (2, "")
     assert done.stdout.startswith(f"{tmp_path}/none: no simulated world there (")
 
 
-def test_a_tcp_port_that_is_taken_is_named(
-    world, tmp_path: Path, root: Path, interpreter: str
-) -> None:
+def test_a_tcp_port_that_is_taken_is_named(world, tmp_path: Path, interpreter: str) -> None:
     pack = {"serial": "P1", "n_cells": 3, "profile": "nmc", "rated_mah": 1000}
     (tmp_path / "settings.json").write_text(json.dumps(pack))
     with socket.socket() as other:
@@ -165,7 +147,7 @@ def test_a_tcp_port_that_is_taken_is_named(
         other.listen()
         port = other.getsockname()[1]
         done = run(
-            interpreter, root, "-m", "firmware.boards.unix",
+            interpreter, "-m", "firmware.boards.unix",
             str(world[1]), str(tmp_path), "--tcp", str(port),
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (2, "")
@@ -174,9 +156,7 @@ def test_a_tcp_port_that_is_taken_is_named(
     )
 
 
-def test_a_board_whose_world_goes_away_ends_quietly(
-    tmp_path: Path, root: Path, interpreter: str
-) -> None:
+def test_a_board_whose_world_goes_away_ends_quietly(tmp_path: Path, interpreter: str) -> None:
     """The first bus access after HELLO goes to nobody: the power is off."""
     pack = {"serial": "P1", "n_cells": 3, "profile": "nmc", "rated_mah": 1000}
     (tmp_path / "settings.json").write_text(json.dumps(pack))
@@ -191,7 +171,7 @@ def test_a_board_whose_world_goes_away_ends_quietly(
 
     world.answer = answer  # type: ignore[method-assign]
     world.start()
-    done = run(interpreter, root, "-m", "firmware.boards.unix", str(path), str(tmp_path))
+    done = run(interpreter, "-m", "firmware.boards.unix", str(path), str(tmp_path))
     world.listener.close()
     assert (done.returncode, done.stdout, done.stderr) == (0, GREETING, "")
 

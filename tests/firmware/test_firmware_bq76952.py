@@ -1,14 +1,12 @@
 """What the driver makes of the chip: settings, figures, charge, switches, balancing, failures."""
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from interpreters import lines
 from scripted_bq76952 import ScriptedBoard, ScriptedBq76952
 
 from common.codes import Switch
@@ -17,7 +15,7 @@ from firmware.afe.bq76952 import Bq76952
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
 
-SCRIPT = Path(__file__).parent / "scripts" / "bq76952_exchange.py"
+SCRIPT = "bq76952_exchange.py"
 ALL_FETS_OFF = (0x3E, b"\x95\x00")
 
 
@@ -527,25 +525,8 @@ def test_a_chip_that_came_back_without_crc_has_lost_its_settings(bench: Bench) -
 # --- the other interpreter --------------------------------------------------------------------
 
 
-def _run(interpreter: str, root: Path) -> list[str]:
-    paths = f"{root}:{root / 'tests' / 'firmware'}"
-    environment = {**os.environ, "PYTHONPATH": paths, "MICROPYPATH": paths}
-    done = subprocess.run(
-        [interpreter, str(SCRIPT)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
-
-
-def test_micropython_does_the_same_and_reads_without_allocating(
-    micropython: str, root: Path
-) -> None:
-    expected = _run(sys.executable, root)
-    *lines, allocated = _run(micropython, root)
-    assert lines == expected
+def test_micropython_does_the_same_and_reads_without_allocating(micropython: str) -> None:
+    expected = lines(sys.executable, SCRIPT)
+    *printed, allocated = lines(micropython, SCRIPT)
+    assert printed == expected
     assert allocated == "0"

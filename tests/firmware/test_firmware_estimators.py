@@ -1,7 +1,6 @@
 """The estimators against a small cell of their own: figures, intervals, refusals, restarts."""
 
 import random
-import subprocess
 import sys
 
 import pytest
@@ -10,6 +9,7 @@ from estimator_cells import Bench, Cell, Feeder, aged, ocv_lfp, ocv_nmc
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from interpreters import lines
 
 from common import models
 from common.codes import Chemistry, Fault, Method, NextTest, Refusal, SocSync
@@ -472,21 +472,11 @@ def test_the_error_of_a_looked_up_soc_is_the_width_of_the_plateau():
 # --- both interpreters ----------------------------------------------------------------------
 
 
-def test_micropython_comes_to_the_same_figures(micropython, root):
-    script = str(root / "tests" / "firmware" / "scripts" / "estimators_intake.py")
-    path = f"{root}:{root / 'tests' / 'firmware'}"
-    printed = [
-        subprocess.run(
-            [interpreter, script],
-            env={"PYTHONPATH": path, "MICROPYPATH": f"{path}:.frozen"},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=120,
-        ).stdout.split()
+def test_micropython_comes_to_the_same_figures(micropython):
+    here, there = (
+        " ".join(lines(interpreter, "estimators_intake.py")).split()
         for interpreter in (sys.executable, micropython)
-    ]
-    here, there = printed
+    )
     assert len(here) == len(there) > 60
     for a, b in zip(here, there, strict=True):
         if a.lstrip("-").isdigit():

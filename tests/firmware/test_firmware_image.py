@@ -1,13 +1,10 @@
 """The register image: every figure stands where SunSpec and our own models say, or is unknown."""
 
-import os
 import select
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Generator
-from pathlib import Path
 from types import SimpleNamespace
 from zlib import crc32
 
@@ -15,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from interpreters import lines
 from sunspec2.modbus.client import SunSpecModbusClientDeviceTCP
 
 from common import models
@@ -29,7 +27,7 @@ from firmware.snapshot import UNKNOWN_DC, Snapshot
 N_CELLS = 16
 SERIAL = "PACK-0001"
 BOOT = 7
-SCRIPT = Path(__file__).parent / "scripts" / "image_update.py"
+SCRIPT = "image_update.py"
 
 
 class Pack:
@@ -605,22 +603,7 @@ def test_a_scale_factor_is_the_finest_that_fits(highest: int) -> None:
     assert power == -3 or highest // 10 ** (power + 2) > 32767
 
 
-def test_micropython_writes_the_same_image_and_allocates_nothing(
-    micropython: str, root: Path
-) -> None:
-    environment = {**os.environ, "MICROPYPATH": str(root), "PYTHONPATH": str(root)}
-
-    def lines(interpreter: str) -> list[str]:
-        run = subprocess.run(
-            [interpreter, str(SCRIPT)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        return run.stdout.splitlines()
-
-    image, allocated = lines(micropython)
-    assert [image] == lines(sys.executable)
+def test_micropython_writes_the_same_image_and_allocates_nothing(micropython: str) -> None:
+    image, allocated = lines(micropython, SCRIPT)
+    assert [image] == lines(sys.executable, SCRIPT)
     assert allocated == "allocated 0"

@@ -1,14 +1,12 @@
 """The Modbus server's function codes: what is read, what is written, what is refused."""
 
-import os
 import struct
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interpreters import lines
 
 from common import models
 from common.codes import Command, CommandResult
@@ -16,7 +14,7 @@ from common.registers import Block, RegisterMap
 from firmware.modbus.pdu import Commands, PduServer
 
 N_CELLS = 16
-SCRIPT = Path(__file__).parent / "scripts" / "modbus_exchange.py"
+SCRIPT = "modbus_exchange.py"
 
 
 class Recorder(Commands):
@@ -349,21 +347,8 @@ def test_no_request_breaks_the_server_or_writes_what_is_for_reading(pdu: bytes) 
         assert not bench.commands.asked
 
 
-def test_micropython_answers_alike_and_allocates_nothing(micropython: str, root: Path) -> None:
-    environment = {**os.environ, "MICROPYPATH": str(root), "PYTHONPATH": str(root)}
-
-    def lines(interpreter: str) -> list[str]:
-        run = subprocess.run(
-            [interpreter, str(SCRIPT)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        return run.stdout.splitlines()
-
-    on_micropython = lines(micropython)
-    assert on_micropython[:-1] == lines(sys.executable)
+def test_micropython_answers_alike_and_allocates_nothing(micropython: str) -> None:
+    on_micropython = lines(micropython, SCRIPT)
+    assert on_micropython[:-1] == lines(sys.executable, SCRIPT)
     assert len(on_micropython) == 21
     assert on_micropython[-1] == "allocated 0"

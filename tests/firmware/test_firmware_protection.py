@@ -1,6 +1,4 @@
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from core_fakes import BOTH, healthy, nmc, set_cells, set_temperatures
@@ -443,17 +441,3 @@ class AnyPack(RuleBasedStateMachine):
 
 TestAnyPack = AnyPack.TestCase
 TestAnyPack.settings = hypothesis_settings(max_examples=100, stateful_step_count=40, deadline=None)
-
-
-def test_micropython_allocates_nothing(micropython: str, root: Path) -> None:
-    script = root / "tests" / "firmware" / "scripts" / "core_without_allocation.py"
-    done = subprocess.run(
-        [micropython, str(script)],
-        check=False,
-        cwd=root,
-        env={"MICROPYPATH": f"{root}:.frozen"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert (done.returncode, done.stdout.strip()) == (0, "0 bytes"), done.stdout + done.stderr

@@ -1,17 +1,14 @@
 """Records survive a power cut: at every byte of a write either the old or the new one is there."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interpreters import lines
 
 from firmware.storage import MAX_BYTES, Storage
-
-SCRIPT = Path(__file__).parent / "scripts" / "storage_turns.py"
 
 
 @pytest.fixture
@@ -110,19 +107,10 @@ def test_a_record_that_is_too_long_is_refused(storage: Storage) -> None:
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_both_interpreters_read_each_other_s_records(
-    micropython: str, root: Path, tmp_path: Path, order: tuple[int, int]
+    micropython: str, tmp_path: Path, order: tuple[int, int]
 ) -> None:
-    environment = {**os.environ, "MICROPYPATH": str(root), "PYTHONPATH": str(root)}
     interpreters = (micropython, sys.executable)
     for n, which in enumerate(order):
-        run = subprocess.run(
-            [interpreters[which], str(SCRIPT), str(tmp_path)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        lines = run.stdout.splitlines()
-        assert lines[0] == (repr(bytes(range(5))) if n else "None")
-        assert lines[1:] == [repr(bytes(range(k + 1))) for k in range(5)]
+        printed = lines(interpreters[which], "storage_turns.py", tmp_path)
+        assert printed[0] == (repr(bytes(range(5))) if n else "None")
+        assert printed[1:] == [repr(bytes(range(k + 1))) for k in range(5)]

@@ -77,7 +77,8 @@ class Chip(Afe):
     def read(self, s):
         for i in range(s.n_cells):
             s.cell_mv[i] = 4190 - i
-        s.stack_mv = 16 * 4182
+        # Faults come and go.
+        s.stack_mv = 16 * 4182 if s.seq % 50 < 40 else 0
         s.temp_dc[0] = 250
         s.current_ma = 100
         s.delta_uah = 28

@@ -1,0 +1,29 @@
+"""Runs firmware in an interpreter of its own: CPython or MicroPython, the same way."""
+
+import os
+import subprocess
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+
+def run(interpreter: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """``interpreter ARGUMENTS`` in the project's folder, with what these tests share in reach."""
+    path = f"{ROOT}:{HERE}"
+    return subprocess.run(
+        [interpreter, *map(str, arguments)],
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path, "MICROPYPATH": f"{path}:.frozen"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def lines(interpreter: str, script: str, *arguments: str | Path) -> list[str]:
+    """What ``scripts/SCRIPT`` prints; it must succeed and complain of nothing."""
+    done = run(interpreter, HERE / "scripts" / script, *arguments)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    return done.stdout.splitlines()
