@@ -8,6 +8,7 @@ every fault it finds; ``config_errors`` puts pydantic's findings into those word
 
 from __future__ import annotations
 
+import ssl
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from serial.tools import list_ports
 
 from gateway import config_errors
-from gateway.errors import UserError
+from gateway.errors import UserError, reason
 from gateway.modbus.frames import MAX_UNIT
 from gateway.modbus.line import Port
 
@@ -63,6 +64,17 @@ def _word(value: str) -> str:
     return value
 
 
+def _host(value: str) -> str:
+    try:
+        known = value.encode("idna")
+    except UnicodeError:
+        known = b""
+    if not known or any(c.isspace() for c in value):
+        raise PydanticCustomError("host", "is not the name of a host (try 127.0.0.1)")
+    return value
+
+
+Host = Annotated[str, AfterValidator(_host)]
 Topic = Annotated[str, AfterValidator(_topic)]
 Word = Annotated[str, AfterValidator(_word)]
 File = Annotated[Path, Field(strict=False)]
@@ -88,11 +100,18 @@ class TlsTable(_Table):
     cert: File | None = Field(default=None, examples=["/etc/echelon/gateway.pem"])
     key: File | None = Field(default=None, examples=["/etc/echelon/gateway.key"])
 
+    def context(self) -> ssl.SSLContext:
+        """What paho needs; ``OSError`` (``ssl.SSLError`` is one) where a file is no good."""
+        context = ssl.create_default_context(cafile=self.ca)
+        if self.cert is not None:
+            context.load_cert_chain(self.cert, self.key)
+        return context
+
 
 class MqttTable(_Table):
     """``[mqtt]``: the broker and the topics."""
 
-    host: str = Field(default="127.0.0.1", min_length=1, examples=["127.0.0.1"])
+    host: Host = Field(default="127.0.0.1", examples=["127.0.0.1"])
     port: int = Field(default=1883, ge=1, le=65535, examples=[1883])
     username: str | None = Field(default=None, examples=["echelon"])
     password_file: File | None = Field(default=None, examples=["/etc/echelon/mqtt-password"])
@@ -104,6 +123,12 @@ class MqttTable(_Table):
     window: int = Field(
         default=20, ge=1, le=1000, examples=[20]
     )  # messages sent and not acknowledged
+
+    def password(self) -> str | None:
+        """What stands in ``password_file``; ``OSError`` or ``UnicodeError`` where it cannot be."""
+        if self.password_file is None:
+            return None
+        return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
 
 
 class PackTable(_Table):
@@ -153,7 +178,7 @@ def load(path: Path) -> Config:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file (begin with docs/gateway.example.toml)") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
+        raise UserError(f"{path}: cannot be read: {reason(error)}") from error
     return parse(text, str(path))
 
 
@@ -216,10 +241,12 @@ def check_machine(config: Config, name: str) -> None:
 
 def port_fault(port: str) -> str | None:
     """Why the port cannot be there, with the ports that are; ``None`` when it may be."""
-    if Port.parse(port).host is not None or Path(port).exists():
+    path = Path(port)
+    if Port.parse(port).host is not None or path.is_char_device():
         return None
     there = ", ".join(sorted(p.device for p in list_ports.comports())) or "none"
-    return f'port "{port}" does not exist (serial ports here: {there})'
+    problem = "is not a serial port" if path.exists() else "does not exist"
+    return f'port "{port}" {problem} (serial ports here: {there})'
 
 
 def _missing_ports(config: Config) -> Iterator[str]:
@@ -230,7 +257,9 @@ def _missing_ports(config: Config) -> Iterator[str]:
 
 
 def _missing_files(config: Config) -> Iterator[str]:
-    tls = config.mqtt.tls or TlsTable()
+    mqtt = config.mqtt
+    tls = mqtt.tls or TlsTable()
+    missing = False
     for key, path in (
         ("mqtt: password_file", config.mqtt.password_file),
         ("mqtt.tls: ca", tls.ca),
@@ -238,4 +267,19 @@ def _missing_files(config: Config) -> Iterator[str]:
         ("mqtt.tls: key", tls.key),
     ):
         if path is not None and not path.is_file():
+            missing = True
             yield f'{key} "{path}" is not a file (give its full path)'
+    if missing:
+        return
+    try:
+        mqtt.password()
+    except (OSError, UnicodeError) as error:
+        yield (
+            f'mqtt: password_file "{mqtt.password_file}" cannot be read: {reason(error)} '
+            "(a text file this user may read)"
+        )
+    try:
+        tls.context()
+    except OSError as error:
+        files = ", ".join(f'"{path}"' for path in (tls.ca, tls.cert, tls.key) if path is not None)
+        yield f"mqtt.tls: {files}: {reason(error)} (want PEM files this user may read)"

@@ -30,7 +30,7 @@ _KINDS = {
     "string_too_short": "is empty",
 }
 _TABLE_KINDS = {"list_type", "model_type", "dict_type"}
-_OWN = {"baudrate", "port", "topic", "word"}  # these messages carry their way out already
+_OWN = {"baudrate", "host", "port", "topic", "word"}  # these messages carry their way out already
 _LONGEST_VALUE = 60
 
 

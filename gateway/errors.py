@@ -9,3 +9,10 @@ class UserError(Exception):
     def __init__(self, *lines: str) -> None:
         super().__init__("\n".join(lines))
         self.lines = lines
+
+
+def reason(error: Exception) -> str:
+    """What an error of the system says, without its number and the name of the file."""
+    if isinstance(error, UnicodeDecodeError):
+        return "not a text in UTF-8"
+    return (isinstance(error, OSError) and error.strerror) or str(error)

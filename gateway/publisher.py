@@ -3,12 +3,17 @@
 Readings go through the spool. What is only ever true now, the status of gateway and packs and
 the announcements to Home Assistant, is kept in memory, retained by the broker, and said again
 after every connect, for a broker may have forgotten.
+
+A message the broker will not take, because it refuses it or hangs up on it, is sent again later,
+alone if need be. When that has happened ``STRIKES`` times, and the broker took others each time
+between, the message is set aside: it would be in the way for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway import discovery
@@ -25,10 +30,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
-REFUSED_PAUSE_S = 10.0
+REFUSED_PAUSE_S = 10.0  # until a message that was not taken is sent again
+STRIKES = 3
 ONLINE = b"online"
 OFFLINE = b"offline"
 RETAINED_KINDS = {"detail"}
+
+
+@dataclass
+class _Suspect:
+    """A message that the broker did not take."""
+
+    strikes: int = 0
+    is_proven: bool = True  # the broker took another one since the last strike
+    resume_s: float = 0.0
 
 
 class Publisher:
@@ -42,7 +57,10 @@ class Publisher:
         self._retained: dict[str, bytes] = {self.topics.status: ONLINE}
         self._under_way: dict[int, int] = {}  # paho's number: row of the spool
         self._after_id = 0  # rows up to here are acknowledged or under way
-        self._resume_s = 0.0
+        self._suspects: dict[int, _Suspect] = {}  # by row of the spool
+        self._is_careful = False  # one message at a time, to see which one the broker hangs up on
+        self._is_behind = True  # there may be messages that were not sent yet
+        self._is_answered = False  # a message was acknowledged in this connection
         self._wanted = asyncio.Event()
         self._link = MqttLink(
             config,
@@ -50,7 +68,7 @@ class Publisher:
             self.topics.status,
             self._on_up,
             self._on_acknowledged,
-            self._on_reset,
+            self._on_down,
         )
 
     def set_status(self, serial: str, *, online: bool) -> None:
@@ -67,9 +85,11 @@ class Publisher:
 
     async def run(self, progressed: Callable[[], None]) -> None:
         """Publish until cancelled, then say goodbye."""
-        self._link.start()
+        keeping = asyncio.ensure_future(self._link.keep_up())
         try:
             while True:
+                if keeping.done():
+                    keeping.result()
                 progressed()
                 self._wanted.clear()
                 self._spool.stored.clear()
@@ -77,6 +97,7 @@ class Publisher:
                     await self._wait()
         finally:
             await asyncio.shield(self._link.stop(OFFLINE))
+            keeping.cancel()
 
     async def _wait(self) -> None:
         waits = [asyncio.ensure_future(e.wait()) for e in (self._wanted, self._spool.stored)]
@@ -88,23 +109,38 @@ class Publisher:
 
     async def _fill_window(self) -> bool:
         """Publish what the window has room for; whether anything went out."""
-        room = self._config.window - len(self._under_way)
+        window = 1 if self._is_careful else self._config.window
+        room = window - len(self._under_way)
         if not self._link.is_up or room <= 0:
             return False
-        if asyncio.get_running_loop().time() < self._resume_s:
-            return False
-        rows = await self._spool.fetch(self._after_id, room)
         busy = set(self._under_way.values())
+        due = self._due_suspects() - busy
+        resting = self._suspects.keys() - busy - due
+        if due:
+            self._after_id = min(self._after_id, min(due) - 1)
         sent = False
-        for row in rows:
-            if row.id not in busy:
+        for row in await self._spool.fetch(self._after_id, room + len(resting)):
+            if room <= 0:
+                break
+            if row.id not in busy | resting:
                 number = self._send(row)
                 if number is None:
                     break
                 self._under_way[number] = row.id
                 sent = True
+                room -= 1
             self._after_id = row.id
+        self._is_behind = sent
         return sent
+
+    def _due_suspects(self) -> set[int]:
+        """Suspects whose turn has come: others go first, and one without proof waits for them."""
+        now_s = asyncio.get_running_loop().time()
+        rested = {n: s for n, s in self._suspects.items() if s.resume_s <= now_s}
+        proven = {n for n, s in rested.items() if s.is_proven}
+        if proven or self._under_way or not rested or self._is_behind:
+            return proven
+        return {min(rested)}
 
     def _send(self, row: Row) -> int | None:
         record = row.record
@@ -117,6 +153,7 @@ class Publisher:
             self._link.publish(topic, payload, retain=True)
 
     def _on_up(self) -> None:
+        self._is_answered = False
         for topic, payload in self._retained.items():
             self._link.publish(topic, payload, retain=True)
         self._wanted.set()
@@ -126,14 +163,39 @@ class Publisher:
         if row_id is None:
             return  # of something retained
         self._wanted.set()
-        if failure is None:
-            self.acknowledged += 1
-            self._spool.acknowledge(row_id)
+        if failure is not None:
+            log.error("broker refused a message", extra={"reason": failure})
+            self._strike(row_id, failure)
             return
-        log.error("broker refused a message", extra={"reason": failure})
-        self._after_id = min(self._after_id, row_id - 1)
-        self._resume_s = asyncio.get_running_loop().time() + REFUSED_PAUSE_S
+        self._is_answered = True
+        self.acknowledged += 1
+        self._spool.acknowledge(row_id)
+        self._suspects.pop(row_id, None)
+        for suspect in self._suspects.values():
+            suspect.is_proven = True
+        self._is_careful = self._is_careful and bool(self._suspects)
 
-    def _on_reset(self) -> None:
+    def _on_down(self) -> None:
+        lost = sorted(self._under_way.values())
         self._under_way.clear()
         self._after_id = 0
+        self._is_behind = True
+        if lost and (len(lost) == 1 or not self._is_answered):
+            self._is_careful = True
+        if len(lost) == 1:
+            self._strike(lost[0], "the connection ended")
+
+    def _strike(self, row_id: int, reason: str) -> None:
+        """Count against a message that it was not taken; set it aside when that is enough."""
+        suspect = self._suspects.setdefault(row_id, _Suspect())
+        suspect.resume_s = asyncio.get_running_loop().time() + REFUSED_PAUSE_S
+        if suspect.is_proven:
+            suspect.strikes += 1
+            suspect.is_proven = False
+        if suspect.strikes >= STRIKES:
+            del self._suspects[row_id]
+            self._spool.set_aside(row_id, reason)
+            log.error(
+                "message set aside: the broker takes others, but not this one",
+                extra={"row": row_id, "reason": reason},
+            )

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 SIDE_FILES = ("-wal", "-shm")
 EVICT_SHARE = 20  # one in so many goes when the spool is full
 EVICT_LEAST = 16
+ASIDE_MOST = 100  # messages no broker takes that are kept to be looked at
 WAL_MAX_BYTES = 4 << 20
 _MALFORMED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -91,22 +92,24 @@ class Spool:
         records: Iterable[Record],
         progress: Iterable[tuple[str, Progress]],
         acknowledged: Iterable[int],
+        aside: Iterable[tuple[int, str]] = (),
     ) -> None:
         """Store, remember and delete in one transaction that is on disk on return.
 
+        ``aside`` are rows that no broker takes, with the reason: they leave the queue.
         A record whose identity is already here is dropped. ``sqlite3.Error`` when nothing could
         be written; then nothing has changed.
         """
         records, progress, acknowledged = list(records), list(progress), list(acknowledged)
         try:
-            self._commit(records, progress, acknowledged)
+            self._commit(records, progress, acknowledged, list(aside))
         except sqlite3.DatabaseError as error:
             if not _is_malformed(error):
                 raise
             self._database.close()
             self._set_aside(str(error))
             self._database = self._open()
-            self._commit(records, progress, [])
+            self._commit(records, progress, [], [])
 
     def fetch(self, after_id: int, limit: int) -> list[Row]:
         """Up to ``limit`` records behind ``after_id``, oldest first."""
@@ -130,8 +133,24 @@ class Spool:
 
     def lost(self) -> int:
         """Messages that were dropped, ever, because the spool was full."""
-        row = self._database.execute("SELECT value FROM counter WHERE name = 'lost'").fetchone()
+        return self._counter("lost")
+
+    def set_aside(self) -> int:
+        """Messages that were set aside, ever, because no broker took them."""
+        return self._counter("aside")
+
+    def _counter(self, name: str) -> int:
+        row = self._database.execute(
+            "SELECT value FROM counter WHERE name = ?", (name,)
+        ).fetchone()
         return int(row[0]) if row else 0
+
+    def _count(self, name: str, count: int) -> None:
+        self._database.execute(
+            "INSERT INTO counter VALUES (?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+            (name, count),
+        )
 
     def used_bytes(self) -> int:
         """Bytes of the file that hold something."""
@@ -146,13 +165,15 @@ class Spool:
         records: list[Record],
         progress: list[tuple[str, Progress]],
         acknowledged: list[int],
+        aside: list[tuple[int, str]],
     ) -> None:
         database = self._database
         with database:
             database.execute("BEGIN IMMEDIATE")
-            database.executemany(
-                "DELETE FROM outbox WHERE id = ?", [(row_id,) for row_id in acknowledged]
-            )
+            if aside:
+                self._move_aside(aside)
+            gone = [*acknowledged, *(row_id for row_id, _ in aside)]
+            database.executemany("DELETE FROM outbox WHERE id = ?", [(n,) for n in gone])
             database.executemany(
                 "INSERT OR IGNORE INTO outbox (serial, boot, seq, kind, payload) "
                 "VALUES (?, ?, ?, ?, ?)",
@@ -165,6 +186,18 @@ class Spool:
             if records:
                 self._make_room()
 
+    def _move_aside(self, aside: list[tuple[int, str]]) -> None:
+        self._database.executemany(
+            "INSERT OR IGNORE INTO aside "
+            "SELECT id, serial, boot, seq, kind, payload, ? FROM outbox WHERE id = ?",
+            [(reason, row_id) for row_id, reason in aside],
+        )
+        self._database.execute(
+            "DELETE FROM aside WHERE id NOT IN (SELECT id FROM aside ORDER BY id DESC LIMIT ?)",
+            (ASIDE_MOST,),
+        )
+        self._count("aside", len(aside))
+
     def _make_room(self) -> None:
         """Drop the oldest until the rest fits."""
         while self.used_bytes() > self.max_bytes:
@@ -176,11 +209,7 @@ class Spool:
                 "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox ORDER BY id LIMIT ?)",
                 (share,),
             )
-            self._database.execute(
-                "INSERT INTO counter VALUES ('lost', ?) "
-                "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-                (share,),
-            )
+            self._count("lost", share)
             log.error("spool full at %d bytes: %d oldest messages lost", self.max_bytes, share)
 
     def _open(self) -> sqlite3.Connection:

@@ -29,6 +29,7 @@ class _Batch:
     records: list[Record] = field(default_factory=list)
     progress: dict[str, Progress] = field(default_factory=dict)
     acknowledged: list[int] = field(default_factory=list)
+    aside: list[tuple[int, str]] = field(default_factory=list)
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
 
 
@@ -60,6 +61,11 @@ class SpoolWriter:
         self._batch.acknowledged.append(row_id)
         self._wanted.set()
 
+    def set_aside(self, row_id: int, reason: str) -> None:
+        """Take a row out of the queue that no broker takes; soon, not at once."""
+        self._batch.aside.append((row_id, reason))
+        self._wanted.set()
+
     async def fetch(self, after_id: int, limit: int) -> list[Row]:
         """See ``Spool.fetch``."""
         return await self._in_thread(lambda: self._spool.fetch(after_id, limit))
@@ -86,17 +92,18 @@ class SpoolWriter:
     async def _flush(self) -> None:
         batch, self._batch = self._batch, _Batch()
         self._wanted.clear()
-        if not (batch.waiting or batch.acknowledged):
+        if not (batch.waiting or batch.acknowledged or batch.aside):
             return
         try:
             await self._in_thread(
                 lambda: self._spool.commit(
-                    batch.records, batch.progress.items(), batch.acknowledged
+                    batch.records, batch.progress.items(), batch.acknowledged, batch.aside
                 )
             )
         except sqlite3.Error as error:
             log.error("spool %s: %s", self._spool.path, error)  # noqa: TRY400 - the text says it
             self._batch.acknowledged.extend(batch.acknowledged)
+            self._batch.aside.extend(batch.aside)
             for done in batch.waiting:
                 if not done.done():
                     done.set_exception(error)

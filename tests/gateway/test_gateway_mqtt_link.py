@@ -66,7 +66,7 @@ def start_broker(tmp_path):
 class Events:
     def __init__(self, port, **config):
         self.ups = 0
-        self.resets = 0
+        self.downs = 0
         self.acknowledged = []
         self.link = MqttLink(
             MqttTable(port=port, **config),
@@ -74,14 +74,21 @@ class Events:
             "a/status",
             self.up,
             lambda number, failure: self.acknowledged.append((number, failure)),
-            self.reset,
+            self.down,
         )
+
+    def start(self):
+        self.keeping = asyncio.create_task(self.link.keep_up())
 
     def up(self):
         self.ups += 1
 
-    def reset(self):
-        self.resets += 1
+    def down(self):
+        self.downs += 1
+
+    async def stop(self):
+        await self.link.stop(b"offline")
+        await self.keeping
 
     async def wait(self, condition):
         async with asyncio.timeout(15):
@@ -89,20 +96,20 @@ class Events:
                 await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize(("kind", "resets"), [("v5", 0), ("v4", 1)])
-def test_mqtt_5_is_spoken_and_3_1_1_where_the_broker_knows_no_better(start_broker, kind, resets):
+@pytest.mark.parametrize(("kind", "downs"), [("v5", 0), ("v4", 1)])
+def test_mqtt_5_is_spoken_and_3_1_1_where_the_broker_knows_no_better(start_broker, kind, downs):
     port = free_port()
     start_broker(kind, port)
 
     async def scenario():
         events = Events(port)
-        events.link.start()
+        events.start()
         await events.wait(lambda: events.link.is_up)
         number = events.link.publish("a/b", b"x", retain=False)
         await events.wait(lambda: events.acknowledged)
-        await events.link.stop(b"offline")
         assert events.acknowledged[0] == (number, None)
-        assert events.resets == resets
+        assert events.downs == downs
+        await events.stop()
 
     asyncio.run(scenario())
 
@@ -112,7 +119,7 @@ def test_a_broker_that_comes_late_and_comes_back_is_found(start_broker):
 
     async def scenario():
         events = Events(port, protocol="3.1.1")
-        events.link.start()
+        events.start()
         assert events.link.publish("a/b", b"x", retain=False) is None
         broker = await asyncio.to_thread(start_broker, "v4", port)
         await events.wait(lambda: events.ups == 1)
@@ -121,9 +128,27 @@ def test_a_broker_that_comes_late_and_comes_back_is_found(start_broker):
         broker.wait()
         await asyncio.to_thread(start_broker, "v4", port)
         await events.wait(lambda: events.ups == 2)
-        await events.link.stop(b"offline")
+        await events.stop()
 
     asyncio.run(scenario())
+
+
+def test_a_broker_that_is_away_is_not_asked_without_pause(start_broker, caplog):
+    port = free_port()
+    broker = start_broker("v4", port)
+
+    async def scenario():
+        events = Events(port)
+        events.start()
+        await events.wait(lambda: events.ups == 1)
+        broker.kill()
+        await events.wait(lambda: not events.link.is_up)
+        broker.wait()
+        await asyncio.sleep(1.5)
+        await events.stop()
+
+    asyncio.run(scenario())
+    assert 1 <= caplog.text.count("broker cannot be reached") <= 2
 
 
 @pytest.mark.peer
@@ -133,13 +158,13 @@ def test_a_message_that_mosquitto_refuses_is_no_acknowledged_one(start_broker):
 
     async def scenario():
         events = Events(port)
-        events.link.start()
+        events.start()
         await events.wait(lambda: events.link.is_up)
         good = events.link.publish("allowed/b", b"x", retain=False)
         bad = events.link.publish("forbidden/b", b"x", retain=False)
         await events.wait(lambda: len(events.acknowledged) == 2)
-        await events.link.stop(b"offline")
         assert dict(events.acknowledged[:2]) == {good: None, bad: "Not authorized"}
-        assert events.resets == 0
+        assert events.downs == 0
+        await events.stop()
 
     asyncio.run(scenario())

@@ -4,7 +4,9 @@ import asyncio
 import json
 
 import pytest
+from mqtt_rig import Broker, Subscriber, free_port, wait_for
 
+from gateway import mqtt_link
 from gateway import publisher as publisher_module
 from gateway.config import MqttTable
 from gateway.discovery import Announced, messages
@@ -17,13 +19,13 @@ from gateway.topics import Topics
 class FakeLink:
     """Takes messages and leaves it to the test to acknowledge them."""
 
-    def __init__(self, config, client_id, will_topic, on_up, on_acknowledged, on_reset):
-        self.on_up, self.on_acknowledged, self.on_reset = on_up, on_acknowledged, on_reset
+    def __init__(self, config, client_id, will_topic, on_up, on_acknowledged, on_down):
+        self.on_up, self.on_acknowledged, self.on_down = on_up, on_acknowledged, on_down
         self.is_up = False
         self.sent = []
 
-    def start(self):
-        pass
+    async def keep_up(self):
+        await asyncio.Event().wait()
 
     def publish(self, topic, payload, *, retain):
         if not self.is_up:
@@ -37,6 +39,10 @@ class FakeLink:
     def up(self):
         self.is_up = True
         self.on_up()
+
+    def down(self):
+        self.is_up = False
+        self.on_down()
 
     def numbers(self, kind):
         return [n for n, (topic, _, _) in enumerate(self.sent) if topic.endswith(kind)]
@@ -99,10 +105,89 @@ def test_a_refused_message_stays_and_is_sent_again(monkeypatch, spool):
         link.on_acknowledged(second, "Not authorized")
         link.on_acknowledged(third, None)
         await asyncio.sleep(0.3)
-        assert states(link) == [0, 1, 2, 1, 3, 4]
-        assert [row.record.seq for row in await writer.fetch(0, 2)] == [1, 3]
+        assert states(link) == [0, 1, 2, 3, 4, 5], "the others do not wait for it"
+        link.on_acknowledged(link.numbers("/state")[3], None)
+        await asyncio.sleep(0.1)
+        assert states(link) == [0, 1, 2, 3, 4, 5, 1]
+        assert [row.record.seq for row in await writer.fetch(0, 2)] == [1, 4]
 
     play(monkeypatch, spool, scenario)
+
+
+def test_a_message_the_broker_refuses_and_takes_no_other_is_never_set_aside(monkeypatch, spool):
+    async def scenario(publisher, link, writer):
+        link.up()
+        for _ in range(40):
+            await asyncio.sleep(0.02)
+            for number in list(publisher._under_way):
+                link.on_acknowledged(number, "Not authorized")
+        assert len(states(link)) > 15
+        assert len(await writer.fetch(0, 100)) == 8
+
+    play(monkeypatch, spool, scenario)
+    assert spool.set_aside() == 0
+
+
+def test_a_message_the_broker_always_refuses_is_set_aside_while_it_takes_others(
+    monkeypatch, spool, caplog
+):
+    async def scenario(publisher, link, writer):
+        link.up()
+        for n in range(40):
+            await asyncio.sleep(0.02)
+            await writer.store([Record("EB-1", 1, 100 + n, "state", b"%d" % (100 + n))])
+            for number in list(publisher._under_way):
+                refused = link.sent[number][1] == b"2"
+                link.on_acknowledged(number, "Payload format invalid" if refused else None)
+        await asyncio.sleep(0.1)
+        assert states(link).count(2) == 3
+        assert 2 not in [row.record.seq for row in await writer.fetch(0, 100)]
+
+    play(monkeypatch, spool, scenario)
+    assert spool.set_aside() == 1
+    assert "set aside" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_message_the_broker_hangs_up_on_is_set_aside_and_all_others_arrive(monkeypatch, spool):
+    """rumqttd hangs up on payloads above 20 kB."""
+    monkeypatch.setattr(mqtt_link, "RECONNECT_FIRST_S", 0.05)
+    monkeypatch.setattr(mqtt_link, "RECONNECT_CAP_S", 0.1)
+    monkeypatch.setattr(publisher_module, "REFUSED_PAUSE_S", 0.1)
+    monkeypatch.setattr(publisher_module, "TICK_S", 0.02)
+    broker = Broker(free_port())
+    subscriber = Subscriber(broker.port)
+
+    async def scenario():
+        writer = SpoolWriter(spool)
+        publisher = Publisher(MqttTable(port=broker.port, protocol="3.1.1"), "g1", writer)
+        tasks = [
+            asyncio.create_task(writer.run(lambda: None)),
+            asyncio.create_task(publisher.run(lambda: None)),
+        ]
+        for seq in range(300):
+            payload = b'{"serial":"EB-1","boot":1,"seq":%d,"x":"%s"}'
+            text = b"x" * 30_000 if seq == 7 else b""
+            await writer.store([Record("EB-1", 1, seq, "state", payload % (seq, text))])
+            await asyncio.sleep(0.01)
+            if seq > 100 and spool.set_aside():
+                break
+        async with asyncio.timeout(20):
+            while await writer.fetch(0, 1):
+                await asyncio.sleep(0.05)
+        for task in reversed(tasks):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        return seq
+
+    try:
+        last = asyncio.run(scenario())
+        wanted = set(range(last + 1)) - {7}
+        assert wait_for(lambda: {seq for _, _, seq in subscriber.readings()} == wanted)
+    finally:
+        subscriber.close()
+        broker.stop()
+    assert spool.set_aside() == 1
 
 
 def test_a_new_client_sends_everything_again_that_is_not_acknowledged(monkeypatch, spool):
@@ -111,8 +196,7 @@ def test_a_new_client_sends_everything_again_that_is_not_acknowledged(monkeypatc
         await asyncio.sleep(0.1)
         link.on_acknowledged(link.numbers("/state")[0], None)
         await asyncio.sleep(0.1)
-        link.is_up = False
-        link.on_reset()
+        link.down()
         del link.sent[:]
         link.up()
         await asyncio.sleep(0.1)

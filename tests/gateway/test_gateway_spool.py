@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -154,3 +155,14 @@ def test_a_store_that_failed_tells_who_stored_and_keeps_the_acknowledgements(pat
     asyncio.run(scenario())
     assert seqs(spool) == [3]
     spool.close()
+
+
+def test_what_no_broker_takes_leaves_the_queue_and_only_the_newest_is_kept(tmp_path):
+    with closing(Spool(tmp_path / "spool.db", 64 << 20)) as spool:
+        spool.commit([Record("EB-1", 1, seq, "state", b"%d" % seq) for seq in range(130)], [], [])
+        for row in spool.fetch(0, 120):
+            spool.commit([], [], [], [(row.id, "Payload format invalid")])
+        assert spool.waiting() == 10
+        assert spool.set_aside() == 120
+        kept = spool._database.execute("SELECT seq, reason FROM aside ORDER BY id").fetchall()
+        assert kept == [(seq, "Payload format invalid") for seq in range(20, 120)]
