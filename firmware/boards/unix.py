@@ -4,8 +4,8 @@
 
 SOCKET is the world's UNIX socket, ROOT the folder that survives power-off and holds
 ``settings.json``. With ``--tcp`` Modbus TCP is served on 127.0.0.1 beside the UART; PORT 0 takes
-any, and ``tcp PORT`` is printed. When the world goes away the process ends with 0; when the
-settings are wrong it says why in one line and ends with 2. Runs under CPython as well.
+any, and ``tcp PORT`` is printed. When the world goes away the process ends with 0; when it cannot
+start it says why in one line and ends with 2. Runs under CPython as well.
 """
 
 import errno

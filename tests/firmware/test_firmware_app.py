@@ -72,6 +72,22 @@ def test_what_a_client_reads_is_what_the_cells_are(rig: Rig) -> None:
     assert seen["Seq"] == seen["SeqEnd"] == rig.app.snapshot.seq
 
 
+@pytest.mark.parametrize(("n_cells", "rated_ah"), [(3, 2.5), (15, 50.0), (16, 280.0)])
+def test_the_smallest_and_the_largest_packs_are_measured_cell_by_cell(
+    tmp_path: Path, n_cells: int, rated_ah: float
+) -> None:
+    rig = Rig(tmp_path, n_cells=n_cells, rated_ah=rated_ah)
+    rig.demand(-rated_ah / 4)
+    rig.run(20)
+    assert rig.closed == (True, True)
+    seen = rig.snapshot()
+    assert [cell["V"] for cell in seen["cells"]] == pytest.approx(rig.pack.cell_v, abs=0.006)
+    battery = rig.read(models.BATTERY)
+    assert battery["A"] == pytest.approx(-rated_ah / 4, rel=0.01)
+    assert battery["W"] == pytest.approx(battery["A"] * battery["V"], rel=0.01)
+    assert rig.read(models.MODULE)["NCell"] == n_cells
+
+
 def test_every_model_can_be_read_and_belongs_to_this_pack(rig: Rig) -> None:
     rig.run(20)
     stamps = set()
