@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, NoReturn, Protocol, cast
 
 from common import __version__
 from gateway.errors import UserError
@@ -56,9 +56,17 @@ def commands(wanted: str | None = None) -> dict[str, Command]:
     return found
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2."""
+        self.exit(EXIT_USER_ERROR, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def build_parser(found: dict[str, Command]) -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="echelon", description="Collects, publishes and grades used battery packs."
     )
     parser.add_argument("--version", action="version", version=f"echelon {__version__}")

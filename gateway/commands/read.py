@@ -50,18 +50,34 @@ def _text(value: Any) -> str:
 
 
 def print_table(title: str, table: dict[str, Any]) -> None:
-    """One figure a line; tables inside come after it under titles of their own."""
+    """One figure a line; what is inside comes after it under a title of its own.
+
+    A list of entries of one shape, the cells, has a line an entry and a column a figure.
+    """
     print(f"{title}:")
-    inner = {}
+    inner: dict[str, Any] = {}
     for key, value in table.items():
         if isinstance(value, dict):
             inner[key] = value
         elif isinstance(value, list) and value and isinstance(value[0], dict):
-            inner |= {f"{title} {key} {n}": each for n, each in enumerate(value, 1)}
+            inner[f"{title} {key}"] = value
         else:
             print(f"  {key:32} {_text(value)}")
     for key, value in inner.items():
-        print_table(key, value)
+        if isinstance(value, list):
+            print_rows(key, value)
+        else:
+            print_table(key, value)
+
+
+def print_rows(title: str, entries: list[dict[str, Any]]) -> None:
+    """A line an entry, under the names of its figures."""
+    lines = [list(entries[0]), *([_text(value) for value in each.values()] for each in entries)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    print(f"{title}:")
+    for line in lines:
+        padded = (text.rjust(width) for text, width in zip(line, widths, strict=True))
+        print("  " + "  ".join(padded))
 
 
 async def _run(args: argparse.Namespace) -> int:
@@ -70,7 +86,9 @@ async def _run(args: argparse.Namespace) -> int:
     master = master_from(args)
     try:
         values = await read_pack(master, args.address)
-    except (LineError, NoAnswerError, NotAPackError, DeviceError) as error:
+    except LineError as error:
+        raise UserError(f"echelon: {error}") from error
+    except (NoAnswerError, NotAPackError, DeviceError) as error:
         raise UserError(
             f"echelon: {args.port}: {error} (echelon scan {args.port} shows who answers)"
         ) from error

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import serial
 from pymodbus.transport.serialtransport import create_serial_connection
 
+from gateway.errors import reason
 from gateway.modbus.frames import RtuFraming, TcpFraming
 
 if TYPE_CHECKING:
@@ -151,4 +152,7 @@ async def open_line(port: Port, baudrate: int, timeout_s: float = 5.0) -> Line:
     except TimeoutError:
         raise LineError(f"{port.text} does not answer within {timeout_s:g} s") from None
     except (OSError, serial.SerialException, ValueError) as error:
-        raise LineError(f"{port.text} cannot be opened: {error}") from error
+        # pyserial wraps the system's error in a text that repeats number and port
+        cause = error.__context__ if isinstance(error, serial.SerialException) else error
+        said = reason(cause if isinstance(cause, OSError) else error)
+        raise LineError(f"{port.text} cannot be opened: {said}") from error

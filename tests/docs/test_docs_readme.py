@@ -1,12 +1,19 @@
 """The README's tables are what the program does."""
 
 import re
+from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 from common import models
+from gateway import discovery
+from gateway.config import MqttTable
+from gateway.grading import profile as profiles
+from gateway.grading.service import Edge, Grader
+from gateway.publisher import RETAINED_KINDS
+from gateway.topics import Topics
 
 
 def rows(text: str, heading: str) -> list[list[str]]:
@@ -32,6 +39,25 @@ def test_every_command_is_listed_with_the_words_of_its_help(readme: str) -> None
 def test_every_model_of_the_register_map_is_listed_in_order(readme: str) -> None:
     listed = [(int(number), name) for number, name, _what in rows(readme, "Registers")]
     assert listed == [(entry[0], entry[2]) for entry in models.MODELS]
+
+
+def test_every_topic_is_listed_as_it_is_published(readme: str) -> None:
+    listed = {topic.strip("`"): kept == "yes" for topic, kept, _what in rows(readme, "Topics")}
+    topics = Topics("BASE", "GATEWAY")
+    published = {topics.status: True, topics.pack("SERIAL", "status"): True}
+    for kind in ("state", "detail"):
+        published[topics.pack("SERIAL", kind)] = kind in RETAINED_KINDS
+    edge = Edge(Grader(profiles.load("packgrade-2026"), lambda: datetime.now(UTC)), "BASE")
+    subscribed = {topic.replace("/+/+/", "/GATEWAY/SERIAL/") for topic, _qos in edge.connected()}
+    assert subscribed - published.keys() == {"BASE/GATEWAY/SERIAL/grade"}
+    published["BASE/GATEWAY/SERIAL/grade"] = True
+    prefix = MqttTable().discovery_prefix
+    pack = discovery.Announced("SERIAL", None, None, None, None, 14)
+    announced = discovery.messages(prefix, topics, pack, 60)
+    assert all(re.fullmatch(rf"{prefix}/.+/config", topic) for topic in announced)
+    published[f"{prefix}/…/config"] = True
+    assert listed == published
+    assert MqttTable().base_topic == "echelon"
 
 
 def test_files_the_readme_links_to_are_there(readme: str, root: Path) -> None:

@@ -133,6 +133,31 @@ def test_a_good_configuration_can_be_checked_without_running(tmp_path, capsys):
     assert capsys.readouterr().out == f"{path}: good\n"
 
 
+def test_a_mistake_in_the_arguments_is_one_line_and_exit_code_2(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["read", "tcp://127.0.0.1:1", "x"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "echelon read: argument ADDRESS: invalid int value: 'x' (see echelon read --help)\n"
+    )
+
+
+def test_a_port_that_cannot_be_opened_is_told_once(capsys):
+    assert main(["read", "tcp://127.0.0.1:1", "1"]) == 2
+    line = "echelon: tcp://127.0.0.1:1 cannot be opened: Connect call failed"
+    assert capsys.readouterr().err.startswith(line)
+
+
+def test_read_prints_a_line_a_cell(server, capsys):
+    assert main(["read", server.url, "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index("health cells:")
+    head, cells = lines[at + 1].split(), [line.split() for line in lines[at + 2 : at + 10]]
+    assert head[:2] == ["number", "soh_pct"]
+    assert [cell[0] for cell in cells] == [str(n) for n in range(1, 9)]
+    assert {len(cell) for cell in cells} == {len(head)}
+
+
 @pytest.mark.peer
 def test_systemd_accepts_the_unit(root, tmp_path):
     analyze = shutil.which("systemd-analyze")
@@ -146,5 +171,10 @@ def test_systemd_accepts_the_unit(root, tmp_path):
         [analyze, "verify", str(unit)], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+    exposure = subprocess.run(
+        [analyze, "security", "--offline=yes", "--threshold=16", str(unit)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert exposure.returncode == 0, exposure.stdout[-200:]
     for line in ("Type=notify", "WatchdogSec=120", "StateDirectory=echelon"):
         assert line in text.splitlines()

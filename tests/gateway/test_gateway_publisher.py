@@ -245,3 +245,20 @@ def test_home_assistant_is_told_every_figure_with_its_class():
     assert "homeassistant/sensor/echelon_EB_1/cell_5_v/config" not in told
     ids = [json.loads(payload)["unique_id"] for payload in told.values()]
     assert len(set(ids)) == len(ids)
+
+
+UNITS = {"voltage": "V", "current": "A", "power": "W", "battery": "%", "temperature": "°C"}
+
+
+def test_home_assistant_accepts_every_combination_of_class_and_unit():
+    """Units of a device class: https://www.home-assistant.io/integrations/sensor."""
+    told = messages("homeassistant", Topics("echelon", "g1"), PACK, 60)
+    for topic, payload in told.items():
+        config = json.loads(payload)
+        device_class = config.get("device_class")
+        if device_class is not None:
+            assert config["unit_of_measurement"] == UNITS[device_class], topic
+        is_number = "unit_of_measurement" in config
+        assert config.get("state_class") == ("measurement" if is_number else None), topic
+        assert config.get("entity_category", "diagnostic") == "diagnostic"
+        assert len(payload) < 2000
