@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -93,7 +94,12 @@ class Publisher:
                 progressed()
                 self._wanted.clear()
                 self._spool.stored.clear()
-                if not await self._fill_window():
+                try:
+                    sent = await self._fill_window()
+                except sqlite3.Error as error:
+                    log.error("spool cannot be read", extra={"reason": str(error)})  # noqa: TRY400
+                    sent = False
+                if not sent:
                     await self._wait()
         finally:
             await asyncio.shield(self._link.stop(OFFLINE))

@@ -81,6 +81,7 @@ class Spool:
     def __init__(self, path: Path, max_bytes: int) -> None:
         self.path = path
         self.max_bytes = max_bytes
+        self._highest_id = 0  # of the rows that were handed out
         self._database = self._open()
 
     def close(self) -> None:
@@ -104,20 +105,22 @@ class Spool:
         try:
             self._commit(records, progress, acknowledged, list(aside))
         except sqlite3.DatabaseError as error:
-            if not _is_malformed(error):
-                raise
-            self._database.close()
-            self._set_aside(str(error))
-            self._database = self._open()
+            self._begin_anew(error)
             self._commit(records, progress, [], [])
 
     def fetch(self, after_id: int, limit: int) -> list[Row]:
         """Up to ``limit`` records behind ``after_id``, oldest first."""
-        rows = self._database.execute(
-            "SELECT id, serial, boot, seq, kind, payload FROM outbox WHERE id > ? "
-            "ORDER BY id LIMIT ?",
-            (after_id, limit),
-        )
+        try:
+            rows = self._database.execute(
+                "SELECT id, serial, boot, seq, kind, payload FROM outbox WHERE id > ? "
+                "ORDER BY id LIMIT ?",
+                (after_id, limit),
+            ).fetchall()
+        except sqlite3.DatabaseError as error:
+            self._begin_anew(error)
+            return []
+        if rows:
+            self._highest_id = max(self._highest_id, rows[-1][0])
         return [Row(row[0], Record(*row[1:])) for row in rows]
 
     def progress(self, serial: str) -> Progress | None:
@@ -251,6 +254,18 @@ class Spool:
             )
         for number, script in enumerate(steps[version:], version + 1):
             database.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
+
+    def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
+        """Replace a damaged file by a new one; any other ``error`` goes on its way."""
+        if not _is_malformed(error):
+            raise error
+        self._database.close()
+        self._set_aside(str(error))
+        self._database = self._open()
+        # no row may bear the number of one that was handed out and is still to be acknowledged
+        self._database.execute(
+            "INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', ?)", (self._highest_id,)
+        )
 
     def _set_aside(self, reason: str) -> None:
         aside = self.path.with_name(f"{self.path.name}.corrupt-{int(time.time())}")

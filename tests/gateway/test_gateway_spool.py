@@ -166,3 +166,41 @@ def test_what_no_broker_takes_leaves_the_queue_and_only_the_newest_is_kept(tmp_p
         assert spool.set_aside() == 120
         kept = spool._database.execute("SELECT seq, reason FROM aside ORDER BY id").fetchall()
         assert kept == [(seq, "Payload format invalid") for seq in range(20, 120)]
+
+
+def damage(spool):
+    """Spoil every page but the first, as a dying flash card does."""
+    spool._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    spool._database.execute("PRAGMA shrink_memory")
+    data = bytearray(spool.path.read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    spool.path.write_bytes(data)
+
+
+@pytest.mark.parametrize("how", ["commit", "fetch"])
+def test_a_file_that_breaks_while_it_is_used_is_replaced_and_no_row_number_comes_twice(path, how):
+    with closing(Spool(path, ROOM)) as spool:
+        spool.commit([record(seq) for seq in range(5)], [], [])
+        under_way = [row.id for row in spool.fetch(0, 5)]
+        damage(spool)
+        if how == "fetch":
+            assert spool.fetch(0, 5) == []
+        spool.commit([record(7)], [], [])
+        spool.commit([], [], under_way)  # acknowledgements of what was sent from the old file
+        assert [row.record.seq for row in spool.fetch(max(under_way), 5)] == [7]
+    assert len(list(path.parent.glob("spool.db.corrupt-*"))) >= 1
+
+
+def test_a_full_disk_refuses_a_commit_whole_and_takes_it_when_there_is_room(path):
+    with closing(Spool(path, ROOM)) as spool:
+        pages = spool._database.execute("PRAGMA page_count").fetchone()[0]
+        spool._database.execute(f"PRAGMA max_page_count = {pages}")
+        many = [Record("EB-1", 1, seq, "state", b"x" * 3000) for seq in range(20)]
+        progress = [("EB-1", Progress(1, 19))]
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            spool.commit(many, progress, [])
+        assert spool.waiting() == 0
+        assert spool.progress("EB-1") is None
+        spool._database.execute("PRAGMA max_page_count = 100000")
+        spool.commit(many, progress, [])
+        assert spool.waiting() == 20
