@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -152,7 +153,14 @@ async def open_line(port: Port, baudrate: int, timeout_s: float = 5.0) -> Line:
     except TimeoutError:
         raise LineError(f"{port.text} does not answer within {timeout_s:g} s") from None
     except (OSError, serial.SerialException, ValueError) as error:
-        # pyserial wraps the system's error in a text that repeats number and port
-        cause = error.__context__ if isinstance(error, serial.SerialException) else error
-        said = reason(cause if isinstance(cause, OSError) else error)
-        raise LineError(f"{port.text} cannot be opened: {said}") from error
+        raise LineError(f"{port.text} cannot be opened: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """What stopped a port from being opened, without pyserial's words around it."""
+    cause = error.__context__ if isinstance(error, serial.SerialException) else error
+    if not isinstance(cause, OSError):
+        return reason(error)
+    if cause.errno == errno.EAGAIN:  # the port is locked
+        return "another program has it open"
+    return reason(cause)

@@ -47,6 +47,7 @@ def run(config):
         ('username = "u"', 'username = "u"\nhost = "a..b"', "is not the name of a host"),
         ("{folder}/state", "/proc/echelon", "state_dir /proc/echelon: cannot be made"),
         ("{folder}/state", "{folder}/password", "cannot be made"),
+        ("{folder}/state", "/sys", "spool /sys/spool.db: unable to open database file"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, old, new, words):

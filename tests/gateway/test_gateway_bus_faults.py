@@ -9,6 +9,7 @@ import time
 import tty
 
 import pytest
+import serial
 from gateway_fakes import FakePack, MemoryBus, rtu, run_virtual
 from pymodbus.client import AsyncModbusSerialClient
 from pymodbus.exceptions import ModbusIOException
@@ -258,6 +259,22 @@ def test_the_gateway_takes_no_late_answer_for_the_next_one(late_unit):
     assert answers[0] is None
     assert answers[2] == 33
     assert answers[1] in (None, 22)
+
+
+def test_a_port_that_another_program_uses_is_not_shared():
+    async def ask(path):
+        await open_line(Port(path), 115200)
+
+    controller, end = os.openpty()
+    try:
+        with (
+            serial.Serial(os.ttyname(end), exclusive=True),
+            pytest.raises(Exception, match="cannot be opened: another program has it open"),
+        ):
+            asyncio.run(ask(os.ttyname(end)))
+    finally:
+        os.close(end)
+        os.close(controller)
 
 
 def test_a_port_that_is_not_there_is_named():
