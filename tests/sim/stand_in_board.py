@@ -58,7 +58,7 @@ def main() -> None:
         for k in range(8):
             status, data = board.i2c(CHIP, bytes((0x14 + 4 * k,)), 64)
             if mode == "record":
-                print(board.now_us, status, data.hex())
+                print(board.now_us, status, data.hex(), flush=True)
         cycles += 1
         next_us += 1_000_000
         if mode == "hang" and cycles == 3 and board.reset_cause == 1:

@@ -68,13 +68,19 @@ def record(tmp_path, seed: int) -> dict[str, bytes]:
         world.add_bus("bay", 9600, packs)
         world.start()
         world.run(until_s=30.0)
-    return {f"P{n}": (tmp_path / f"P{n}.log").read_bytes() for n in range(2)}
+    return {f"P{n}": before_the_end(tmp_path / f"P{n}.log") for n in range(2)}
+
+
+def before_the_end(log: Path) -> list[str]:
+    """What a board printed up to a second before the world ended, and with it the board."""
+    lines = log.read_text().splitlines()[1:]
+    return [line for line in lines if int(line.split()[0]) < 29_000_000]
 
 
 def test_the_same_seed_gives_the_same_run_byte_for_byte(tmp_path):
     first = record(tmp_path / "a", seed=7)
     assert first == record(tmp_path / "b", seed=7)
-    assert len(first["P0"].splitlines()) > 200
+    assert len(first["P0"]) > 200
     assert first["P0"] != first["P1"]
     assert first != record(tmp_path / "c", seed=8)
 
