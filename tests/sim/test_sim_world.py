@@ -59,7 +59,7 @@ def test_boards_and_cells_go_on_together(tmp_path):
             )  # the first 0.2 s are the boot
 
 
-def record(tmp_path, seed: int) -> dict[str, bytes]:
+def record(tmp_path, seed: int) -> dict[str, list[str]]:
     with world_of(tmp_path, "record", seed=seed) as world:
         packs = []
         for n in range(2):
