@@ -1,0 +1,314 @@
+"""``echelon validate soc``: the SOC filter on recorded drives, against the testers' counters.
+
+For each test the circuit is fitted to the training folder without that test and its repeats; the
+firmware's ``SocFilter`` is then fed what the chip would have read (1 mV, 1 mA, 0.1 degC, whole
+microampere-hours), started 10 % off. With ``--noise`` each of some devices reads everything with
+its own offset and gain. Figures count from the moment at which both ten minutes and 5 % of the
+capacity in throughput have passed: by then the start has to be forgotten.
+
+Two kinds of folders: a slow discharge ``*C20_OCV.npz`` with drives at several temperatures, or
+both branches ``ocv_curve.npz`` of a flat chemistry with drives in its flat zone; of a single
+drive the first hours train and the rest tests. Every test is also started in its middle, where
+neither the slow lag nor the charge is known.
+"""
+
+import argparse
+import json
+import os
+import sys
+
+import numpy as np
+
+from firmware.estimators.soc_filter import SocFilter
+from firmware.tools import fit_ecm
+
+HELP = "SOC on recorded drives: error and interval coverage"
+
+START_OFF_PCT = 10.0
+SETTLED_S = 600
+SETTLED_SHARE = 0.05
+DEVICES = 4
+TRAIN_HOURS = 5.0  # of a single drive
+MIDDLE_SOC = 0.6
+# One standard deviations of the error model: of circuits fitted to other tests of such a cell.
+ERRORS = {
+    "bias_mv": 12, "bias_bp": 100, "bias_span_bp": 1500, "fast_mv": 8, "fast_pm": 100,
+    "fast_s": 60, "r_pm": 150, "r_s": 3600, "capacity_pm": 30,
+}  # fmt: skip
+ERRORS_FLAT = dict(ERRORS, bias_mv=8, bias_bp=0, fast_mv=4)
+
+
+class DataError(Exception):
+    """A folder or file that cannot be used; one line."""
+
+
+def _load(path):
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return {name: data[name] for name in data.files}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not a readable npz file ({error})") from error
+
+
+def _seconds(data, name):
+    """A test in bins of a second: means, with the time and charge counter of the bin's end."""
+    t_s = data["t_s"].astype(float)
+    first = np.unique(np.floor(t_s), return_index=True)[1]
+    count = np.diff(np.append(first, len(t_s)))
+    test = {}
+    for key in ("t_s", "current_a", "voltage_v", "temperature_c", "ah", "soc_ref"):
+        if key in data:
+            test[key] = np.add.reduceat(data[key].astype(float), first) / count
+    n = len(first)
+    test["soc"] = test.pop("soc_ref")
+    test.setdefault("temperature_c", np.full(n, 25.0))
+    dt = np.diff(test["t_s"], prepend=test["t_s"][0] - 1)
+    test.setdefault("ah", np.cumsum(test["current_a"] * dt) / 3600)
+    head = name.split("_")[0]
+    try:
+        test["group"] = float(head.rstrip("C").replace("n", "-"))
+    except ValueError:
+        test["group"] = 25.0
+    test["capacity_ah"] = float(data.get("q_ref_ah", data["nominal_ah"]))
+    return test
+
+
+class Folder:
+    """The tests of one folder, and what its cells' OCV is."""
+
+    def __init__(self, path):
+        self.path = path
+        try:
+            names = sorted(os.listdir(path))
+        except OSError as error:
+            raise DataError(f"{path}: {error.strerror}") from error
+        self.slow = self.branches = None
+        self.tests = {}
+        for name in names:
+            if not name.endswith(".npz"):
+                continue
+            data = _load(os.path.join(path, name))
+            if name.startswith("ocv_curve"):
+                self.branches = {key: data[key].astype(float) for key in data if "v" in key}
+                self.branches["soc"] = data["soc"].astype(float)
+            elif {"t_s", "current_a", "voltage_v", "soc_ref"} <= set(data):
+                test = _seconds(data, name)
+                if "C20_OCV" in name:
+                    self.slow = test
+                else:
+                    self.tests[name[:-4]] = test
+
+    def drives(self):
+        """Names of the tests that are drives."""
+        return [name for name in self.tests if "HPPC" not in name]
+
+
+class Fit:
+    """All that is fitted to one training folder, but for the choice of the tests."""
+
+    def __init__(self, train):
+        self.half = None
+        if train.branches is not None:
+            b = train.branches
+            rise, fall = b["ocv_charge_v"], b["ocv_discharge_v"]
+            self.ocv = (fit_ecm.GRID, np.interp(fit_ecm.GRID, b["soc"], (rise + fall) / 2))
+            self.half = (b["soc"], (rise - fall) / 2)
+        elif train.slow is not None:
+            grid, volts, current_a = fit_ecm.slow_discharge(train.slow)
+            self.ocv = (grid, volts - 0.05 * current_a)  # the rest of it is fitted
+        else:
+            raise DataError(f"{train.path}: neither *C20_OCV.npz nor ocv_curve.npz in it")
+        self.knots_c = np.array(sorted({test["group"] for test in train.tests.values()}))
+        self.tests = train.tests
+        self.errors = ERRORS if self.half is None else ERRORS_FLAT
+        self._normals = {}
+
+    def _normal(self, key, test):
+        if key not in self._normals:
+            self._normals[key] = fit_ecm.Normal(test, self.ocv, self.knots_c, half=self.half)
+        return self._normals[key]
+
+    def without(self, left_out):
+        """The circuit from all tests but those named."""
+        normals = [self._normal(k, t) for k, t in self.tests.items() if k not in left_out]
+        if not normals:
+            raise DataError(f"no test left to fit to without {', '.join(sorted(left_out))}")
+        return self._circuit(normals)
+
+    def of(self, test):
+        """The circuit from this one test."""
+        return self._circuit([fit_ecm.Normal(test, self.ocv, self.knots_c, half=self.half)])
+
+    def _circuit(self, normals):
+        theta = fit_ecm.solve(normals, self.knots_c, self.half is not None)
+        some = next(iter(self.tests.values()))
+        return fit_ecm.build(
+            theta, self.ocv, self.knots_c, some["capacity_ah"], self.errors, half=self.half
+        )
+
+
+def cut(test, keep):
+    """The part of a test chosen by a slice or mask."""
+    return {k: v[keep] if isinstance(v, np.ndarray) else v for k, v in test.items()}
+
+
+def readings(test, device):
+    """What the chip reads: lists of mV, mA, 0.1 degC, uAh, ms. ``device``: mV, gain, offset A."""
+    offset_mv, gain, offset_a = device
+    dt = np.diff(test["t_s"], prepend=test["t_s"][0] - 1)
+    seen_a = test["current_a"] * gain + offset_a
+    mean_a = test["current_a"].copy()
+    gap = dt > 5  # in a gap of the record the counter went on
+    mean_a[gap] = np.diff(test["ah"], prepend=test["ah"][0])[gap] * 3600 / dt[gap]
+    passed = np.round(np.cumsum((mean_a * gain + offset_a) * dt) / 3.6e-3)
+    columns = (
+        test["voltage_v"] * 1000 + offset_mv,
+        seen_a * 1000,
+        test["temperature_c"] * 10,
+        np.diff(passed, prepend=0),
+        dt * 1000,
+    )
+    return [np.round(column).astype(int).tolist() for column in columns]
+
+
+def play(test, ecm, device, off_pct):
+    """``(error, sigma)`` in % of SOC after the filter has settled."""
+    rated_mah = round(test["capacity_ah"] * 1000)
+    estimator = SocFilter(ecm, rated_mah, offset_ma=0.6 * rated_mah / 1000)
+    estimator.start(test["soc"][0] * 100 + off_pct, START_OFF_PCT)
+    z, sigma = [], []
+    for mv, ma, dc, uah, ms in zip(*readings(test, device), strict=True):
+        estimator.update(mv, ma, dc, uah, ms)
+        z.append(estimator.z)
+        sigma.append(estimator.sigma())
+    dt = np.diff(test["t_s"], prepend=test["t_s"][0])
+    share = np.cumsum(np.abs(test["current_a"]) * dt) / 3600 / test["capacity_ah"]
+    settled = (test["t_s"] - test["t_s"][0] >= SETTLED_S) & (share >= SETTLED_SHARE)
+    error = np.array(z) - 100 * test["soc"]
+    return error[settled], np.array(sigma)[settled]
+
+
+def devices(noise, capacity_ah):
+    """The devices to read with: one without error, or some drawn with a fixed seed."""
+    if not noise:
+        return [(0.0, 1.0, 0.0)]
+    draw = np.random.default_rng(18650)
+    return [
+        (
+            draw.uniform(-5, 5),
+            1 + draw.uniform(-0.005, 0.005),
+            draw.uniform(-1, 1) * capacity_ah / 1000,
+        )
+        for _ in range(DEVICES)
+    ]
+
+
+def _twins(name, names):
+    """A test and its repeats: ``25C_HWFET_a`` and ``_b`` are one."""
+    stem = name[:-2] if name[-2:] in ("_a", "_b", "_c") else name
+    return {other for other in names if other == name or other[:-2] == stem or other == stem}
+
+
+def _cases(train, test):
+    """``(name, test, circuit)`` of all drives to be run."""
+    fit = Fit(train)
+    same = os.path.realpath(train.path) == os.path.realpath(test.path)
+    drives = test.drives()
+    if same and len(train.tests) == 1:
+        whole = test.tests[drives[0]]
+        late = whole["t_s"] - whole["t_s"][0] >= TRAIN_HOURS * 3600
+        yield drives[0], cut(whole, late), fit.of(cut(whole, ~late))
+        return
+    everything = None if same else fit.without(())
+    for name in drives:
+        yield (
+            name,
+            test.tests[name],
+            everything or fit.without(_twins(name, train.tests)),
+        )
+
+
+def _figures(runs):
+    error = np.concatenate([run[0] for run in runs])
+    sigma = np.concatenate([run[1] for run in runs])
+    size = np.abs(error)
+    return {
+        "tests": len(runs),
+        "updates": len(error),
+        "rmse_pct": float(np.sqrt(np.mean(error**2))),
+        "mae_pct": float(size.mean()),
+        "p95_pct": float(np.quantile(size, 0.95)),
+        "max_pct": float(size.max()),
+        "coverage_pct": float(100 * np.mean(size <= 2 * sigma)),
+        "half_width_pct": float(2 * sigma.mean()),
+    }
+
+
+def validate(train_path, test_path, noise):
+    """``{(start, group): figures}`` of one pair of folders."""
+    train = Folder(train_path)
+    test = train if os.path.realpath(train_path) == os.path.realpath(test_path) else None
+    runs = {}
+    for name, drive, ecm in _cases(train, test or Folder(test_path)):
+        at = int(np.argmax(drive["soc"] < MIDDLE_SOC))
+        below = drive["soc"][0] >= MIDDLE_SOC and at > 0
+        for device in devices(noise, drive["capacity_ah"]):
+            for off in (-START_OFF_PCT, START_OFF_PCT):
+                if drive["soc"][0] + off / 100 <= 1:
+                    run = (*play(drive, ecm, device, off), name)
+                    runs.setdefault(("start", drive["group"]), []).append(run)
+                if below:
+                    run = (*play(cut(drive, slice(at, None)), ecm, device, off), name)
+                    runs.setdefault(("middle", drive["group"]), []).append(run)
+    out = {}
+    for key in sorted(runs, key=lambda k: (k[0] == "middle", -k[1])):
+        used = [run for run in runs[key] if len(run[0])]
+        if used:
+            out[key] = _figures(used)
+            out[key]["files"] = {
+                name: round(_figures([r for r in used if r[2] == name])["rmse_pct"], 3)
+                for name in sorted({r[2] for r in used})
+            }
+    if not out:
+        raise DataError(f"{test_path}: no drive with time, current, voltage and soc_ref in it")
+    return out
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--train", required=True, metavar="DIR", help="folder to fit to")
+    parser.add_argument("--test", required=True, metavar="DIR", help="folder to try on")
+    parser.add_argument("--noise", action="store_true", help="read with offsets of devices")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--figure", metavar="START/GROUP/NAME", help="e.g. start/25/rmse_pct, printed last"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the figures; 1 when a folder cannot be used."""
+    try:
+        found = validate(args.train, args.test, args.noise)
+    except DataError as error:
+        print(error, file=sys.stderr)
+        return 1
+    flat = {f"{start}/{group:g}": figures for (start, group), figures in found.items()}
+    if args.json:
+        print(json.dumps(flat, indent=1))
+    else:
+        print(f"{'start/degC':>12} tests updates  RMSE   MAE   p95   max  cover  +-    (% of SOC)")
+        for key, f in flat.items():
+            print(
+                f"{key:>12} {f['tests']:5d} {f['updates']:7d} {f['rmse_pct']:5.2f}"
+                f" {f['mae_pct']:5.2f} {f['p95_pct']:5.2f} {f['max_pct']:5.2f}"
+                f" {f['coverage_pct']:5.1f}% {f['half_width_pct']:4.1f}"
+            )
+    if args.figure:
+        start, group, name = (args.figure.split("/") + ["", ""])[:3]
+        value = flat.get(f"{start}/{group}", {}).get(name)
+        if value is None:
+            known = ", ".join(flat)
+            print(f"--figure {args.figure}: not known (have {known})", file=sys.stderr)
+            return 1
+        print(f"figure: {value:.4g} {'%' if name.endswith('_pct') else ''}".rstrip())
+    return 0
