@@ -34,7 +34,10 @@ from common.mp import const
 _EVERY = const(8)  # updates between two looks into the tables
 _SPAN_PCT = 25.0  # charge over which the errors of capacity and gain repeat
 _SPAN_S = 36000.0  # time over which the offset's does
+_HYSTERESIS = 0.5  # of its half width: what is not known of where in the loop the cell is
+_REOPEN_MS = 300000.0  # time in which an excess of 1 doubles the covariance
 _MEMORY = 1 / 256  # of the innovation's mean square
+_SIGMA_MAX = 15.0
 _LO_PCT = -3.0
 _HI_PCT = 103.0
 
@@ -51,7 +54,7 @@ class SocFilter:
         self.use_capacity(rated_mah, ecm.capacity_pm / 1000)
         self._bias_var = float(ecm.bias_mv * ecm.bias_mv)
         self._r_var = ecm.r_pm * ecm.r_pm / 100.0
-        self._rest_uah = 0
+        self._half = 0.0
         self.start(50.0, 30.0)
 
     def use_capacity(self, mah: float, sigma: float) -> None:
@@ -169,6 +172,8 @@ class SocFilter:
         fast *= max(1.0, 2000 * ecm.fast_s / dt_ms)
         if self.excess > 1:
             fast *= self.excess
+            if self.pzz < _SIGMA_MAX * _SIGMA_MAX:
+                self._reopen(1 + min(3.0, self.excess - 1) * dt_ms / _REOPEN_MS)
         if ratio > 9:
             fast *= ratio / 9
         s = 1 / (own + fast)
@@ -185,6 +190,15 @@ class SocFilter:
         self.pbr -= kb * ar
         self.prr = max(self.prr - kr * ar, 0.01)
 
+    def _reopen(self, grow: float) -> None:
+        """The filter is surer of itself than the readings allow: all its doubt grows."""
+        self.pzz *= grow
+        self.pzb *= grow
+        self.pzr *= grow
+        self.pbb *= grow
+        self.pbr *= grow
+        self.prr *= grow
+
     # --- tables ---------------------------------------------------------------------------
 
     def _look(self, dc: int) -> None:
@@ -198,7 +212,9 @@ class SocFilter:
         self._slope = max(0.0, (above - below) / (2 * wide))
         self._ocv = self.rested(z, warm)
         ecm = self.ecm
-        self._bias_var = ecm.bias_mv * ecm.bias_mv + (ecm.bias_bp * 0.01 * self._slope) ** 2
+        steep = ecm.bias_bp * 0.01 * self._slope
+        turn = _HYSTERESIS * self._half
+        self._bias_var = ecm.bias_mv * ecm.bias_mv + steep * steep + turn * turn
         self._resistances(dc)
         if self._unrested:
             self._unrested = False
@@ -223,7 +239,8 @@ class SocFilter:
         v = 1 - w
         ocv += (v * ecm.thermal_uv_k[at] + w * ecm.thermal_uv_k[at + 1]) * warm
         if ecm.hysteresis_bp:
-            ocv += (v * ecm.half_dmv[at] + w * ecm.half_dmv[at + 1]) * 0.1 * self.h
+            self._half = (v * ecm.half_dmv[at] + w * ecm.half_dmv[at + 1]) * 0.1
+            ocv += self._half * self.h
         return ocv
 
     def _resistances(self, dc: int) -> None:

@@ -9,8 +9,9 @@ is linear in all that is unknown: the resistances are bilinear over knots of SOC
 the rested voltage. Ridges towards smooth, small terms keep knots without data in place; each
 temperature weighs the same. The time constants are fixed by the caller.
 
-A cell with hysteresis brings both branches of its rested voltage instead: their middle is taken
-as it is, and how much of half their distance the cell shows under way is fitted too.
+A cell with hysteresis brings both branches of its rested voltage instead. Their middle is taken
+as it is, of their distance a fixed share (small loops do not reach the branches), and the
+resistances are one for all SOC: on a plateau anything freer takes hysteresis for resistance.
 """
 
 import numpy as np
@@ -20,13 +21,16 @@ from common.ecm import Ecm
 TAUS_S = (20.0, 400.0)
 Z_KNOTS = np.array([0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
 R_KNOTS = np.array([0, 0.1, 0.2, 0.35, 0.6, 1.0])
-HYSTERESIS_SPAN = 0.03
+HYSTERESIS_SPAN = 0.05  # of the capacity, to turn by 1/e
+HYSTERESIS_SHARE = 0.9
 GRID = np.concatenate([np.linspace(0, 0.1, 11), np.linspace(0.125, 1, 36)])
 _STIFF = 20.0
-_SMALL = 0.5
+_LEVEL = 5.0
+_SMALL = 0.05
 _OCV_STIFF = 250.0
 _LOWEST_V = 2.6  # below, the knee bends everything
 _WEIGHT = 1e4
+_FIXED = 1e6
 
 
 def lagged(t_s, current_a, ah, taus_s):
@@ -92,16 +96,16 @@ class Normal:
         base = hats(soc, R_KNOTS)[:, :, None] * hats(warm, knots_c)[:, None, :]
         base = base.reshape(len(soc), -1)
         lags = lagged(test["t_s"], test["current_a"], test["ah"], taus_s)
+        volts = test["voltage_v"]
+        off = volts - np.interp(soc, *ocv)
         columns = [base * test["current_a"][:, None]]
         columns += [base * lags[:, [k]] for k in range(len(taus_s))]
         rest = hats(soc, Z_KNOTS)
         columns += [rest, rest * ((warm - 25) / 25)[:, None]]
         if half is not None:
             h = hysteresis(test["ah"], test["capacity_ah"], HYSTERESIS_SPAN)
-            columns.append((np.interp(soc, *half) * h)[:, None])
+            off -= HYSTERESIS_SHARE * np.interp(soc, *half) * h
         design = np.hstack(columns)
-        volts = test["voltage_v"]
-        off = volts - np.interp(soc, *ocv)
         use = (volts > _LOWEST_V).astype(float) * _WEIGHT / len(soc)
         self.group = test["group"]
         self.square = design.T @ (design * use[:, None])
@@ -125,13 +129,16 @@ def solve(normals, knots_c, half=False):
     n_r, n_t, n_z = len(R_KNOTS), len(knots_c), len(Z_KNOTS)
     along = np.kron(_second(n_r).T @ _second(n_r), np.eye(n_t))
     across = np.kron(np.eye(n_r), _second(n_t).T @ _second(n_t))
+    first = np.diff(np.eye(n_r), axis=0)
+    level = np.kron(first.T @ first, np.eye(n_t))  # where nothing is known: as next to it
     ridge = np.zeros_like(square)
     block = n_r * n_t
     lags = (len(square) - 2 * n_z) // block
-    stiff = 1000 * _OCV_STIFF if half else _OCV_STIFF
+    stiff = _FIXED if half else _OCV_STIFF
+    even = _FIXED if half else _LEVEL
     for k in range(lags):
         at = slice(k * block, (k + 1) * block)
-        ridge[at, at] = _STIFF * (along + across) + _SMALL * np.eye(block)
+        ridge[at, at] = _STIFF * (along + across) + even * level + _SMALL * np.eye(block)
     at = lags * block
     ridge[at : at + n_z, at : at + n_z] = stiff * np.eye(n_z)
     hot = slice(at + n_z, at + 2 * n_z)
@@ -154,7 +161,7 @@ def build(theta, ocv, knots_c, capacity_ah, errors, taus_s=TAUS_S, half=None):
     thermal = np.interp(grid, Z_KNOTS, theta[at + n_z : at + 2 * n_z]) / 25
     width = np.zeros(len(grid))
     if half is not None:
-        width = np.interp(grid, *half) * min(1.2, max(0.0, float(theta[-1])))
+        width = np.interp(grid, *half) * HYSTERESIS_SHARE
     return Ecm(
         soc_bp=tuple(int(round(z * 10000)) for z in grid),
         ocv_dmv=tuple(int(round(v * 10000)) for v in volts),
