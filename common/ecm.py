@@ -8,7 +8,10 @@ depend on SOC and temperature. All numbers are integers, so that boards need no 
 model says how far the circuit lies from cells it has not seen.
 """
 
+import struct
 from array import array
+
+from common.crc import crc32
 
 
 class Ecm:
@@ -55,9 +58,9 @@ class Ecm:
         self.thermal_uv_k = array("h", thermal_uv_k)
         self.r_soc_bp = array("H", r_soc_bp)
         self.r_dc = array("h", r_dc)
-        self.r0 = array("L", r0)
-        self.r1 = array("L", r1)
-        self.r2 = array("L", r2)
+        self.r0 = array("I", r0)
+        self.r1 = array("I", r1)
+        self.r2 = array("I", r2)
         self.tau1_ms = tau1_ms
         self.tau2_ms = tau2_ms
         self.hysteresis_bp = hysteresis_bp
@@ -70,3 +73,19 @@ class Ecm:
         self.r_pm = r_pm
         self.r_s = r_s
         self.capacity_pm = capacity_pm
+
+    def crc(self) -> int:
+        """CRC-32 of all numbers, by which a board says which circuit it estimates with."""
+        data = b""
+        for table in (
+            self.soc_bp, self.ocv_dmv, self.half_dmv, self.thermal_uv_k, self.r_soc_bp,
+            self.r_dc, self.r0, self.r1, self.r2,
+        ):  # fmt: skip
+            data += b"".join([struct.pack("<l", value) for value in table])
+        single = (
+            self.tau1_ms, self.tau2_ms, self.hysteresis_bp, self.bias_mv, self.bias_bp,
+            self.bias_span_bp, self.fast_mv, self.fast_pm, self.fast_s, self.r_pm, self.r_s,
+            self.capacity_pm,
+        )  # fmt: skip
+        data += struct.pack("<12l", *single)
+        return crc32(data, 0, len(data))

@@ -12,6 +12,7 @@ the charge that moved meanwhile is unknown.
 
 import struct
 
+from common.cells import circuit
 from common.codes import Method, NextTest, Refusal, SocSync
 from common.crc import crc32
 from common.mp import const
@@ -42,6 +43,9 @@ def profile_crc(profile: CellProfile) -> int:
     numbers += [p.flat_bp[0], p.flat_bp[1], p.r_ref_uohm_ah // 1000]
     numbers += list(p.soc_bp) + list(p.ocv_mv)
     data = struct.pack("<%dH" % len(numbers), *numbers)
+    ecm = circuit(p.name)
+    if ecm is not None:
+        data += struct.pack("<L", ecm.crc())
     return crc32(data, 0, len(data))
 
 
@@ -93,6 +97,7 @@ class Estimators:
         delta_uah = snapshot.delta_uah
         self.charge.add(delta_uah)
         self.soc.count(delta_uah)
+        self.soc.observe(snapshot, now_s)
         if 500 <= dt_ms <= 1500:
             self.resistance.update(snapshot, now_s)
         else:

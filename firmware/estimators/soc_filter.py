@@ -1,7 +1,7 @@
 """State of charge of the mean cell by a Kalman filter over an equivalent circuit (``common.ecm``).
 
-The charge is counted in integers; the filter estimates what must be added to the count. Its
-states, with the units that keep a 32-bit covariance well scaled:
+The charge is counted in integers and enters the state in whole steps of 0.01 %. The states, in
+units that keep a 32-bit covariance well scaled:
 
     z    SOC, 1 %             z' = z + q / C
     b    voltage error, mV    of the circuit and the table: wanders over bias_span of charge
@@ -28,7 +28,9 @@ length. G. Plett, J. Power Sources 134 (2004) 277, for the filter without these.
 """
 
 import math
+from array import array
 
+from common.ecm import Ecm
 from common.mp import const
 
 _EVERY = const(8)  # updates between two looks into the tables
@@ -36,6 +38,9 @@ _SPAN_PCT = 25.0  # charge over which the errors of capacity and gain repeat
 _SPAN_S = 36000.0  # time over which the offset's does
 _HYSTERESIS = 0.5  # of its half width: what is not known of where in the loop the cell is
 _REOPEN_MS = 300000.0  # time in which an excess of 1 doubles the covariance
+_QUANTUM_PCT = 0.01  # by which the charge is counted into z: no 32-bit sum of crumbs
+_AGE_MS = const(8000)
+_DAY_S = 86400.0
 _MEMORY = 1 / 256  # of the innovation's mean square
 _SIGMA_MAX = 15.0
 _LO_PCT = -3.0
@@ -45,7 +50,7 @@ _HI_PCT = 103.0
 class SocFilter:
     """``z`` in %, ``bias_mv``, ``rho_pct``; ``sigma()`` is the deviation of ``z``."""
 
-    def __init__(self, ecm: "object", rated_mah: int, offset_ma: float = 0.0) -> None:
+    def __init__(self, ecm: Ecm, rated_mah: int, offset_ma: float = 0.0) -> None:
         self.ecm = ecm
         self._table_at = 0
         self._r_at = 0
@@ -55,6 +60,7 @@ class SocFilter:
         self._bias_var = float(ecm.bias_mv * ecm.bias_mv)
         self._r_var = ecm.r_pm * ecm.r_pm / 100.0
         self._half = 0.0
+        self._left_uah = 0
         self.start(50.0, 30.0)
 
     def use_capacity(self, mah: float, sigma: float) -> None:
@@ -64,7 +70,7 @@ class SocFilter:
         self._walk = 2 * relative * _SPAN_PCT  # %^2 per % of charge
         drift = self.offset_ma / mah * 100 / 3600  # % a second
         self._drift = 2 * drift * drift * _SPAN_S
-        self._per_uah = 0.1 / mah  # % of charge
+        self._quantum_uah = max(1, int(mah * 10 * _QUANTUM_PCT + 0.5))
 
     def start(self, z: float, sigma: float, rested: bool = False) -> None:
         """Forget all; begin at ``z`` % with deviation ``sigma``.
@@ -77,6 +83,8 @@ class SocFilter:
         self.rho_pct = 0.0
         self.x1 = self.x2 = 0.0  # mA
         self.h = 0.0
+        self._moved = 0.0
+        self._aged_ms = 0
         self.pzz = sigma * sigma
         self.pzb = self.pzr = self.pbr = 0.0
         self.pbb = self._bias_var
@@ -111,7 +119,7 @@ class SocFilter:
 
     def update(self, mv: float, ma: int, dc: int, delta_uah: int, dt_ms: int) -> None:
         """One reading: voltage, current, temperature, charge since the last, time since it."""
-        self.count(delta_uah, ma, dt_ms)
+        self.count(ma, delta_uah, dt_ms)
         self._due -= 1
         off = self.z - self._z0
         if self._due < 0 or off > 0.5 or off < -0.5:
@@ -120,12 +128,9 @@ class SocFilter:
         e = (self._r0 * ma + self._r1 * self.x1 + self._r2 * self.x2) * 0.001
         self._weigh(mv, e, off, dt_ms)
 
-    def count(self, delta_uah: int, ma: int, dt_ms: int) -> None:
+    def count(self, ma: int, delta_uah: int, dt_ms: int) -> None:
         """The prediction alone: for a cycle whose voltage is not to be used."""
         ecm = self.ecm
-        dz = delta_uah * self._per_uah
-        self.z += dz
-        moved = dz if dz >= 0 else -dz
         k1 = dt_ms / ecm.tau1_ms
         k2 = dt_ms / ecm.tau2_ms
         if dt_ms > 2500:
@@ -136,13 +141,32 @@ class SocFilter:
             k2 -= 0.5 * k2 * k2
         self.x1 += k1 * (ma - self.x1)
         self.x2 += k2 * (ma - self.x2)
-        if ecm.hysteresis_bp:
-            share = min(1.0, moved * 100 / ecm.hysteresis_bp)
-            self.h += share * ((1.0 if dz > 0 else -1.0) - self.h)
-        dt_s = dt_ms * 0.001
-        f = min(1.0, moved * 100 / ecm.bias_span_bp + dt_s / 86400)
+        left = self._left_uah + delta_uah
+        quanta = left // self._quantum_uah
+        if quanta:
+            left -= quanta * self._quantum_uah
+            dz = quanta * _QUANTUM_PCT
+            self.z += dz
+            self._moved += dz if dz > 0 else -dz
+            if ecm.hysteresis_bp:
+                share = min(1.0, abs(dz) * 100 / ecm.hysteresis_bp)
+                self.h += share * ((1.0 if dz > 0 else -1.0) - self.h)
+        self._left_uah = left
+        self._aged_ms += dt_ms
+        if self._aged_ms >= _AGE_MS:
+            self._age()
+
+    def _age(self) -> None:
+        """What the covariance and the wandering states do in the time that has passed."""
+        ecm = self.ecm
+        dt_s = self._aged_ms * 0.001
+        moved = self._moved
+        self._aged_ms = 0
+        self._moved = 0.0
+        f = moved * 100 / ecm.bias_span_bp + dt_s / _DAY_S
         if self.pbb > 2 * self._bias_var:
-            f = max(f, k2)  # an unknown lag dies off with its time
+            f = max(f, dt_s * 1000 / ecm.tau2_ms)  # an unknown lag dies off with its time
+        f = min(1.0, f)
         keep = 1 - f
         self.bias_mv *= keep
         self.pbb += f * (2 - f) * (self._bias_var - self.pbb)
@@ -273,7 +297,7 @@ class SocFilter:
         self._r2 = _at(ecm.r2, i, n, w, u) * scale
 
 
-def _at(table: "object", i: int, n: int, w: float, u: float) -> float:
+def _at(table: "array[int]", i: int, n: int, w: float, u: float) -> float:
     """Bilinear: ``w`` towards the next row, ``u`` towards the next column."""
     one = table[i] * (1 - w) + table[i + n] * w
     if n == 1:

@@ -14,9 +14,12 @@ as it is, of their distance a fixed share (small loops do not reach the branches
 resistances are one for all SOC: on a plateau anything freer takes hysteresis for resistance.
 """
 
+import textwrap
+
 import numpy as np
 
 from common.ecm import Ecm
+from firmware.tools.drives import DataError
 
 TAUS_S = (20.0, 400.0)
 Z_KNOTS = np.array([0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
@@ -24,6 +27,12 @@ R_KNOTS = np.array([0, 0.1, 0.2, 0.35, 0.6, 1.0])
 HYSTERESIS_SPAN = 0.05  # of the capacity, to turn by 1/e
 HYSTERESIS_SHARE = 0.9
 GRID = np.concatenate([np.linspace(0, 0.1, 11), np.linspace(0.125, 1, 36)])
+# the error model: one standard deviation of a circuit against tests it was not fitted to
+ERRORS = {
+    "bias_mv": 12, "bias_bp": 100, "bias_span_bp": 1500, "fast_mv": 8, "fast_pm": 100,
+    "fast_s": 60, "r_pm": 150, "r_s": 3600, "capacity_pm": 30,
+}  # fmt: skip
+ERRORS_FLAT = dict(ERRORS, bias_mv=8, bias_bp=0, fast_mv=4)
 _STIFF = 20.0
 _LEVEL = 5.0
 _SMALL = 0.05
@@ -79,7 +88,9 @@ def hysteresis(charge_ah, capacity_ah, span):
     moved = np.diff(charge_ah, prepend=charge_ah[0]) / capacity_ah
     h = 0.0
     out = []
-    for share, dz in zip(np.minimum(1, np.abs(moved) / span).tolist(), moved.tolist(), strict=True):
+    for share, dz in zip(
+        np.minimum(1, np.abs(moved) / span).tolist(), moved.tolist(), strict=True
+    ):
         h += share * ((1.0 if dz > 0 else -1.0) - h)
         out.append(h)
     return np.array(out)
@@ -163,12 +174,12 @@ def build(theta, ocv, knots_c, capacity_ah, errors, taus_s=TAUS_S, half=None):
     if half is not None:
         width = np.interp(grid, *half) * HYSTERESIS_SHARE
     return Ecm(
-        soc_bp=tuple(int(round(z * 10000)) for z in grid),
-        ocv_dmv=tuple(int(round(v * 10000)) for v in volts),
-        half_dmv=tuple(int(round(v * 10000)) for v in width),
-        thermal_uv_k=tuple(int(round(v * 1e6)) for v in thermal),
-        r_soc_bp=tuple(int(round(z * 10000)) for z in R_KNOTS),
-        r_dc=tuple(int(round(t * 10)) for t in knots_c),
+        soc_bp=tuple(round(z * 10000) for z in grid),
+        ocv_dmv=tuple(round(v * 10000) for v in volts),
+        half_dmv=tuple(round(v * 10000) for v in width),
+        thermal_uv_k=tuple(round(v * 1e6) for v in thermal),
+        r_soc_bp=tuple(round(z * 10000) for z in R_KNOTS),
+        r_dc=tuple(round(t * 10) for t in knots_c),
         r0=tables[0],
         r1=tables[1],
         r2=tables[2],
@@ -177,3 +188,76 @@ def build(theta, ocv, knots_c, capacity_ah, errors, taus_s=TAUS_S, half=None):
         hysteresis_bp=0 if half is None else int(HYSTERESIS_SPAN * 10000),
         **errors,
     )
+
+
+class Fit:
+    """All that is fitted to one training folder, but for the choice of the tests."""
+
+    def __init__(self, train):
+        self.half = None
+        if train.branches is not None:
+            b = train.branches
+            rise, fall = b["ocv_charge_v"], b["ocv_discharge_v"]
+            self.ocv = (GRID, np.interp(GRID, b["soc"], (rise + fall) / 2))
+            self.half = (b["soc"], (rise - fall) / 2)
+        elif train.slow is not None:
+            grid, volts, current_a = slow_discharge(train.slow)
+            self.ocv = (grid, volts - 0.05 * current_a)  # the rest of it is fitted
+        else:
+            raise DataError(f"{train.path}: neither *C20_OCV.npz nor ocv_curve.npz in it")
+        self.knots_c = np.array(sorted({test["group"] for test in train.tests.values()}))
+        self.tests = train.tests
+        self.errors = ERRORS if self.half is None else ERRORS_FLAT
+        self._normals = {}
+
+    def _normal(self, key, test):
+        if key not in self._normals:
+            self._normals[key] = Normal(test, self.ocv, self.knots_c, half=self.half)
+        return self._normals[key]
+
+    def without(self, left_out):
+        """The circuit from all tests but those named."""
+        normals = [self._normal(k, t) for k, t in self.tests.items() if k not in left_out]
+        if not normals:
+            raise DataError(f"no test left to fit to without {', '.join(sorted(left_out))}")
+        return self._circuit(normals)
+
+    def of(self, test):
+        """The circuit from this one test."""
+        return self._circuit([Normal(test, self.ocv, self.knots_c, half=self.half)])
+
+    def _circuit(self, normals):
+        theta = solve(normals, self.knots_c, self.half is not None)
+        some = next(iter(self.tests.values()))
+        return build(
+            theta, self.ocv, self.knots_c, some["capacity_ah"], self.errors, half=self.half
+        )
+
+
+_FIELDS = (
+    "soc_bp", "ocv_dmv", "half_dmv", "thermal_uv_k", "r_soc_bp", "r_dc", "r0", "r1", "r2",
+    "tau1_ms", "tau2_ms", "hysteresis_bp", "bias_mv", "bias_bp", "bias_span_bp", "fast_mv",
+    "fast_pm", "fast_s", "r_pm", "r_s", "capacity_pm",
+)  # fmt: skip
+
+
+def numbers(ecm):
+    """All numbers of a circuit by name, as JSON takes them."""
+    found = {name: getattr(ecm, name) for name in _FIELDS}
+    return {k: v if isinstance(v, int) else list(v) for k, v in found.items()}
+
+
+def module_text(ecm, source):
+    """A Python module of the circuit, as ``common/cells`` holds them."""
+    lines = [f'"""Equivalent circuit {source}."""', "", "from common.ecm import Ecm", ""]
+    lines.append("ECM = Ecm(")
+    for name, value in numbers(ecm).items():
+        if isinstance(value, int):
+            lines.append(f"    {name}={value},")
+            continue
+        text = ", ".join(str(v) for v in value)
+        lines.append(f"    {name}=(")
+        lines += textwrap.wrap(text + ",", 90, initial_indent=" " * 8, subsequent_indent=" " * 8)
+        lines.append("    ),")
+    lines.append(")  # fmt: skip")
+    return "\n".join(lines) + "\n"

@@ -20,7 +20,8 @@ import sys
 import numpy as np
 
 from firmware.estimators.soc_filter import SocFilter
-from firmware.tools import fit_ecm
+from firmware.tools.drives import DataError, Folder, cut
+from firmware.tools.fit_ecm import Fit
 
 HELP = "SOC on recorded drives: error and interval coverage"
 
@@ -30,126 +31,6 @@ SETTLED_SHARE = 0.05
 DEVICES = 4
 TRAIN_HOURS = 5.0  # of a single drive
 MIDDLE_SOC = 0.6
-# One standard deviations of the error model: of circuits fitted to other tests of such a cell.
-ERRORS = {
-    "bias_mv": 12, "bias_bp": 100, "bias_span_bp": 1500, "fast_mv": 8, "fast_pm": 100,
-    "fast_s": 60, "r_pm": 150, "r_s": 3600, "capacity_pm": 30,
-}  # fmt: skip
-ERRORS_FLAT = dict(ERRORS, bias_mv=8, bias_bp=0, fast_mv=4)
-
-
-class DataError(Exception):
-    """A folder or file that cannot be used; one line."""
-
-
-def _load(path):
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            return {name: data[name] for name in data.files}
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable npz file ({error})") from error
-
-
-def _seconds(data, name):
-    """A test in bins of a second: means, with the time and charge counter of the bin's end."""
-    t_s = data["t_s"].astype(float)
-    first = np.unique(np.floor(t_s), return_index=True)[1]
-    count = np.diff(np.append(first, len(t_s)))
-    test = {}
-    for key in ("t_s", "current_a", "voltage_v", "temperature_c", "ah", "soc_ref"):
-        if key in data:
-            test[key] = np.add.reduceat(data[key].astype(float), first) / count
-    n = len(first)
-    test["soc"] = test.pop("soc_ref")
-    test.setdefault("temperature_c", np.full(n, 25.0))
-    dt = np.diff(test["t_s"], prepend=test["t_s"][0] - 1)
-    test.setdefault("ah", np.cumsum(test["current_a"] * dt) / 3600)
-    head = name.split("_")[0]
-    try:
-        test["group"] = float(head.rstrip("C").replace("n", "-"))
-    except ValueError:
-        test["group"] = 25.0
-    test["capacity_ah"] = float(data.get("q_ref_ah", data["nominal_ah"]))
-    return test
-
-
-class Folder:
-    """The tests of one folder, and what its cells' OCV is."""
-
-    def __init__(self, path):
-        self.path = path
-        try:
-            names = sorted(os.listdir(path))
-        except OSError as error:
-            raise DataError(f"{path}: {error.strerror}") from error
-        self.slow = self.branches = None
-        self.tests = {}
-        for name in names:
-            if not name.endswith(".npz"):
-                continue
-            data = _load(os.path.join(path, name))
-            if name.startswith("ocv_curve"):
-                self.branches = {key: data[key].astype(float) for key in data if "v" in key}
-                self.branches["soc"] = data["soc"].astype(float)
-            elif {"t_s", "current_a", "voltage_v", "soc_ref"} <= set(data):
-                test = _seconds(data, name)
-                if "C20_OCV" in name:
-                    self.slow = test
-                else:
-                    self.tests[name[:-4]] = test
-
-    def drives(self):
-        """Names of the tests that are drives."""
-        return [name for name in self.tests if "HPPC" not in name]
-
-
-class Fit:
-    """All that is fitted to one training folder, but for the choice of the tests."""
-
-    def __init__(self, train):
-        self.half = None
-        if train.branches is not None:
-            b = train.branches
-            rise, fall = b["ocv_charge_v"], b["ocv_discharge_v"]
-            self.ocv = (fit_ecm.GRID, np.interp(fit_ecm.GRID, b["soc"], (rise + fall) / 2))
-            self.half = (b["soc"], (rise - fall) / 2)
-        elif train.slow is not None:
-            grid, volts, current_a = fit_ecm.slow_discharge(train.slow)
-            self.ocv = (grid, volts - 0.05 * current_a)  # the rest of it is fitted
-        else:
-            raise DataError(f"{train.path}: neither *C20_OCV.npz nor ocv_curve.npz in it")
-        self.knots_c = np.array(sorted({test["group"] for test in train.tests.values()}))
-        self.tests = train.tests
-        self.errors = ERRORS if self.half is None else ERRORS_FLAT
-        self._normals = {}
-
-    def _normal(self, key, test):
-        if key not in self._normals:
-            self._normals[key] = fit_ecm.Normal(test, self.ocv, self.knots_c, half=self.half)
-        return self._normals[key]
-
-    def without(self, left_out):
-        """The circuit from all tests but those named."""
-        normals = [self._normal(k, t) for k, t in self.tests.items() if k not in left_out]
-        if not normals:
-            raise DataError(f"no test left to fit to without {', '.join(sorted(left_out))}")
-        return self._circuit(normals)
-
-    def of(self, test):
-        """The circuit from this one test."""
-        return self._circuit([fit_ecm.Normal(test, self.ocv, self.knots_c, half=self.half)])
-
-    def _circuit(self, normals):
-        theta = fit_ecm.solve(normals, self.knots_c, self.half is not None)
-        some = next(iter(self.tests.values()))
-        return fit_ecm.build(
-            theta, self.ocv, self.knots_c, some["capacity_ah"], self.errors, half=self.half
-        )
-
-
-def cut(test, keep):
-    """The part of a test chosen by a slice or mask."""
-    return {k: v[keep] if isinstance(v, np.ndarray) else v for k, v in test.items()}
 
 
 def readings(test, device):
@@ -206,7 +87,7 @@ def devices(noise, capacity_ah):
 def _twins(name, names):
     """A test and its repeats: ``25C_HWFET_a`` and ``_b`` are one."""
     stem = name[:-2] if name[-2:] in ("_a", "_b", "_c") else name
-    return {other for other in names if other == name or other[:-2] == stem or other == stem}
+    return {other for other in names if other in (name, stem) or other[:-2] == stem}
 
 
 def _cases(train, test):
@@ -304,7 +185,7 @@ def run(args: argparse.Namespace) -> int:
                 f" {f['coverage_pct']:5.1f}% {f['half_width_pct']:4.1f}"
             )
     if args.figure:
-        start, group, name = (args.figure.split("/") + ["", ""])[:3]
+        start, group, name = ([*args.figure.split("/"), "", ""])[:3]
         value = flat.get(f"{start}/{group}", {}).get(name)
         if value is None:
             known = ", ".join(flat)
