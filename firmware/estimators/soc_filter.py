@@ -33,15 +33,16 @@ from array import array
 from common.ecm import Ecm
 from common.mp import const
 
-_EVERY = const(8)  # updates between two looks into the tables
+_EVERY = const(2)  # weighed readings between two looks into the tables
 _SPAN_PCT = 25.0  # charge over which the errors of capacity and gain repeat
 _SPAN_S = 36000.0  # time over which the offset's does
 _HYSTERESIS = 0.5  # of its half width: what is not known of where in the loop the cell is
 _REOPEN_MS = 300000.0  # time in which an excess of 1 doubles the covariance
 _QUANTUM_PCT = 0.01  # by which the charge is counted into z: no 32-bit sum of crumbs
 _AGE_MS = const(8000)
+_WEIGH_MS = const(3500)  # readings nearer than that say the same: every fourth at 1 Hz is used
 _DAY_S = 86400.0
-_MEMORY = 1 / 256  # of the innovation's mean square
+_MEMORY_MS = 256000.0  # of the innovation's mean square
 _SIGMA_MAX = 15.0
 _LO_PCT = -3.0
 _HI_PCT = 103.0
@@ -61,6 +62,7 @@ class SocFilter:
         self._r_var = ecm.r_pm * ecm.r_pm / 100.0
         self._half = 0.0
         self._left_uah = 0
+        self._wait_ms = 0
         self.start(50.0, 30.0)
 
     def use_capacity(self, mah: float, sigma: float) -> None:
@@ -120,6 +122,11 @@ class SocFilter:
     def update(self, mv: float, ma: int, dc: int, delta_uah: int, dt_ms: int) -> None:
         """One reading: voltage, current, temperature, charge since the last, time since it."""
         self.count(ma, delta_uah, dt_ms)
+        self._wait_ms += dt_ms
+        if self._wait_ms < _WEIGH_MS:
+            return
+        dt_ms = self._wait_ms
+        self._wait_ms = 0
         self._due -= 1
         off = self.z - self._z0
         if self._due < 0 or off > 0.5 or off < -0.5:
@@ -192,7 +199,7 @@ class SocFilter:
         fast = ecm.fast_mv * ecm.fast_mv + share * share
         own = hz * az + ab + hr * ar
         ratio = nu * nu / (own + fast)
-        self.excess += _MEMORY * (min(ratio, 25.0) - self.excess)
+        self.excess += min(0.1, dt_ms / _MEMORY_MS) * (min(ratio, 25.0) - self.excess)
         fast *= max(1.0, 2000 * ecm.fast_s / dt_ms)
         if self.excess > 1:
             fast *= self.excess

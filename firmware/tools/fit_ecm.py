@@ -19,7 +19,7 @@ import textwrap
 import numpy as np
 
 from common.ecm import Ecm
-from firmware.tools.drives import DataError
+from firmware.tools.drives import DataError, Folder
 
 TAUS_S = (20.0, 400.0)
 Z_KNOTS = np.array([0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
@@ -232,6 +232,11 @@ class Fit:
         return build(
             theta, self.ocv, self.knots_c, some["capacity_ah"], self.errors, half=self.half
         )
+
+
+def calibrate(path):
+    """The circuit of all tests in the folder ``path``."""
+    return Fit(Folder(path)).without(())
 
 
 _FIELDS = (
