@@ -30,7 +30,7 @@ GRID = np.concatenate([np.linspace(0, 0.1, 11), np.linspace(0.125, 1, 36)])
 # the error model: one standard deviation of a circuit against tests it was not fitted to
 ERRORS = {
     "bias_mv": 12, "bias_bp": 100, "bias_span_bp": 1500, "fast_mv": 8, "fast_pm": 100,
-    "fast_s": 60, "r_pm": 150, "r_s": 3600, "capacity_pm": 30,
+    "fast_s": 90, "r_pm": 150, "r_s": 3600, "capacity_pm": 30,
 }  # fmt: skip
 ERRORS_FLAT = dict(ERRORS, bias_mv=8, bias_bp=0, fast_mv=4)
 _STIFF = 20.0
