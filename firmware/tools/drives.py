@@ -31,13 +31,18 @@ def _seconds(data, name):
     test.setdefault("temperature_c", np.full(n, 25.0))
     dt = np.diff(test["t_s"], prepend=test["t_s"][0] - 1)
     test.setdefault("ah", np.cumsum(test["current_a"] * dt) / 3600)
-    head = name.split("_")[0]
-    try:
-        test["group"] = float(head.rstrip("C").replace("n", "-"))
-    except ValueError:
-        test["group"] = 25.0
+    test["group"] = _group_c(name, float(np.median(test["temperature_c"])))
     test["capacity_ah"] = float(data.get("q_ref_ah", data["nominal_ah"]))
     return test
+
+
+def _group_c(name, warm_c):
+    """Temperature a test belongs to: of its name (``n10C_...``) if the cell was near it."""
+    try:
+        named = float(name.split("_")[0].rstrip("C").replace("n", "-"))
+    except ValueError:
+        return 25.0
+    return named if abs(named - warm_c) < 15 else 25.0  # a name like 4C_ is a rate
 
 
 class Folder:
