@@ -70,6 +70,12 @@ class Folder:
                 else:
                     self.tests[name[:-4]] = test
 
+    def capacity_ah(self):
+        """The capacity of which ``soc`` is the share."""
+        for test in self.tests.values():
+            return test["capacity_ah"]
+        raise DataError(f"{self.path}: no test with time, current, voltage and soc_ref in it")
+
     def drives(self):
         """Names of the tests that are drives."""
         return [name for name in self.tests if "HPPC" not in name]

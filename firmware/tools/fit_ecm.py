@@ -207,6 +207,7 @@ class Fit:
             raise DataError(f"{train.path}: neither *C20_OCV.npz nor ocv_curve.npz in it")
         self.knots_c = np.array(sorted({test["group"] for test in train.tests.values()}))
         self.tests = train.tests
+        self.capacity_ah = train.capacity_ah()
         self.errors = ERRORS if self.half is None else ERRORS_FLAT
         self._normals = {}
 
@@ -228,10 +229,7 @@ class Fit:
 
     def _circuit(self, normals):
         theta = solve(normals, self.knots_c, self.half is not None)
-        some = next(iter(self.tests.values()))
-        return build(
-            theta, self.ocv, self.knots_c, some["capacity_ah"], self.errors, half=self.half
-        )
+        return build(theta, self.ocv, self.knots_c, self.capacity_ah, self.errors, half=self.half)
 
 
 def calibrate(path):

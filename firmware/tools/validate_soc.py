@@ -52,9 +52,8 @@ def readings(test, device):
     return [np.round(column).astype(int).tolist() for column in columns]
 
 
-def play(test, ecm, device, off_pct):
+def play(test, ecm, rated_mah, device, off_pct):
     """``(error, sigma)`` in % of SOC after the filter has settled."""
-    rated_mah = round(test["capacity_ah"] * 1000)
     estimator = SocFilter(ecm, rated_mah, offset_ma=0.6 * rated_mah / 1000)
     estimator.start(test["soc"][0] * 100 + off_pct, START_OFF_PCT)
     z, sigma = [], []
@@ -125,21 +124,26 @@ def _figures(runs):
     }
 
 
-def validate(train_path, test_path, noise):
-    """``{(start, group): figures}`` of one pair of folders."""
+def validate(train_path, test_path, noise, capacity_off_pct=0.0):
+    """``{(start, group): figures}`` of one pair of folders.
+
+    The filter is told the capacity of the training folder's reference, off by so many per cent.
+    """
     train = Folder(train_path)
     test = train if os.path.realpath(train_path) == os.path.realpath(test_path) else None
     runs = {}
+    rated_mah = round(train.capacity_ah() * (1000 + 10 * capacity_off_pct))
     for name, drive, ecm in _cases(train, test or Folder(test_path)):
         at = int(np.argmax(drive["soc"] < MIDDLE_SOC))
         below = drive["soc"][0] >= MIDDLE_SOC and at > 0
+        late = cut(drive, slice(at, None))
         for device in devices(noise, drive["capacity_ah"]):
             for off in (-START_OFF_PCT, START_OFF_PCT):
                 if drive["soc"][0] + off / 100 <= 1:
-                    run = (*play(drive, ecm, device, off), name)
+                    run = (*play(drive, ecm, rated_mah, device, off), name)
                     runs.setdefault(("start", drive["group"]), []).append(run)
                 if below:
-                    run = (*play(cut(drive, slice(at, None)), ecm, device, off), name)
+                    run = (*play(late, ecm, rated_mah, device, off), name)
                     runs.setdefault(("middle", drive["group"]), []).append(run)
     out = {}
     for key in sorted(runs, key=lambda k: (k[0] == "middle", -k[1])):
@@ -160,6 +164,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", required=True, metavar="DIR", help="folder to fit to")
     parser.add_argument("--test", required=True, metavar="DIR", help="folder to try on")
     parser.add_argument("--noise", action="store_true", help="read with offsets of devices")
+    parser.add_argument(
+        "--capacity-off", type=float, default=0.0, metavar="PCT",
+        help="tell the filter a capacity that is off by so much",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--figure", metavar="START/GROUP/NAME", help="e.g. start/25/rmse_pct, printed last"
@@ -169,7 +177,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the figures; 1 when a folder cannot be used."""
     try:
-        found = validate(args.train, args.test, args.noise)
+        found = validate(args.train, args.test, args.noise, args.capacity_off)
     except DataError as error:
         print(error, file=sys.stderr)
         return 1
