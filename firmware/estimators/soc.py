@@ -16,7 +16,7 @@ table's errors repeat from rest to rest, so anchors alone never bring the varian
 Where the profile brings an equivalent circuit (``common.cells``), the first anchor starts
 ``SocFilter`` and every cycle's mean cell voltage, under load too, is weighed in. Anchors are then
 weighed in for what they tell more: a rest is the same voltage again and only counts where it is
-far surer than the filter. The filter has synchronised (``SocSync.MODEL``) when its deviation has
+far surer than the filter. The filter has synchronised (``SocSync.MODEL``) when its variance has
 halved without an anchor.
 
 The offset of the current sensor is learnt while both switches are open for a minute: nothing but
@@ -148,7 +148,7 @@ class Soc:
         var = model.pzz * 10000
         if var > self._was_bp2:
             self._was_bp2 = var
-        elif var < 0.25 * self._was_bp2:
+        elif var < (1 - _SYNC_GAIN) * self._was_bp2:
             self._was_bp2 = var
             self.sync = SocSync.MODEL
             self.sync_s = now_s

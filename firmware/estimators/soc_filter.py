@@ -10,8 +10,10 @@ units that keep a 32-bit covariance well scaled:
     V = OCV(z) + (T - 25) dOCV/dT(z) + h M(z) + b + (1 + rho) e,    e = R0 I + R1 x1 + R2 x2
 
 ``x1``, ``x2`` (lagged currents) and the hysteresis ``h`` follow the current alone. The row of the
-measurement is ``(dOCV/dz, 1, e)``; the slope is taken as a secant over one deviation of ``z``, so
-that a plateau is as flat, and a knee as steep, as the doubt about ``z`` sees it.
+measurement is ``(dOCV/dz, 1, e)``; the slope is taken as a secant over one deviation of ``z``
+to either side, so that a plateau is as flat, and a knee as steep, as the doubt about ``z`` sees
+it. The flatter side counts, lest a cliff at one end of a plateau make the filter sure of the
+plateau; a reading that is clearly off, however, takes the side to which it points.
 
 Honesty about the model: a circuit is wrong in the same way for minutes, so that readings one
 second apart are not independent. What is wrong for long is the state ``b`` (a plateau drags
@@ -21,7 +23,7 @@ itself (mean of nu^2 / S above 1) the noise is raised by that factor at once. Th
 (capacity, gain, offset) repeat as well and enter as the random walk with their correlation
 length. G. Plett, J. Power Sources 134 (2004) 277, for the filter without these.
 
-    >>> filter = SocFilter(profile("nca").ecm, 2900)
+    >>> filter = SocFilter(circuit("nca"), 2900)
     >>> filter.start(90.0, 10.0)
     >>> filter.update(3700, -2900, 250, -806, 1000)  # mV, mA, 0.1 degC, uAh, ms
     >>> filter.z, filter.sigma()
@@ -44,6 +46,7 @@ _WEIGH_MS = const(3500)  # readings nearer than that say the same: every fourth 
 _DAY_S = 86400.0
 _MEMORY_MS = 256000.0  # of the innovation's mean square
 _SIGMA_MAX = 15.0
+_FAR = 4.0  # squared deviations at which a reading points to a side
 _LO_PCT = -3.0
 _HI_PCT = 103.0
 
@@ -189,9 +192,13 @@ class SocFilter:
 
     def _weigh(self, mv: float, e: float, off: float, dt_ms: int) -> None:
         ecm = self.ecm
-        hz = self._slope
         hr = e * 0.01
+        hz = min(self._rise, self._fall)
         nu = mv - self._ocv - hz * off - self.bias_mv - e - hr * self.rho_pct
+        far = False
+        if nu * nu > _FAR * (self.pbb + ecm.fast_mv * ecm.fast_mv):
+            hz = self._rise if nu > 0 else self._fall
+            far = True
         az = self.pzz * hz + self.pzb + self.pzr * hr
         ab = self.pzb * hz + self.pbb + self.pbr * hr
         ar = self.pzr * hz + self.pbr + self.prr * hr
@@ -214,6 +221,8 @@ class SocFilter:
         self.z = min(_HI_PCT, max(_LO_PCT, self.z + kz * nu))
         self.bias_mv += kb * nu
         self.rho_pct = max(-80.0, self.rho_pct + kr * nu)
+        if far:
+            return  # on its way: no surer before it has arrived
         self.pzz = max(self.pzz - kz * az, 0.01)
         self.pzb -= kz * ab
         self.pzr -= kz * ar
@@ -240,17 +249,18 @@ class SocFilter:
         warm = (dc - 250) * 0.0001  # (T - 25) in mV per uV/K
         above = self.rested(z + wide, warm)
         below = self.rested(z - wide, warm)
-        self._slope = max(0.0, (above - below) / (2 * wide))
-        self._ocv = self.rested(z, warm)
+        here = self._ocv = self.rested(z, warm)
+        self._rise = max(0.0, (above - here) / wide)
+        self._fall = max(0.0, (here - below) / wide)
         ecm = self.ecm
-        steep = ecm.bias_bp * 0.01 * self._slope
+        steep = ecm.bias_bp * 0.005 * (self._rise + self._fall)
         turn = _HYSTERESIS * self._half
         self._bias_var = ecm.bias_mv * ecm.bias_mv + steep * steep + turn * turn
         self._resistances(dc)
         if self._unrested:
             self._unrested = False
             lag_mv = self._r2 * self.capacity_mah * 0.0005
-            self.pbb = self._bias_var + lag_mv * lag_mv
+            self.pbb = self._bias_var + lag_mv * lag_mv + self._half * self._half
 
     def rested(self, z: float, warm: float) -> float:
         """Voltage at rest in mV at ``z`` %, of the hysteresis as it is."""

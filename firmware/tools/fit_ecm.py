@@ -32,7 +32,7 @@ ERRORS = {
     "bias_mv": 12, "bias_bp": 100, "bias_span_bp": 1500, "fast_mv": 8, "fast_pm": 100,
     "fast_s": 90, "r_pm": 150, "r_s": 3600, "capacity_pm": 30,
 }  # fmt: skip
-ERRORS_FLAT = dict(ERRORS, bias_mv=8, bias_bp=0, fast_mv=4)
+ERRORS_FLAT = dict(ERRORS, bias_mv=8, bias_bp=0, fast_mv=4, fast_s=180)
 _STIFF = 20.0
 _LEVEL = 5.0
 _SMALL = 0.05
@@ -252,7 +252,12 @@ def numbers(ecm):
 
 def module_text(ecm, source):
     """A Python module of the circuit, as ``common/cells`` holds them."""
-    lines = [f'"""Equivalent circuit {source}."""', "", "from common.ecm import Ecm", ""]
+    head = [f'"""Equivalent circuit {source}.', ""]
+    head += [
+        f"By firmware.tools.fit_ecm.calibrate(); CRC-32 of the numbers: {ecm.crc():08x}.",
+        '"""',
+    ]
+    lines = [*head, "", "from common.ecm import Ecm", ""]
     lines.append("ECM = Ecm(")
     for name, value in numbers(ecm).items():
         if isinstance(value, int):
