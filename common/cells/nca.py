@@ -1,4 +1,4 @@
-"""Equivalent circuit of a 2.9 Ah NCA cell: panasonic_18650pf (P. Kollmeyer, doi 10.17632/wykht8y7tg.1).
+"""Equivalent circuit of a 2.9 Ah NCA cell (P. Kollmeyer, doi 10.17632/wykht8y7tg.1).
 
 By firmware.tools.fit_ecm.calibrate(); CRC-32 of the numbers: b8b4ca1b.
 """
