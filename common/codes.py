@@ -80,6 +80,7 @@ class SocSync:
     OCV_REST = 2
     FULL_CHARGE = 3
     EMPTY = 4
+    MODEL = 5
 
 
 class Method:

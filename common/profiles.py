@@ -10,6 +10,8 @@ rounded; limits are those usual in data sheets of such cells, narrowed. ``lco`` 
 1.1 Ah cells CS2 of CALCE, University of Maryland (W. He et al., J. Power Sources 196 (2011)
 10314): charge and discharge branch of two early cycles of one cell, weighted by their currents;
 100 % is the end of a constant-voltage charge at 4.2 V, 0 % the end of a 1C discharge at 2.7 V.
+``nca`` is fitted to the 2.9 Ah cell of P. Kollmeyer (Panasonic 18650PF Li-ion Battery Data,
+Mendeley Data 2018, doi 10.17632/wykht8y7tg.1): a C/20 discharge to 2.5 V corrected by the drives.
 """
 
 from array import array
@@ -134,7 +136,29 @@ LCO = CellProfile(
     ),
 )  # fmt: skip
 
-PROFILES = (NMC, LFP, LCO)
+NCA = CellProfile(
+    name="nca",
+    chemistry=Chemistry.NCA,
+    cell_max_mv=4250,
+    cell_full_mv=4200,
+    cell_empty_mv=2700,
+    cell_min_mv=2400,
+    cell_deep_mv=1500,
+    charge_dc=(0, 450),
+    discharge_dc=(-200, 600),
+    charge_c10=5,
+    discharge_c10=20,
+    r_ref_uohm_ah=85000,
+    ocv_sigma_mv=15,
+    flat_bp=(0, 0),
+    soc_bp=_GRID_BP,
+    ocv_mv=(
+        2507, 2946, 3080, 3167, 3255, 3291, 3314, 3396, 3443, 3500, 3545, 3573, 3600, 3630, 3666,
+        3696, 3738, 3791, 3838, 3882, 3930, 3985, 4037, 4078, 4115, 4154,
+    ),
+)  # fmt: skip
+
+PROFILES = (NMC, LFP, LCO, NCA)
 
 
 def profile(name: str) -> CellProfile:

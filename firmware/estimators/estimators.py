@@ -12,6 +12,7 @@ the charge that moved meanwhile is unknown.
 
 import struct
 
+from common.cells import circuit
 from common.codes import Fault, Method, NextTest, Refusal, SocSync
 from common.crc import crc32
 from common.mp import const
@@ -43,6 +44,9 @@ def profile_crc(profile: CellProfile) -> int:
     numbers += [p.flat_bp[0], p.flat_bp[1], p.r_ref_uohm_ah // 1000]
     numbers += list(p.soc_bp) + list(p.ocv_mv)
     data = struct.pack("<%dH" % len(numbers), *numbers)
+    ecm = circuit(p.name)
+    if ecm is not None:
+        data += struct.pack("<L", ecm.crc())
     return crc32(data, 0, len(data))
 
 
@@ -98,6 +102,7 @@ class Estimators:
         delta_uah = snapshot.delta_uah
         self.charge.add(delta_uah)
         self.soc.count(delta_uah)
+        self.soc.observe(snapshot, now_s, plausible)
         if plausible:
             self._voltages(snapshot, now_s)
         self._charge_state(now_s)

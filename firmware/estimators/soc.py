@@ -13,21 +13,37 @@ An anchor of SOC ``z`` and variance ``r`` is weighed in: ``k = var / (var + r)``
 ``soc += k (z - soc)``. On a plateau ``r`` is huge and the SOC hardly moves: it never snaps. The
 table's errors repeat from rest to rest, so anchors alone never bring the variance below ``r / 2``.
 
+Where the profile brings an equivalent circuit (``common.cells``), the first anchor starts
+``SocFilter`` and every cycle's mean cell voltage, under load too, is weighed in. Anchors are then
+weighed in for what they tell more: a rest is the same voltage again and only counts where it is
+far surer than the filter. The filter has synchronised (``SocSync.MODEL``) when its variance has
+halved without an anchor.
+
+The offset of the current sensor is learnt while both switches are open for a minute: nothing but
+the offset can be read then. It is taken out of the filter's count.
+
 Basis points of charge; 95 % interval; ``None`` before the first evidence.
 """
 
 import math
 
-from common.codes import SocSync
-from firmware.estimators.anchors import Anchor
+from common.cells import circuit
+from common.codes import SocSync, Switch
+from common.mp import const
+from firmware.estimators.anchors import REST, Anchor
 from firmware.estimators.charge import Charge
+from firmware.estimators.soc_filter import SocFilter
 from firmware.settings import Settings
+from firmware.snapshot import UNKNOWN_DC, Snapshot
 
 GAIN = 0.005  # standard deviation of the current sensor's gain
 OFFSET_NV = 2500  # ... and of its offset, across the shunt
 UNKNOWN_CAPACITY = 0.15  # of the capacity of a used pack before it was measured
 _SYNC_GAIN = 0.5  # an anchor that weighs less has not synchronised anything
 _RESTORED_BP = 300  # what may have happened while the board was off
+_FILTER_REST = 0.25  # an anchor at rest counts below this share of the filter's variance
+_IDLE_MS = const(60000)  # both switches open, then reading nothing but the offset
+_CURRENT_PATHS = Switch.CHARGE | Switch.DISCHARGE | Switch.PRECHARGE | Switch.PREDISCHARGE
 _SYNC = (SocSync.NONE, SocSync.OCV_REST, SocSync.FULL_CHARGE, SocSync.EMPTY)
 
 
@@ -40,6 +56,7 @@ class Soc:
     """SOC of the mean cell; ask ``soc_bp``, ``lo_bp``, ``hi_bp`` (int or None) after update."""
 
     def __init__(self, settings: Settings, charge: Charge) -> None:
+        self._n = settings.n_cells
         self._rated_mah = settings.rated_mah
         self._offset_ma = offset_ma(settings.shunt_uohm)
         self._charge = charge
@@ -51,6 +68,17 @@ class Soc:
         self._base = (False, 0.0, 0.0, 0, 0)  # before the open anchor: known, soc, var, mah, uah
         self.sync = SocSync.NONE
         self.sync_s = 0
+        ecm = circuit(settings.profile.name)
+        self.filter = None
+        if ecm is not None:
+            self.filter = SocFilter(ecm, settings.rated_mah, self._offset_ma)
+            self.filter.use_capacity(settings.rated_mah, UNKNOWN_CAPACITY)
+        self._told_bp2 = 0.0  # variance of what the open anchor has told the filter; 0: nothing
+        self._was_bp2 = 0.0  # the filter's variance when last synchronised
+        self._idle_ms = 0
+        self._idle_uah = 0
+        self.bias_ma = 0.0  # offset of the current sensor, learnt
+        self._bias_uah = 0.0  # of it, not yet taken out
         self.capacity = 1.0  # of the mean cell, against rated
         self.capacity_sigma = UNKNOWN_CAPACITY
         self.soc_bp: int | None = None
@@ -62,7 +90,9 @@ class Soc:
         self._moved.add(delta_uah if delta_uah >= 0 else -delta_uah)
 
     def predict(self, now_s: int) -> "tuple[float, float]":
-        """``(soc, variance)`` by counting alone, in basis points."""
+        """``(soc, variance)`` in basis points: by the filter, or by counting alone."""
+        if self.filter is not None and self.known:
+            return self.filter.z * 100, self.filter.pzz * 10000
         at = self._at
         capacity_mah = self._rated_mah * self.capacity
         moved = self._charge.since(at[0], at[1]) / capacity_mah * 10000
@@ -78,6 +108,9 @@ class Soc:
         if opened:
             soc, var = self.predict(now_s)
             self._base = (self.known, soc, var, charge.mah, charge.uah)
+        if self.filter is not None and self.known:
+            self._tell(self.filter, anchor, opened, now_s)
+            return
         known, soc, var, mah, uah = self._base
         z = anchor.mean_bp
         r = anchor.sigma_bp * anchor.sigma_bp
@@ -90,9 +123,79 @@ class Soc:
             r = max(gain * r, min(var, r / 2))
         self.known = True
         self._set(z, r, now_s)
+        self._start(z, r, anchor.kind == REST)
+        self._told_bp2 = r
         if gain >= _SYNC_GAIN:
             self.sync = _SYNC[anchor.kind]
             self.sync_s = now_s
+
+    def observe(self, s: Snapshot, now_s: int, plausible: bool) -> None:
+        """A valid cycle: the mean cell's voltage under its load, to the filter if there is one.
+
+        Voltages that are not plausible are not looked at; their charge counts.
+        """
+        model = self.filter
+        if model is None:
+            return
+        dt_ms = s.dt_ms
+        delta_uah = s.delta_uah - self._offset_uah(s, dt_ms)
+        ma = s.current_ma - int(self.bias_ma)
+        coldest = s.min_dc
+        if not self.known or not plausible or coldest == UNKNOWN_DC:
+            model.count(ma, delta_uah, dt_ms)
+            return
+        model.update(s.sum_mv / self._n, ma, (coldest + s.max_dc) // 2, delta_uah, dt_ms)
+        var = model.pzz * 10000
+        if var > self._was_bp2:
+            self._was_bp2 = var
+        elif var < (1 - _SYNC_GAIN) * self._was_bp2:
+            self._was_bp2 = var
+            self.sync = SocSync.MODEL
+            self.sync_s = now_s
+
+    def _offset_uah(self, s: Snapshot, dt_ms: int) -> int:
+        """Charge of this cycle that is the sensor's offset; learns it while nothing flows."""
+        if s.switches & _CURRENT_PATHS:
+            self._idle_ms = self._idle_uah = 0
+        else:
+            self._idle_ms += dt_ms
+            self._idle_uah += s.delta_uah
+            if self._idle_ms >= _IDLE_MS:
+                seen_ma = self._idle_uah * 3600 / self._idle_ms
+                limit_ma = 4 * self._offset_ma
+                if -limit_ma < seen_ma < limit_ma:
+                    self.bias_ma += 0.25 * (seen_ma - self.bias_ma)
+                self._idle_ms = self._idle_uah = 0
+        self._bias_uah += self.bias_ma * dt_ms / 3600
+        whole = int(self._bias_uah)
+        self._bias_uah -= whole
+        return whole
+
+    def _tell(self, model: SocFilter, anchor: Anchor, opened: bool, now_s: int) -> None:
+        """Weigh in what the open anchor tells the filter, or tells more than before."""
+        r = anchor.sigma_bp * anchor.sigma_bp
+        if opened:
+            self._told_bp2 = 0.0
+        if anchor.kind == REST and r > _FILTER_REST * model.pzz * 10000:
+            return
+        told = self._told_bp2
+        if told:
+            if r > 0.8 * told:
+                return
+            more = 1 / (1 / r - 1 / told)  # what is new in it
+        else:
+            more = r
+        self._told_bp2 = r
+        gain = model.anchor(anchor.mean_bp / 100, math.sqrt(more) / 100)
+        if gain >= _SYNC_GAIN or told:
+            self.sync = _SYNC[anchor.kind]
+            self.sync_s = now_s
+            self._was_bp2 = model.pzz * 10000
+
+    def _start(self, soc: float, var: float, rested: bool) -> None:
+        if self.filter is not None:
+            self.filter.start(soc / 100, math.sqrt(var) / 100, rested)
+            self._was_bp2 = var
 
     def _set(self, soc: float, var: float, now_s: int) -> None:
         self.ref_bp = soc
@@ -107,7 +210,9 @@ class Soc:
     def restore(self, soc: float, sigma: float, now_s: int) -> None:
         """Take up a SOC from before the board was off; its error grows by what may have been."""
         self.known = True
-        self._set(soc, sigma * sigma + _RESTORED_BP * _RESTORED_BP, now_s)
+        var = sigma * sigma + _RESTORED_BP * _RESTORED_BP
+        self._set(soc, var, now_s)
+        self._start(soc, var, False)
         self.sync = SocSync.RESTORED
         self.sync_s = now_s
 
@@ -126,6 +231,8 @@ class Soc:
         soc, var = self.predict(now_s)
         self.capacity = fraction
         self.capacity_sigma = sigma
+        if self.filter is not None:
+            self.filter.use_capacity(self._rated_mah * fraction, sigma)
         if self.known:
             self._set(soc, var, now_s)
 
