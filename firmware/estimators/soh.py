@@ -197,6 +197,12 @@ class Soh:
         self.at_s[i] = now_s
         return Refusal.NONE
 
+    def window(self, i: int, found: "tuple[float, float, float]", now_s: int) -> None:
+        """Fuse what a charge window says of cell ``i``: value, variance, common variance."""
+        self.soh[i], self.var[i] = found[0], found[1]
+        self.method[i] = Method.CHARGE_WINDOW
+        self.opened(now_s)
+
     # --- figures --------------------------------------------------------------------------
 
     def known(self, cell: int) -> bool:
