@@ -38,6 +38,16 @@ def devices(count: int, seed: int) -> "list[Device]":
     ]
 
 
+def spread_devices(count: int) -> "list[Device]":
+    """``count`` devices that cover the errors evenly, as few drawn at random would not."""
+    part = (np.arange(count) + 0.5) / count * 2 - 1
+    gains = part[np.argsort(np.arange(count) * 0.618 % 1)]  # in step with nothing
+    return [
+        Device(OFFSET_MV * float(v), 1 + GAIN * float(g), OFFSET_PER_C * float(o))
+        for v, g, o in zip(part, gains, -gains[::-1], strict=True)
+    ]
+
+
 def measured(charge: Charge, nominal_ah: float, device: Device) -> "tuple[list[int], ...]":
     """``(mv, ma, uah, ms, dc)`` of every sample as the device reads them."""
     current_a = charge.current_a * device.gain + device.offset_c * nominal_ah

@@ -12,13 +12,12 @@ import numpy as np
 
 from firmware.estimators.window import ChargeWindow, WindowModel
 from firmware.snapshot import Snapshot
-from firmware.tools.bench import devices, feed, measured
+from firmware.tools.bench import feed, measured, spread_devices
 from firmware.tools.datasets import Cell, DataError
 
 GRID_MV = tuple(range(3600, 4180, 20))
 TAPER_PERMILLE = 100
 TRAIN_DEVICES = 6
-TRAIN_SEED = 20261
 WORST = 0.015  # of rated: a window less certain than this on unseen cells is not used
 MOST_WINDOWS = 4
 ENOUGH = 0.97  # of the charges seen: no further window is wanted
@@ -26,12 +25,14 @@ _USED = 0.03  # of the charges: fewer do not make a window
 _PRIMARY = 0.7  # share of the charges that the first window must see
 _RIDGE = 1e-4
 _BEND = 3e-2
+_NEAR = 1.10  # errors this close are chance: of such windows the one that begins lowest
+_UNENDED = 1.3  # a window that ends under load must be better by this to be preferred
 _BLOCKS = 5  # of a cell's life, left out in turn where no other cell is like it
-_LIMIT = 12.0  # times the training rows' leverage: beyond it a charge is refused
+_LIMIT = 8.0  # times the training rows' leverage: beyond it a charge is refused
 _WIDTHS_MV = (40, 60, 80, 120, 160, 240)
 _TOPS_MV = (4060, 4100, 4160)
 _SAME_K = 2.0  # temperatures that differ less teach no coefficient
-_PER_CELL = 30.0  # independent charges that a cell's many are worth
+_PER_CELL = 60.0  # independent charges that a cell's many are worth
 _FULL_STEP_MV = 50
 _UPPER = np.triu_indices(7)
 
@@ -43,7 +44,7 @@ class Seen:
         if not cells:
             raise DataError("no cells to calibrate on")
         self.rate_permille, self.full_mv = _protocol(cells)
-        seen_by = devices(TRAIN_DEVICES, TRAIN_SEED)
+        seen_by = spread_devices(TRAIN_DEVICES)
         model = WindowModel(
             GRID_MV, TAPER_PERMILLE, self.rate_permille, self.full_mv, (0, 0), ()
         )
@@ -216,7 +217,7 @@ def fit_windows(seen: Seen) -> "tuple":  # type: ignore[type-arg]
     candidates = _candidates(seen)
     seen_share = np.isfinite(seen.at)
     while len(chosen) < MOST_WINDOWS and wanted.mean() > 1 - ENOUGH:
-        best = None
+        scored = []
         for marks in candidates:
             usable = wanted & seen_share[:, marks[0]] & seen_share[:, marks[2]]
             least = _PRIMARY if not chosen else 0.5 * wanted.mean()
@@ -225,11 +226,12 @@ def fit_windows(seen: Seen) -> "tuple":  # type: ignore[type-arg]
             rows, errors = _held_out(seen, marks, wanted)
             if (rows & wanted).mean() < max(least, _USED) or not np.isfinite(errors).any():
                 continue
-            score = _judge(seen, errors)
-            if best is None or score < best[0]:
-                best = (score, marks, errors)
-        if best is None:
+            score = _judge(seen, errors) * (1.0 if marks[2] == len(GRID_MV) else _UNENDED)
+            scored.append((score, marks, errors))
+        if not scored:
             break
+        near = _NEAR * min(one[0] for one in scored)
+        best = min((one for one in scored if one[0] <= near), key=lambda one: one[1])
         worst = _robust(best[2][np.isfinite(best[2])])
         if chosen and worst > max(WORST, 1.5 * first):
             break
@@ -259,7 +261,7 @@ def _table(seen: Seen, chosen) -> "tuple":  # type: ignore[no-untyped-def,type-a
         there = np.isfinite(errors)
         common = _common(seen, errors)
         s = _robust(errors[there])
-        few = (n_cells + 1) / (n_cells - 1) if n_cells > 1 else 3.0  # a new cell, by Student's t
+        few = 1 + 1 / n_cells  # one more cell, seen from few
         s = max(least, s * float(np.sqrt(1 - common + common * few)))
         least = least or s  # no fall-back is better than what it stands in for
         leverage = fit.leverage(a[rows], b[rows], seen.degrees[rows])
