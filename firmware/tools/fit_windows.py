@@ -27,6 +27,7 @@ _RIDGE = 1e-4
 _BEND = 3e-2
 _NEAR = 1.10  # errors this close are chance: of such windows the one that begins lowest
 _UNENDED = 1.3  # a window that ends under load must be better by this to be preferred
+_WIDER = 1.0  # by which share of s^2 extrapolating may always widen the variance
 _BLOCKS = 5  # of a cell's life, left out in turn where no other cell is like it
 _LIMIT = 8.0  # times the training rows' leverage: beyond it a charge is refused
 _WIDTHS_MV = (40, 60, 80, 120, 160, 240)
@@ -159,7 +160,7 @@ def _held_out(seen: Seen, marks: "tuple[int, int, int]", wanted: "np.ndarray"): 
     degrees, y = seen.degrees, seen.y
     fits = _several(seen)
     for g in np.unique(seen.group):
-        mine = rows & wanted & (seen.group == g)
+        mine = rows & (seen.group == g)
         if not mine.any():
             continue
         parts = [seen.group == g] if fits else []
@@ -224,10 +225,13 @@ def fit_windows(seen: Seen) -> "tuple":  # type: ignore[type-arg]
             if usable.mean() < max(least, _USED):
                 continue
             rows, errors = _held_out(seen, marks, wanted)
-            if (rows & wanted).mean() < max(least, _USED) or not np.isfinite(errors).any():
+            there = np.where(wanted, errors, np.nan)
+            if (rows & wanted).mean() < max(least, _USED) or not np.isfinite(there).any():
                 continue
-            score = _judge(seen, errors) * (1.0 if marks[2] == len(GRID_MV) else _UNENDED)
-            scored.append((score, marks, errors))
+            # few charges would choose at random: half of the judgement is by all
+            score = float(np.hypot(_judge(seen, errors), _judge(seen, there)))
+            score *= 1.0 if marks[2] == len(GRID_MV) else _UNENDED
+            scored.append((score, marks, there))
         if not scored:
             break
         near = _NEAR * min(one[0] for one in scored)
@@ -269,7 +273,7 @@ def _table(seen: Seen, chosen) -> "tuple":  # type: ignore[no-untyped-def,type-a
         own = wanted[rows]
         mean_fit = min(float(leverage[own].mean()) / worth, 0.5)
         matrix = fit.inverse * (s * s / worth)
-        limit = _LIMIT * float(np.quantile(leverage[own], 0.995)) * s * s / worth
+        limit = max(_LIMIT * float(np.quantile(leverage[own], 0.995)) / worth, _WIDER) * s * s
         index = tuple(len(edges) if m == len(GRID_MV) else edges.index(m) for m in marks)
         windows.append(
             (
