@@ -22,9 +22,9 @@ resistance does to windows under load.
 
     >>> window = ChargeWindow(n_cells=1, rated_mah=1100, model=model)
     >>> if window.update(snapshot):  # a charge has ended
-    ...     window.evidence(0)  # (capacity_bp, variance_bp2, variance common to all charges)
+    ...     window.evidence(0)  # (capacity_bp, variance_bp2, of that not common to charges)
 
-State: 4 bytes a mark and 7 more for each cell.
+State: for each cell 4 bytes a mark and 3 more.
 """
 
 from array import array
@@ -44,6 +44,8 @@ _STEADY = const(20)  # parts of the current by which it may move
 _SHIFT_MV = const(30)  # by which resistance may move an edge
 _UNSEEN = const(-1)
 _PER_K = 0.003  # of capacity: what a kelvin outside the calibrated range may do
+_LEAST = 0.45  # of rated: calibration leaves out cells that hold less than 0.40
+_MOST = 1.3
 _FAR_K = const(12)  # outside of it: refused
 
 
@@ -57,7 +59,6 @@ class Window:
         scale: "tuple[float, ...]",
         k: "tuple[float, ...]",
         s: float,
-        common: float,
         m: "tuple[float, ...]",
         limit: float,
     ) -> None:
@@ -66,7 +67,6 @@ class Window:
         self.scale = scale
         self.k = k  # 7: fraction of rated
         self.s = s  # deviation on unseen cells, fraction of rated
-        self.common = common  # of the variance that a cell's next charge repeats
         self.m = m  # 28: upper triangle of M, row by row
         self.limit = limit  # of x' M x
 
@@ -106,6 +106,8 @@ class WindowModel:
         rate_permille: int,
         full_mv: int,
         warm_dc: "tuple[int, int]",
+        walk_bp: float,
+        scatter_bp: float,
         windows: "tuple[Window, ...]",
     ) -> None:
         self.marks_mv = array("H", marks_mv)
@@ -113,14 +115,16 @@ class WindowModel:
         self.rate_permille = rate_permille
         self.full_mv = full_mv
         self.warm_dc = warm_dc
+        self.walk_bp = walk_bp  # by which capacity moves in one cycle, standard deviation
+        self.scatter_bp = scatter_bp  # of estimates of one cell about their common error
         self.windows = windows
 
 
 def from_table(table: "tuple") -> WindowModel:  # type: ignore[type-arg]
     """The model in a generated table: ``WindowModel``'s arguments, windows as tuples."""
-    marks, taper, rate, full, warm, windows = table
-    made = [Window(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]) for w in windows]
-    return WindowModel(marks, taper, rate, full, warm, tuple(made))
+    marks, taper, rate, full, warm, walk, scatter, windows = table
+    made = [Window(w[0], w[1], w[2], w[3], w[4], w[5], w[6]) for w in windows]
+    return WindowModel(marks, taper, rate, full, warm, walk, scatter, tuple(made))
 
 
 class ChargeWindow:
@@ -143,7 +147,9 @@ class ChargeWindow:
         self._pause_ms = 0
         self._ref_ma = self._back_ma = 0
         self._warm_dc = UNKNOWN_DC
+        self._high_mv = 0
         self.r_uohm = 0  # typical resistance of a cell, for charges at another current
+        self.walk_bp = model.walk_bp
         self.refusal = Refusal.NO_EVIDENCE
 
     def update(self, s: Snapshot) -> bool:
@@ -166,7 +172,7 @@ class ChargeWindow:
                 if s.max_dc != UNKNOWN_DC:
                     self._warm_dc = (s.min_dc + s.max_dc) // 2
                 return False
-            if self._high < self._model.full_mv - _NEAR_MV or current_ma > self._ref_ma:
+            if self._high_mv < self._model.full_mv - _NEAR_MV or current_ma > self._ref_ma:
                 if self._ms < _SETTLE_MS:
                     self._begin(s)
                     return False
@@ -183,7 +189,7 @@ class ChargeWindow:
         self._ref_ma = current_ma
         self._uah = 0
         self._ms = 0
-        self._high = 0
+        self._warm_dc = UNKNOWN_DC
         marks = self.at_uah
         i = 0
         while i < len(marks):
@@ -202,12 +208,11 @@ class ChargeWindow:
         shift_mv = self.r_uohm * (s.current_ma - self._rate_ma) // 1000000
         settled = self._ms >= _SETTLE_MS
         passed_uah = self._uah - back_uah
-        self._high = 0
+        high_mv = 0
         i = 0
         while i < self._n:
             mv = s.cell_mv[i]
-            if mv > self._high:
-                self._high = mv
+            high_mv = max(high_mv, mv)
             mv -= shift_mv
             k = self._next[i]
             back_mv = self._back_mv[i]
@@ -219,6 +224,7 @@ class ChargeWindow:
             self._next[i] = k
             self._back_mv[i] = mv
             i += 1
+        self._high_mv = high_mv
 
     def _taper(self, s: Snapshot, back_uah: int) -> bool:
         """At constant voltage; whether this was the end of the charge."""
@@ -264,11 +270,11 @@ class ChargeWindow:
         return self._warm_dc / 10
 
     def evidence(self, cell: int) -> "tuple[float, float, float] | None":
-        """``(capacity, variance, common variance)`` in basis points of rated, or ``None``.
+        """``(capacity, variance, its part that is not common)``, basis points of rated.
 
-        ``None`` leaves the reason in ``refusal``. Of the windows that were passed, the first
-        counts: they stand in the order of what they are worth. The common variance is what this cell's other charges
-        are off by as well.
+        ``None``, with the reason in ``refusal``, where there is none. Of the windows that were
+        passed, the first counts: they stand in the order of what they are worth. By what is
+        common, the cell's other charges are off as well.
         """
         warm_dc = self._warm_dc
         if warm_dc == UNKNOWN_DC:
@@ -285,21 +291,21 @@ class ChargeWindow:
         for w in self._model.windows:
             i, j, k = w.marks
             q0, q1, q2 = self.at_uah[at + i], self.at_uah[at + j], self.at_uah[at + k]
-            if q0 == _UNSEEN or q1 == _UNSEEN or q2 == _UNSEEN:
+            if _UNSEEN in (q0, q1, q2):
                 continue
             rated_uah = self._rated_mah * 1000.0
-            capacity, fit = w.estimate(
-                (q1 - q0) / rated_uah, (q2 - q1) / rated_uah, warm_dc / 10
-            )
-            if fit > w.limit or not 0.05 < capacity < 1.4:
+            capacity, fit = w.estimate((q1 - q0) / rated_uah, (q2 - q1) / rated_uah, warm_dc / 10)
+            if fit > w.limit or not _LEAST < capacity < _MOST:
                 why = Refusal.TOO_UNCERTAIN
                 continue
             drift = _PER_K * outside
             var = w.s * w.s + fit + drift * drift
-            found = (capacity, var, w.s * w.s * w.common + fit + drift * drift)
+            found = (capacity, var)
             break
         if found is None:
             self.refusal = why
             return None
         self.refusal = Refusal.NONE
-        return found[0] * 10000, found[1] * 100000000, found[2] * 100000000
+        var = found[1] * 100000000
+        scatter = self._model.scatter_bp
+        return found[0] * 10000, var, min(scatter * scatter, 0.9 * var)

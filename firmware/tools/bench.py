@@ -1,7 +1,8 @@
 """A recorded charge as a board would have seen it: quantised, with the device's own errors.
 
 A device's errors stay the same for its life: an offset of the voltage (uniform, 5 mV), a gain
-(0.5 %) and an offset (a thousandth of C) of the current; voltage in steps of 1 mV, charge of 1 uAh.
+(0.5 %) and an offset (a thousandth of C) of the current; voltage in steps of
+1 mV, charge of 1 uAh.
 """
 
 import numpy as np

@@ -5,6 +5,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from common import codes
 from common.crc import crc32
@@ -14,7 +15,7 @@ from firmware.tools.fit_windows import Seen, fit_windows
 HELP = "makes a cell profile from recorded cells"
 FORMAT = "echelon-cell-profile-1"
 EXIT_USER_ERROR = 2
-_WINDOW_KEYS = ("marks", "centre", "scale", "k", "s", "common", "m", "limit")
+_WINDOW_KEYS = ("marks", "centre", "scale", "k", "s", "m", "limit")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +37,7 @@ def data_hash(folder: "str | Path") -> str:
     return digest.hexdigest()
 
 
-def rounded(value):  # type: ignore[no-untyped-def]
+def rounded(value: "Any") -> "Any":
     """Numbers with seven digits, as 32-bit floats keep them; tuples all the way down."""
     if isinstance(value, tuple):
         return tuple(rounded(part) for part in value)
@@ -51,7 +52,7 @@ def table_crc(table: "tuple") -> int:  # type: ignore[type-arg]
 
 def profile(folder: "str | Path", chemistry: str, table: "tuple") -> "dict[str, object]":  # type: ignore[type-arg]
     """The profile as it is written to JSON."""
-    marks, taper, rate, full, warm, windows = table
+    marks, taper, rate, full, warm, walk, scatter, windows = table
     return {
         "format": FORMAT,
         "chemistry": chemistry,
@@ -64,12 +65,14 @@ def profile(folder: "str | Path", chemistry: str, table: "tuple") -> "dict[str, 
             "rate_permille": rate,
             "full_mv": full,
             "warm_dc": warm,
+            "walk_bp": walk,
+            "scatter_bp": scatter,
             "windows": [dict(zip(_WINDOW_KEYS, window, strict=True)) for window in windows],
         },
     }
 
 
-def _lines(value, indent: int) -> str:  # type: ignore[no-untyped-def]
+def _lines(value: "Any", indent: int) -> str:
     """A tuple as Python source within 99 columns."""
     text = repr(value)
     if not isinstance(value, tuple) or len(text) + indent < 96:
@@ -87,7 +90,8 @@ def module(folder: "str | Path", chemistry: str, table: "tuple") -> str:  # type
         f"SHA-256 of the data {data_hash(folder)[:32]}...\n"
         '"""\n\n'
         f"CRC = {table_crc(table)}\n"
-        "# marks mV; taper and rate, permille of rated; full mV; 0.1 degC; windows\n"
+        "# marks, mV; taper and rate, permille of rated; full, mV; 0.1 degC; walk and\n"
+        "# scatter, bp; windows (firmware/estimators/window.py)\n"
         f"WINDOWS = {_lines(table, 0)}  # fmt: skip\n"
     )
 
@@ -109,8 +113,8 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         print(f"echelon: {out}: cannot be written ({error.strerror})", file=sys.stderr)
         return EXIT_USER_ERROR
-    for window in table[5]:
+    for window in table[7]:
         names = [("%d mV" % table[0][i]) if i < len(table[0]) else "taper" for i in window[0]]
         print(f"window {' - '.join(names)}: deviation {window[4] * 100:.2f} SOH points")
-    print(f"{out}: {len(table[5])} windows, CRC {table_crc(table):08x}")
+    print(f"{out}: {len(table[7])} windows, CRC {table_crc(table):08x}")
     return 0

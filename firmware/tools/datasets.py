@@ -8,9 +8,11 @@ where a set has no discharges (curves only) it is the end of the same charge, wh
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+Array = np.ndarray[Any, Any]
 CURVE_CYCLES = 100  # between two curves of a set that has curves only
 _CURVE_DEGREES = 40.0
 _CURVE_STEP_S = 10.0  # the curve between its points, 10 mV apart, is taken as straight
@@ -24,7 +26,16 @@ class DataError(ValueError):
 class Charge:
     """One charge: samples, and what the cell's capacity was by the discharge after it."""
 
-    def __init__(self, t_s, current_a, voltage_v, temp_c, capacity_ah, cycles, cycle) -> None:  # type: ignore[no-untyped-def]
+    def __init__(
+        self,
+        t_s: Array,
+        current_a: Array,
+        voltage_v: Array,
+        temp_c: Array,
+        capacity_ah: float,
+        cycles: float,
+        cycle: int,
+    ) -> None:
         self.t_s = t_s
         self.current_a = current_a  # a sample closes its interval
         self.voltage_v = voltage_v
@@ -70,7 +81,7 @@ def _load(file: Path) -> Cell:
     return Cell(str(z["cell_id"]), float(z["nominal_ah"]), charges)
 
 
-def _curves(z: "dict[str, np.ndarray]") -> "list[Charge]":
+def _curves(z: "dict[str, Array]") -> "list[Charge]":
     """Q(V) at 1C, turned into samples in time."""
     volts = z["voltage_v"].astype(float)
     current_a = float(z["nominal_ah"])
@@ -89,7 +100,7 @@ def _curves(z: "dict[str, np.ndarray]") -> "list[Charge]":
     return found
 
 
-def _stepped(z: "dict[str, np.ndarray]") -> "list[Charge]":
+def _stepped(z: "dict[str, Array]") -> "list[Charge]":
     """Cycles with numbered steps: all up to the discharge is the charge."""
     cycle = z["cycle_index"]
     found = []
@@ -116,7 +127,7 @@ def _stepped(z: "dict[str, np.ndarray]") -> "list[Charge]":
     return found
 
 
-def _segments(z: "dict[str, np.ndarray]") -> "list[Charge]":
+def _segments(z: "dict[str, Array]") -> "list[Charge]":
     """Separate charges and discharges; the charge is labelled by the discharge it precedes."""
     labels = dict(zip(z["cycle"].tolist(), z["capacity_ah"].tolist(), strict=True))
     segment = z["segment"]

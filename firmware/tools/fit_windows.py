@@ -8,6 +8,8 @@ cells start above its first mark, a further window is chosen for those charges a
 Charges are read through the firmware's own ``ChargeWindow``, given a fine grid of marks.
 """
 
+from typing import Any
+
 import numpy as np
 
 from firmware.estimators.window import ChargeWindow, WindowModel
@@ -15,19 +17,23 @@ from firmware.snapshot import Snapshot
 from firmware.tools.bench import feed, measured, spread_devices
 from firmware.tools.datasets import Cell, DataError
 
+Array = np.ndarray[Any, Any]
 GRID_MV = tuple(range(3600, 4180, 20))
 TAPER_PERMILLE = 100
 TRAIN_DEVICES = 6
 WORST = 0.015  # of rated: a window less certain than this on unseen cells is not used
 MOST_WINDOWS = 4
 ENOUGH = 0.97  # of the charges seen: no further window is wanted
+LOWEST = 0.40  # of rated: below, a cell teaches nothing about one of use
 _USED = 0.03  # of the charges: fewer do not make a window
-_PRIMARY = 0.7  # share of the charges that the first window must see
+_PRIMARY = 0.8  # share of the charges that the first window must see
 _RIDGE = 1e-4
 _BEND = 3e-2
 _NEAR = 1.10  # errors this close are chance: of such windows the one that begins lowest
 _UNENDED = 1.3  # a window that ends under load must be better by this to be preferred
-_WIDER = 1.0  # by which share of s^2 extrapolating may always widen the variance
+_WIDER = 2.0  # by which share of s^2 extrapolating may always widen the variance
+_WALK = 1.5  # times what capacity moved by: less would lag behind faster fade
+_MEDIAN = 1.4826 / 2**0.5  # median of changes to the deviation of what changes
 _BLOCKS = 5  # of a cell's life, left out in turn where no other cell is like it
 _LIMIT = 8.0  # times the training rows' leverage: beyond it a charge is refused
 _WIDTHS_MV = (40, 60, 80, 120, 160, 240)
@@ -47,17 +53,19 @@ class Seen:
         self.rate_permille, self.full_mv = _protocol(cells)
         seen_by = spread_devices(TRAIN_DEVICES)
         model = WindowModel(
-            GRID_MV, TAPER_PERMILLE, self.rate_permille, self.full_mv, (0, 0), ()
+            GRID_MV, TAPER_PERMILLE, self.rate_permille, self.full_mv, (0, 0), 0.0, 0.0, ()
         )
-        at, y, degrees, group, order, device_of = [], [], [], [], [], []
+        at, y, degrees, group, order, device_of, cycles = [], [], [], [], [], [], []
         for g, cell in enumerate(cells):
             rated_mah = round(cell.nominal_ah * 1000)
             snapshot = Snapshot(1)
             for d, device in enumerate(seen_by):
                 window = ChargeWindow(1, rated_mah, model)
+                total = 0.0
                 for n, charge in enumerate(cell.charges):
+                    total += charge.cycles
                     ended = feed(window, measured(charge, cell.nominal_ah, device), snapshot)
-                    if np.isnan(charge.capacity_ah):
+                    if not charge.capacity_ah >= LOWEST * cell.nominal_ah:
                         continue
                     row = np.array(window.at_uah, float) / (rated_mah * 1000.0)
                     at.append(np.where(row < 0, np.nan, row) if ended else row * np.nan)
@@ -66,12 +74,14 @@ class Seen:
                     group.append(g)
                     order.append(n / len(cell.charges))
                     device_of.append(d)
+                    cycles.append(total)
         self.at = np.array(at)
         self.y = np.array(y)
         self.degrees = np.array(degrees)
         self.group = np.array(group)
         self.order = np.array(order)
         self.device = np.array(device_of)
+        self.cycles = np.array(cycles)
         self.block = np.minimum((self.order * _BLOCKS).astype(int), _BLOCKS - 1)
 
     def only(self, groups: "list[int]") -> "Seen":
@@ -79,7 +89,7 @@ class Seen:
         part = object.__new__(Seen)
         keep = np.isin(self.group, groups)
         part.rate_permille, part.full_mv = self.rate_permille, self.full_mv
-        for name in ("at", "y", "degrees", "group", "order", "device", "block"):
+        for name in ("at", "y", "degrees", "group", "order", "device", "block", "cycles"):
             setattr(part, name, getattr(self, name)[keep])
         return part
 
@@ -103,7 +113,7 @@ def _protocol(cells: "list[Cell]") -> "tuple[int, int]":
 class _Fit:
     """One candidate, fitted to rows; weights make cells of few charges count."""
 
-    def __init__(self, a, b, degrees, y, weight) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, a: Array, b: Array, degrees: Array, y: Array, weight: Array) -> None:
         total = weight.sum()
         columns = (a, b, degrees)
         self.centre = [float((weight * c).sum() / total) for c in columns]
@@ -125,22 +135,22 @@ class _Fit:
             self.k[6] = 0.0
             self.inverse[6, 6] = 0.0
 
-    def x(self, a, b, degrees):  # type: ignore[no-untyped-def]
+    def x(self, a: Array, b: Array, degrees: Array) -> Array:
         a = (a - self.centre[0]) / self.scale[0]
         b = (b - self.centre[1]) / self.scale[1]
         t = (degrees - self.centre[2]) / self.scale[2]
         return np.stack((np.ones_like(a), a, b, a * a, a * b, b * b, t), axis=1)
 
-    def leverage(self, a, b, degrees):  # type: ignore[no-untyped-def]
+    def leverage(self, a: Array, b: Array, degrees: Array) -> Array:
         x = self.x(a, b, degrees)
-        return np.einsum("ni,ij,nj->n", x, self.inverse, x)
+        return np.asarray(np.einsum("ni,ij,nj->n", x, self.inverse, x))
 
 
 def _several(seen: Seen) -> bool:
     return len(np.unique(seen.group)) > 1
 
 
-def _weights(seen: Seen, rows: "np.ndarray", wanted: "np.ndarray") -> "np.ndarray":
+def _weights(seen: Seen, rows: Array, wanted: Array) -> Array:
     """Between every charge and every cell counting the same; four-fold where it will be used."""
     weight = np.where(wanted, 1.0, 0.25)
     for g in np.unique(seen.group):
@@ -150,7 +160,7 @@ def _weights(seen: Seen, rows: "np.ndarray", wanted: "np.ndarray") -> "np.ndarra
     return weight
 
 
-def _held_out(seen: Seen, marks: "tuple[int, int, int]", wanted: "np.ndarray"):  # type: ignore[no-untyped-def]
+def _held_out(seen: Seen, marks: "tuple[int, int, int]", wanted: Array):  # type: ignore[no-untyped-def]
     """``(rows used, errors there)`` of a candidate, each on cells that its fit has not seen."""
     a = seen.at[:, marks[1]] - seen.at[:, marks[0]]
     b = seen.at[:, marks[2]] - seen.at[:, marks[1]]
@@ -193,7 +203,7 @@ def _candidates(seen: Seen) -> "list[tuple[int, int, int]]":
     return found
 
 
-def _judge(seen: Seen, errors: "np.ndarray") -> float:
+def _judge(seen: Seen, errors: Array) -> float:
     """Root mean square over cells of their own root mean squares: each cell counts the same."""
     total, n = 0.0, 0
     for g in np.unique(seen.group):
@@ -204,7 +214,7 @@ def _judge(seen: Seen, errors: "np.ndarray") -> float:
     return float(np.sqrt(total / max(n, 1)))
 
 
-def _robust(errors: "np.ndarray") -> float:
+def _robust(errors: Array) -> float:
     """The deviation that covers both the root mean square and the 95th percentile."""
     rms = float(np.sqrt(np.mean(errors**2)))
     return max(rms, float(np.quantile(np.abs(errors), 0.95)) / 2)
@@ -213,7 +223,7 @@ def _robust(errors: "np.ndarray") -> float:
 def fit_windows(seen: Seen) -> "tuple":  # type: ignore[type-arg]
     """The table of a ``WindowModel`` for what was seen (``window.from_table``)."""
     wanted = np.ones(len(seen.y), bool)
-    chosen = []
+    chosen: list[tuple[tuple[int, int, int], Array, Array]] = []
     first = 0.0
     candidates = _candidates(seen)
     seen_share = np.isfinite(seen.at)
@@ -234,7 +244,7 @@ def fit_windows(seen: Seen) -> "tuple":  # type: ignore[type-arg]
             scored.append((score, marks, there))
         if not scored:
             break
-        near = _NEAR * min(one[0] for one in scored)
+        near = (1.0 if chosen else _NEAR) * min(one[0] for one in scored)
         best = min((one for one in scored if one[0] <= near), key=lambda one: one[1])
         worst = _robust(best[2][np.isfinite(best[2])])
         if chosen and worst > max(WORST, 1.5 * first):
@@ -265,7 +275,7 @@ def _table(seen: Seen, chosen) -> "tuple":  # type: ignore[no-untyped-def,type-a
         there = np.isfinite(errors)
         common = _common(seen, errors)
         s = _robust(errors[there])
-        few = 1 + 1 / n_cells  # one more cell, seen from few
+        few = 1 + 1 / n_cells if n_cells < 3 else 1.0  # what two cells cannot show of a third
         s = max(least, s * float(np.sqrt(1 - common + common * few)))
         least = least or s  # no fall-back is better than what it stands in for
         leverage = fit.leverage(a[rows], b[rows], seen.degrees[rows])
@@ -282,7 +292,6 @@ def _table(seen: Seen, chosen) -> "tuple":  # type: ignore[no-untyped-def,type-a
                 tuple(float(v) for v in fit.scale),
                 tuple(float(v) for v in fit.k),
                 s * float(np.sqrt(1 - mean_fit)),
-                common,
                 tuple(float(v) for v in matrix[_UPPER]),
                 limit,
             )
@@ -294,11 +303,36 @@ def _table(seen: Seen, chosen) -> "tuple":  # type: ignore[no-untyped-def,type-a
         seen.rate_permille,
         seen.full_mv,
         (round(float(min(warm)) * 10), round(float(max(warm)) * 10)),
+        *_motion(seen, chosen[0][2]),
         tuple(windows),
     )
 
 
-def _common(seen: Seen, errors: "np.ndarray") -> float:
+def _motion(seen: Seen, errors: Array) -> "tuple[float, float]":
+    """``(walk, scatter)`` in basis points.
+
+    Walk: root mean square of the capacity's change from charge to charge, for one cycle.
+    Scatter: of the errors, by the median of their changes, so that neither what a cell keeps nor
+    single odd charges count.
+    """
+    squares = cycles = 0.0
+    changes = []
+    for g in np.unique(seen.group):
+        for d in np.unique(seen.device):
+            mine = np.flatnonzero((seen.group == g) & (seen.device == d))
+            mine = mine[np.isfinite(errors[mine])]
+            if len(mine) < 3:
+                continue
+            squares += float(np.sum(np.diff(seen.y[mine]) ** 2)) / len(mine)
+            cycles += float(np.sum(np.diff(seen.cycles[mine]))) / len(mine)
+            changes.append(float(np.median(np.abs(np.diff(errors[mine])))))
+    if not changes:
+        return 50.0, 20.0
+    walk = _WALK * float(np.sqrt(squares / max(cycles, 1e-9)))
+    return walk * 10000, _MEDIAN * float(np.sqrt(np.mean(np.square(changes)))) * 10000
+
+
+def _common(seen: Seen, errors: Array) -> float:
     """How much of the error's variance a cell on one device keeps from charge to charge."""
     total = float(np.nanmean(errors**2))
     kept = weight = 0.0

@@ -86,7 +86,11 @@ def _pairs(train: Path, test: Path) -> "list[tuple[str, Path, Path]]":
     found = []
     for folder in sorted(test.glob("*")):
         try:
-            if any(folder.glob("*.npz")) and load_cells(folder) and load_cells(train / folder.name):
+            if (
+                any(folder.glob("*.npz"))
+                and load_cells(folder)
+                and load_cells(train / folder.name)
+            ):
                 found.append((folder.name, train / folder.name, folder))
         except DataError:
             continue  # holds recordings of another kind
@@ -148,7 +152,8 @@ def _run_cell(cell: Cell, model: WindowModel, board: Device, refusals: "dict[str
         ended = feed(window, measured(charge, cell.nominal_ah, board), snapshot)
         found = window.evidence(0) if ended else None
         if found is not None:
-            soh.window(0, found, now_s)
+            soh.window(0, found, window.walk_bp, now_s)
+            soh.windows_done(now_s)
         if np.isnan(charge.capacity_ah):
             continue
         charges += 1
