@@ -14,6 +14,7 @@ rounded; limits are those usual in data sheets of such cells, narrowed. ``lco`` 
 
 from array import array
 
+from common.cells import calce_cs2
 from common.codes import Chemistry
 
 
@@ -44,6 +45,8 @@ class CellProfile:
         flat_bp: "tuple[int, int]",
         soc_bp: "tuple[int, ...]",
         ocv_mv: "tuple[int, ...]",
+        windows: "tuple | None" = None,  # type: ignore[type-arg]
+        windows_crc: int = 0,
     ) -> None:
         self.name = name
         self.chemistry = chemistry
@@ -61,6 +64,8 @@ class CellProfile:
         self.flat_bp = flat_bp
         self.soc_bp = array("H", soc_bp)
         self.ocv_mv = array("H", ocv_mv)
+        self.windows = windows  # table of charge windows (firmware/estimators/window.py), if any
+        self.windows_crc = windows_crc
 
 
 _GRID_BP = (
@@ -132,6 +137,8 @@ LCO = CellProfile(
         3219, 3390, 3497, 3568, 3642, 3667, 3685, 3720, 3754, 3775, 3788, 3800, 3813, 3829, 3848,
         3869, 3893, 3919, 3948, 3979, 4015, 4055, 4099, 4146, 4175, 4194,
     ),
+    windows=calce_cs2.WINDOWS,
+    windows_crc=calce_cs2.CRC,
 )  # fmt: skip
 
 PROFILES = (NMC, LFP, LCO)
