@@ -10,6 +10,8 @@ package(
     "common",
     (
         "__init__.py",
+        "cells/__init__.py",
+        "cells/calce_cs2.py",
         "codes.py",
         "crc.py",
         "models.py",
@@ -44,6 +46,7 @@ package(
         "estimators/resistance.py",
         "estimators/soc.py",
         "estimators/soh.py",
+        "estimators/window.py",
         "executive.py",
         "image.py",
         "image_sunspec.py",
