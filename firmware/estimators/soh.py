@@ -179,7 +179,8 @@ class Soh:
         known = (
             self._base_soh[i], self._base_var[i], self._base_best[i], self._base_method[i]
         )  # fmt: skip
-        capacity, var, best, method = _merge(known, capacity, var, method)
+        floor = _COMMON if self._window_common[i] == 0.0 else 1.0
+        capacity, var, best, method = _merge(known, capacity, var, method, floor)
         self.soh[i] = capacity
         self.var[i] = var
         self.best[i] = best
@@ -340,9 +341,16 @@ class Soh:
 
 
 def _merge(
-    known: "tuple[float, float, float, int]", capacity: float, var: float, method: int
+    known: "tuple[float, float, float, int]",
+    capacity: float,
+    var: float,
+    method: int,
+    floor: float,
 ) -> "tuple[float, float, float, int]":
-    """``known`` and new evidence of another kind: ``(value, variance, best variance, method)``."""
+    """``known`` and new evidence of another kind: ``(value, variance, best variance, method)``.
+
+    ``floor`` is the part of the best single variance that remains.
+    """
     old, old_var, old_best, old_method = known
     if old_method == Method.NONE:
         return capacity, var, var, method
@@ -353,7 +361,7 @@ def _merge(
     else:
         best = min(var, old_best)
     gain = old_var / (old_var + var)
-    var = max(gain * var, _COMMON * best)
+    var = max(gain * var, floor * best)
     return old + gain * off, var, best, method if method == old_method else Method.FUSED
 
 
@@ -369,7 +377,8 @@ def _with_window(
     value, var, alone = found
     if method != Method.CHARGE_WINDOW:
         old_var = (math.sqrt(old_var) + fade) ** 2
-        return _merge((old, old_var, best, method), value, var, Method.CHARGE_WINDOW)
+        # what the next window repeats must not be averaged away by it: no less than the best one
+        return _merge((old, old_var, best, method), value, var, Method.CHARGE_WINDOW, 1.0)
     old_var = max(old_var - common, 0.0) + walk
     off = value - old
     gain = old_var / max(old_var + alone, off * off / _ODD)

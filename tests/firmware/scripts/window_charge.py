@@ -30,5 +30,5 @@ for second in range(9000):
         ended = window.update(snapshot)
 for i in range(3):
     found = window.evidence(i)
-    print(i, round(found[0], 1), round(found[1] ** 0.5, 1), round(found[2] ** 0.5, 1))
+    print(i, int(found[0]), int(found[1] ** 0.5), int(found[2] ** 0.5))
 print(" ".join([str(mark) for mark in window.at_uah]))
