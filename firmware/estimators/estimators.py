@@ -114,6 +114,8 @@ class Estimators:
         if self._minute != now_s // 60:  # intervals widen slowly
             self._minute = now_s // 60
             self.fec_centi = self.soh.fec_centi = self.lifetime.fec_centi()
+            if self.window is not None:
+                self.window.r_uohm = int(self.resistance.typical_uohm(0))
             self._pack(now_s)
         if self.soh_age_s is not None:
             self.soh_age_s = now_s - self.soh.youngest_s()

@@ -8,13 +8,14 @@ third mark, as fractions of rated, centred and scaled, and ``t`` the temperature
 
     x = (1, a, b, a^2, a b, b^2, t)
     C = k . x                                     (fraction of rated)
-    sigma^2 = s^2 + x' M x + (0.003 * kelvins outside)^2
+    sigma^2 = s^2 + x' M x + (0.003 * kelvins outside)^2 + (edges moved)^2
 
 ``k``, ``s`` and ``M`` come with the cell's profile (``echelon calibrate``): ``s`` is the error on
 cells that the fit had not seen, ``M`` the uncertainty of the fit itself, which grows as the
 charge looks less like those it was made from. A charge too far from all of them is refused, as is
 one at another rate or temperature. Edges are moved by the resistance times the difference between
-the current and the one of calibration.
+the current and the one of calibration, at a cost: three quarters of the move, times the charge
+for a millivolt at the first mark, are its deviation.
 
 The estimate is a regression on incremental charge (dQ/dV integrated over a window): C. Weng et
 al., J. Power Sources 235 (2013) 36; the end of charge as a mark takes out most of what growing
@@ -43,6 +44,7 @@ _NEAR_MV = const(25)  # below full: here constant current may give way to consta
 _STEADY = const(20)  # parts of the current by which it may move
 _SHIFT_MV = const(30)  # by which resistance may move an edge
 _UNSEEN = const(-1)
+_MOVED = 0.75  # of such a move: its error, for resistance is more than that of a second
 _PER_K = 0.003  # of capacity: what a kelvin outside the calibrated range may do
 _LEAST = 0.45  # of rated: calibration leaves out cells that hold less than 0.40
 _MOST = 1.3
@@ -148,6 +150,7 @@ class ChargeWindow:
         self._ref_ma = self._back_ma = 0
         self._warm_dc = UNKNOWN_DC
         self._high_mv = 0
+        self._shift_mv = 0  # by which the charge's current moved the edges
         self.r_uohm = 0  # typical resistance of a cell, for charges at another current
         self.walk_bp = model.walk_bp
         self.refusal = Refusal.NO_EVIDENCE
@@ -252,7 +255,7 @@ class ChargeWindow:
     def _end(self, s: Snapshot) -> bool:
         self._state = _IDLE
         self._back_ma = s.current_ma
-        shift_mv = self.r_uohm * (self._ref_ma - self._rate_ma) // 1000000
+        self._shift_mv = shift_mv = self.r_uohm * (self._ref_ma - self._rate_ma) // 1000000
         off_ma = abs(self._ref_ma - self._rate_ma)
         if self._n_marks and max(self.at_uah) == _UNSEEN:
             return False  # nothing was passed
@@ -280,7 +283,8 @@ class ChargeWindow:
         if warm_dc == UNKNOWN_DC:
             self.refusal = Refusal.TEMPERATURE
             return None
-        low_dc, high_dc = self._model.warm_dc
+        model = self._model
+        low_dc, high_dc = model.warm_dc
         outside = max(low_dc - warm_dc, warm_dc - high_dc, 0) / 10
         if outside > _FAR_K:
             self.refusal = Refusal.TEMPERATURE
@@ -288,7 +292,7 @@ class ChargeWindow:
         found = None
         why = Refusal.SWING_TOO_SMALL
         at = cell * self._n_marks
-        for w in self._model.windows:
+        for w in model.windows:
             i, j, k = w.marks
             q0, q1, q2 = self.at_uah[at + i], self.at_uah[at + j], self.at_uah[at + k]
             if _UNSEEN in (q0, q1, q2):
@@ -299,7 +303,9 @@ class ChargeWindow:
                 why = Refusal.TOO_UNCERTAIN
                 continue
             drift = _PER_K * outside
-            var = w.s * w.s + fit + drift * drift
+            rise_mv = model.marks_mv[j] - model.marks_mv[i] if j < self._n_edges else 0
+            moved = _MOVED * self._shift_mv * (q1 - q0) / rated_uah / max(rise_mv, 1)
+            var = w.s * w.s + fit + drift * drift + moved * moved
             found = (capacity, var)
             break
         if found is None:
@@ -307,5 +313,5 @@ class ChargeWindow:
             return None
         self.refusal = Refusal.NONE
         var = found[1] * 100000000
-        scatter = self._model.scatter_bp
+        scatter = model.scatter_bp
         return found[0] * 10000, var, min(scatter * scatter, 0.9 * var)

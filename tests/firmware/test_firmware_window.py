@@ -141,6 +141,11 @@ def test_a_slightly_other_rate_moves_the_edges_by_the_resistance():
     charger.step(0)
     # 80 mA more through 0.1 ohm: the mark at 3700 mV is passed at 3708 mV
     assert watched.at_uah[0] / 1000 == pytest.approx(108, abs=1.5)
+    as_calibrated = ChargeWindow(1, RATED_MAH, model(taper=0, windows=(window((0, 1, 2)),)))
+    charger = Charger(as_calibrated)
+    charger.constant_current(4200)
+    charger.step(0)
+    assert watched.evidence(0)[1] > as_calibrated.evidence(0)[1]
 
 
 @pytest.mark.parametrize("temp_dc", [UNKNOWN_DC, 50, 450])
