@@ -16,6 +16,7 @@ Mendeley Data 2018, doi 10.17632/wykht8y7tg.1): a C/20 discharge to 2.5 V correc
 
 from array import array
 
+from common.cells import calce_cs2
 from common.codes import Chemistry
 
 
@@ -46,6 +47,8 @@ class CellProfile:
         flat_bp: "tuple[int, int]",
         soc_bp: "tuple[int, ...]",
         ocv_mv: "tuple[int, ...]",
+        windows: "tuple | None" = None,  # type: ignore[type-arg]
+        windows_crc: int = 0,
     ) -> None:
         self.name = name
         self.chemistry = chemistry
@@ -63,6 +66,8 @@ class CellProfile:
         self.flat_bp = flat_bp
         self.soc_bp = array("H", soc_bp)
         self.ocv_mv = array("H", ocv_mv)
+        self.windows = windows  # table of charge windows (firmware/estimators/window.py), if any
+        self.windows_crc = windows_crc
 
 
 _GRID_BP = (
@@ -114,27 +119,36 @@ LFP = CellProfile(
     ),
 )  # fmt: skip
 
-LCO = CellProfile(
-    name="lco",
-    chemistry=Chemistry.LCO,
-    cell_max_mv=4250,
-    cell_full_mv=4200,
-    cell_empty_mv=2700,
-    cell_min_mv=2400,
-    cell_deep_mv=1500,
-    charge_dc=(0, 450),
-    discharge_dc=(-200, 600),
-    charge_c10=10,
-    discharge_c10=20,
-    r_ref_uohm_ah=100000,
-    ocv_sigma_mv=15,
-    flat_bp=(0, 0),
-    soc_bp=_GRID_BP,
-    ocv_mv=(
-        3219, 3390, 3497, 3568, 3642, 3667, 3685, 3720, 3754, 3775, 3788, 3800, 3813, 3829, 3848,
-        3869, 3893, 3919, 3948, 3979, 4015, 4055, 4099, 4146, 4175, 4194,
-    ),
-)  # fmt: skip
+
+def _lco(name: str, windows: "tuple | None", windows_crc: int) -> CellProfile:  # type: ignore[type-arg]
+    return CellProfile(
+        name=name,
+        chemistry=Chemistry.LCO,
+        cell_max_mv=4250,
+        cell_full_mv=4200,
+        cell_empty_mv=2700,
+        cell_min_mv=2400,
+        cell_deep_mv=1500,
+        charge_dc=(0, 450),
+        discharge_dc=(-200, 600),
+        charge_c10=10,
+        discharge_c10=20,
+        r_ref_uohm_ah=100000,
+        ocv_sigma_mv=15,
+        flat_bp=(0, 0),
+        soc_bp=_GRID_BP,
+        ocv_mv=(
+            3219, 3390, 3497, 3568, 3642, 3667, 3685, 3720, 3754, 3775, 3788, 3800, 3813, 3829, 3848,
+            3869, 3893, 3919, 3948, 3979, 4015, 4055, 4099, 4146, 4175, 4194,
+        ),
+        windows=windows,
+        windows_crc=windows_crc,
+    )  # fmt: skip
+
+
+LCO = _lco("lco", None, 0)
+# The very cells ``lco`` was fitted to, with charge windows that hold for their kind alone.
+LCO_CS2 = _lco("lco-cs2", calce_cs2.WINDOWS, calce_cs2.CRC)
 
 NCA = CellProfile(
     name="nca",
@@ -158,7 +172,7 @@ NCA = CellProfile(
     ),
 )  # fmt: skip
 
-PROFILES = (NMC, LFP, LCO, NCA)
+PROFILES = (NMC, LFP, LCO, LCO_CS2, NCA)
 
 
 def profile(name: str) -> CellProfile:

@@ -11,6 +11,7 @@ package(
     (
         "__init__.py",
         "cells/__init__.py",
+        "cells/calce_cs2.py",
         "cells/nca.py",
         "codes.py",
         "crc.py",
@@ -48,6 +49,7 @@ package(
         "estimators/soc.py",
         "estimators/soc_filter.py",
         "estimators/soh.py",
+        "estimators/window.py",
         "executive.py",
         "image.py",
         "image_sunspec.py",

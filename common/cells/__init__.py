@@ -1,4 +1,4 @@
-"""Equivalent circuits of kinds of cells, fitted to recorded ones; loaded when asked for."""
+"""Numbers of kinds of cells, fitted to recorded ones (``echelon calibrate``)."""
 
 from common.ecm import Ecm
 

@@ -25,6 +25,7 @@ from firmware.estimators.lifetime import Lifetime
 from firmware.estimators.resistance import PULSE_MS, Resistance
 from firmware.estimators.soc import Soc
 from firmware.estimators.soh import Soh
+from firmware.estimators.window import ChargeWindow, from_table
 from firmware.settings import Settings
 from firmware.snapshot import Snapshot
 
@@ -43,6 +44,8 @@ def profile_crc(profile: CellProfile) -> int:
     numbers = [p.chemistry, p.cell_full_mv, p.cell_empty_mv, p.ocv_sigma_mv]
     numbers += [p.flat_bp[0], p.flat_bp[1], p.r_ref_uohm_ah // 1000]
     numbers += list(p.soc_bp) + list(p.ocv_mv)
+    if p.windows is not None:
+        numbers += [p.windows_crc >> 16, p.windows_crc & 0xFFFF]
     data = struct.pack("<%dH" % len(numbers), *numbers)
     ecm = circuit(p.name)
     if ecm is not None:
@@ -70,6 +73,10 @@ class Estimators:
         self.anchors = Anchors(settings, self.charge, self.resistance)
         self.soc = Soc(settings, self.charge)
         self.soh = Soh(settings)
+        self.window: ChargeWindow | None = None
+        if settings.profile.windows is not None:
+            model = from_table(settings.profile.windows)
+            self.window = ChargeWindow(self._n, self._rated_mah, model)
         self.soc_bp: int | None = None
         self.soc_lo_bp: int | None = None
         self.soc_hi_bp: int | None = None
@@ -92,6 +99,8 @@ class Estimators:
         if not plausible:
             self.anchors.interrupt()
             self.resistance.interrupt()
+            if self.window is not None:
+                self.window.interrupt()
         if not snapshot.valid:
             return
         dt_ms = snapshot.dt_ms
@@ -110,6 +119,8 @@ class Estimators:
         if self._minute != now_s // 60:  # intervals widen slowly
             self._minute = now_s // 60
             self.fec_centi = self.soh.fec_centi = self.lifetime.fec_centi()
+            if self.window is not None:
+                self.window.r_uohm = int(self.resistance.typical_uohm(0))
             self._pack(now_s)
         if self.soh_age_s is not None:
             self.soh_age_s = now_s - self.soh.youngest_s()
@@ -119,6 +130,8 @@ class Estimators:
             self.resistance.update(snapshot, now_s)
         else:
             self.resistance.interrupt()
+        if self.window is not None and self.window.update(snapshot):
+            self._windows(self.window, now_s)
         change = self.anchors.update(snapshot, now_s)
         if change:
             self._anchor(change == OPENED, now_s)
@@ -146,6 +159,22 @@ class Estimators:
             if mean is not None:
                 self.soc.use_capacity(mean[0], mean[1], now_s)
             self._pack(now_s)
+
+    def _windows(self, window: ChargeWindow, now_s: int) -> None:
+        """A charge has ended: take what its windows tell of each cell."""
+        soh = self.soh
+        self.fec_centi = soh.fec_centi = self.lifetime.fec_centi()
+        gained = False
+        for i in range(self._n):
+            found = window.evidence(i)
+            if found is not None:
+                soh.window(i, found, window.walk_bp, now_s)
+                gained = True
+        if gained:
+            soh.windows_done(now_s)
+            self._pack(now_s)
+        elif soh.refusal == Refusal.NO_EVIDENCE:
+            soh.refusal = window.refusal
 
     def _pack(self, now_s: int) -> None:
         figure = self.soh.pack(now_s)

@@ -47,6 +47,7 @@ _FADE_BP_PER_FEC = 3.0
 _FADE_BP_PER_H = 0.04
 _COMMON = 0.6  # of a single evidence's variance that more of the same cannot average out
 _OWN = 0.25  # of the ends' variance that is the cell's own
+_ODD = 16.0  # squared deviations: what lies further off counts as if it did not
 _SPREAD_FLOOR_BP = 50.0  # spread of cells that is no sign of weakness
 _UNSURE_BP = const(400)  # a pack half-width that asks for a better test
 
@@ -73,6 +74,8 @@ class Soh:
         self._base_best = [0.0] * n
         self._base_method = array("B", bytes(n))
         self._base_count = 0
+        self._window_common = [0.0] * n  # of the last window's variance, what the next repeats
+        self._window_centi = array("i", bytes(4 * n))  # full cycles when it was
         self.refusal = Refusal.NO_EVIDENCE
         self.fec_centi = 0  # as of the last update
         self._at_centi = 0  # ... and when the base was taken
@@ -173,21 +176,11 @@ class Soh:
         method = (
             Method.FULL_CYCLE if kinds.FULL in pair and kinds.EMPTY in pair else Method.OCV_SWING
         )
-        known = self._base_method[i]
-        best = var
-        if known != Method.NONE:
-            old = self._base_soh[i]
-            old_var = self._base_var[i]
-            off = capacity - old
-            if off * off > 9 * (var + old_var):
-                old_var += off * off
-            else:
-                best = min(var, self._base_best[i])
-            gain = old_var / (old_var + var)
-            capacity = old + gain * off
-            var = max(gain * var, _COMMON * best)
-            if known != method:
-                method = Method.FUSED
+        known = (
+            self._base_soh[i], self._base_var[i], self._base_best[i], self._base_method[i]
+        )  # fmt: skip
+        floor = _COMMON if self._window_common[i] == 0.0 else 1.0
+        capacity, var, best, method = _merge(known, capacity, var, method, floor)
         self.soh[i] = capacity
         self.var[i] = var
         self.best[i] = best
@@ -196,6 +189,41 @@ class Soh:
         self.method[i] = method
         self.at_s[i] = now_s
         return Refusal.NONE
+
+    def window(
+        self, i: int, found: "tuple[float, float, float]", walk_bp: float, now_s: int
+    ) -> None:
+        """Fuse what a charge window says of cell ``i``: capacity, variance, what is not common.
+
+        Windows of one cell share most of their error: only the rest is averaged, by a Kalman
+        filter of a capacity that walks by ``walk_bp`` for the root of a cycle. Its memory is
+        therefore as long as fade allows: charges a hundred cycles apart are hardly averaged. An
+        innovation beyond four deviations counts as what four would allow.
+        """
+        cycles = (self.fec_centi - self._window_centi[i]) / 100
+        walk = walk_bp * walk_bp * max(cycles, 0.0)
+        fade = self._fade_bp(now_s)
+        common = self._window_common[i]
+        known = (self.soh[i], self.var[i], self.best[i], self.method[i])
+        value, var, best, method = _with_window(known, found, common, walk, fade)
+        self.soh[i], self.var[i], self.best[i], self.method[i] = value, var, best, method
+        # the anchor that is open now may yet be refined: weigh it against this as well
+        known = (self._base_soh[i], self._base_var[i], self._base_best[i], self._base_method[i])
+        value, var, best, method = _with_window(known, found, common, walk, fade)
+        self._base_soh[i], self._base_var[i] = value, var
+        self._base_best[i], self._base_method[i] = best, method
+        self._window_common[i] = found[1] - found[2]
+        self._window_centi[i] = self.fec_centi
+        self.own[i] = found[2]
+        self.at_s[i] = now_s
+
+    def windows_done(self, now_s: int) -> None:
+        """All cells have had the charge's windows."""
+        self.count += 1
+        self._base_count = self.count
+        self._at_centi = self.fec_centi
+        self._at_base_s = now_s
+        self.refusal = Refusal.NONE
 
     # --- figures --------------------------------------------------------------------------
 
@@ -310,6 +338,51 @@ class Soh:
             return NextTest.REST
         mean = anchor.mean_bp
         return NextTest.DISCHARGE_THEN_REST if mean > 6000 else NextTest.CHARGE_TO_FULL
+
+
+def _merge(
+    known: "tuple[float, float, float, int]",
+    capacity: float,
+    var: float,
+    method: int,
+    floor: float,
+) -> "tuple[float, float, float, int]":
+    """``known`` and new evidence of another kind: ``(value, variance, best variance, method)``.
+
+    ``floor`` is the part of the best single variance that remains.
+    """
+    old, old_var, old_best, old_method = known
+    if old_method == Method.NONE:
+        return capacity, var, var, method
+    best = var
+    off = capacity - old
+    if off * off > 9 * (var + old_var):
+        old_var += off * off
+    else:
+        best = min(var, old_best)
+    gain = old_var / (old_var + var)
+    var = max(gain * var, floor * best)
+    return old + gain * off, var, best, method if method == old_method else Method.FUSED
+
+
+def _with_window(
+    known: "tuple[float, float, float, int]",
+    found: "tuple[float, float, float]",
+    common: float,
+    walk: float,
+    fade: float,
+) -> "tuple[float, float, float, int]":
+    """``known`` and what a window says; ``walk`` is a variance, ``fade`` a deviation."""
+    old, old_var, best, method = known
+    value, var, alone = found
+    if method != Method.CHARGE_WINDOW:
+        old_var = (math.sqrt(old_var) + fade) ** 2
+        # what the next window repeats must not be averaged away by it: no less than the best one
+        return _merge((old, old_var, best, method), value, var, Method.CHARGE_WINDOW, 1.0)
+    old_var = max(old_var - common, 0.0) + walk
+    off = value - old
+    gain = old_var / max(old_var + alone, off * off / _ODD)
+    return old + gain * off, (1 - gain) * old_var + var - alone, var, method
 
 
 def _median(ordered: "list[float]") -> float:

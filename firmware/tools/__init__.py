@@ -1,1 +1,1 @@
-"""Commands that fit and check the estimators on recorded cells: CPython and numpy only."""
+"""Commands of the desk that fit and check the estimators on recorded cells (CPython, numpy)."""
