@@ -1,0 +1,327 @@
+"""State of health from a train of current pulses: screening in minutes, no full cycle.
+
+A train is a row of pulse pairs of rising rate: charge for ``width_ms``, rest 15 widths, discharge
+as long, rest. Voltages are read where the current turns: before the first pulse, then the begin
+and end of the charge pulse, of its rest, of the discharge pulse and of its rest. From these come
+
+=============  =========================================================== ========
+feature        what it is                                                  unit
+=============  =========================================================== ========
+``ocv``        voltage before the first pulse                              mV
+``ohmic``      instant resistance, mean of on and off, both directions     mV per C
+``polar``      what the pulse adds to it until its end                     mV per C
+``asym``       discharge less charge resistance at the end of the pulse    mV per C
+``bend_c/d``   change of the end-of-pulse resistance with the rate         mV per C²
+``rest_c/d``   what is left of a pulse at the end of its rest              mV per C
+``net``        last rest less the voltage before the train                 mV
+``*_1s``       the same of a train of 1 s pulses before this one           mV per C
+``drift``      ``ocv`` less the voltage before the first train of all      mV
+=============  =========================================================== ========
+
+Slopes over the rates are least squares with the *measured* current steps, so that the current
+sensor's offset cancels; all but ``ocv`` are differences of one cell's voltages, so that the
+voltage offset cancels. The features are scaled to deviations of the calibration cells and clipped
+to three of them; the SOH is a polynomial of degree one to three in them, plus a piecewise-linear
+table in ``ocv`` times the features (after S. Tao et al., Nature Communications 15 (2024) 10154,
+who map the same voltages with a random forest):
+
+    soh = b + sum c_i x_i + sum c_ij x_i x_j + ... + sum_k h_k(ocv) (a_k + sum_i a_ki x_i)
+
+The interval holds 95 % of calibration cells that the fit had not seen: half-width =
+``max(floor, e0 + e1 |x| + e2 t + e3 t²)``, |x| the root mean square of the features (how unlike
+the typical cell) and t the scaled ``ocv``. Most of this error is the cell's own and stays when
+the test is repeated at another SOC: ``repeated`` says how little an average gains.
+
+    >>> test = PulseTest(20000, charges=3, discharges=2)
+    >>> for turn, mv in enumerate(voltages_mv): test.put(MAIN, turn, mv)
+    >>> for pulse, ma in enumerate(steps_ma): test.put_step(MAIN, pulse, ma)
+    >>> pulse = PulseSoh(model)
+    >>> pulse.estimate(test)
+    True
+    >>> pulse.soh_bp, pulse.lo_bp, pulse.hi_bp
+    (7810, 7560, 8060)
+
+Floats may be 32 bits; no allocation beyond what the constructors make.
+"""
+
+from array import array
+
+from common.mp import const
+
+FEATURES = (
+    "ocv", "ohmic", "polar", "asym", "bend_c", "bend_d", "rest_c", "rest_d", "net",
+    "ohmic_1s", "polar_1s", "asym_1s", "rest_c_1s", "rest_d_1s", "drift",
+)  # fmt: skip
+_OF_TRAIN = const(9)  # features of the main train; then those of the short one
+_DRIFT = const(14)
+
+MAIN = const(0)  # the train of 5 s pulses
+SHORT = const(1)  # the train of 1 s pulses, before it
+
+_CLIP = 3.0
+_OCV_MARGIN_MV = 40.0  # beyond the voltages of calibration: no figure
+_FAR = 8.0  # deviations: a feature no calibration cell comes near
+
+
+class Reason:
+    """Why there is no figure."""
+
+    NONE = 0
+    NOT_MEASURED = 1  # a train the model needs is missing
+    NO_STEP = 2  # a current step is zero or of the wrong sign
+    OCV_OUTSIDE = 3  # SOC outside the calibration
+    UNLIKE = 4  # unlike every cell of the calibration
+
+
+class PulseTest:
+    """The voltages and current steps of one test of one cell, as they were measured."""
+
+    def __init__(self, rated_mah: int, charges: int, discharges: int) -> None:
+        """``charges`` and ``discharges``: pulses of each kind in a train, 2..5."""
+        self.rated_mah = rated_mah
+        self.charges = charges
+        self.discharges = discharges
+        n = 1 + 4 * (charges + discharges)
+        self.u_mv = (array("f", bytes(4 * n)), array("f", bytes(4 * n)))
+        self.step_ma = (
+            array("f", bytes(4 * (charges + discharges))),
+            array("f", bytes(4 * (charges + discharges))),
+        )
+        self.have = [False, False]
+        self.first_mv = 0.0  # before the first train of all; 0: not measured
+
+    def clear(self) -> None:
+        """Forget what was measured."""
+        self.have[MAIN] = self.have[SHORT] = False
+        self.first_mv = 0.0
+
+    def put(self, train: int, turn: int, mv: float) -> None:
+        """Store the voltage of one turning point; the last one completes the train."""
+        self.u_mv[train][turn] = mv
+        if turn == len(self.u_mv[train]) - 1:
+            self.have[train] = True
+
+    def put_step(self, train: int, pulse: int, ma: float) -> None:
+        """Store one current step: current in the pulse less current at rest, signed."""
+        self.step_ma[train][pulse] = ma
+
+
+class PulseModel:
+    """Calibrated numbers for one kind of cell, from ``common.cells.pulse_*``."""
+
+    def __init__(self, data: "tuple[object, ...]") -> None:
+        (
+            self.name,
+            self.rated_mah,
+            charges_discharges,
+            self.known_soc_bp,  # charge above empty it must be used at; -1: any
+            used,
+            mean,
+            scale,
+            self.degree,
+            knots,
+            coefficients,
+            self.limits,  # lowest and highest ocv_mv of calibration, lowest and highest SOH
+            self.error,  # floor, e0, e1, e2, e3
+            self.common,  # share of the error's variance that is the cell's own
+            self.crc,  # of the recordings it was made from
+        ) = data
+        self.charges, self.discharges = charges_discharges
+        self.used = array("B", used)
+        self.mean = array("f", mean)
+        self.scale = array("f", scale)
+        self.knots = array("f", knots)
+        self.coefficients = array("f", coefficients)
+
+
+def features(test: PulseTest, out: "array[float]") -> int:
+    """Fill ``out`` (one float a name in ``FEATURES``) from what was measured; a ``Reason``.
+
+    Features of a train that was not measured are left as they are.
+    """
+    if not test.have[MAIN]:
+        return Reason.NOT_MEASURED
+    reason = _train(test, MAIN, out)
+    if not reason and test.have[SHORT]:
+        reason = _train(test, SHORT, out)
+    out[_DRIFT] = out[0] - test.first_mv
+    return reason
+
+
+def _train(test: PulseTest, train: int, out: "array[float]") -> int:
+    u = test.u_mv[train]
+    step_ma = test.step_ma[train]
+    rated_ma = test.rated_mah
+    ends = len(u) - 1
+    on = end_c = end_d = rest_c = rest_d = 0.0  # sums of rise times rate
+    rates_c = rates_d = squares_c = squares_d = 0.0  # sums of rate, of rate squared
+    r_c = r_d = rr_c = rr_d = 0.0  # sums of resistance, of resistance times rate
+    on_d = 0.0
+    k = 0
+    base = u[0]
+    for pulse in range(len(step_ma)):
+        charge = pulse % 2 == 0
+        rate = step_ma[pulse] / rated_ma
+        if not charge:
+            rate = -rate
+        if rate <= 0:
+            return Reason.NO_STEP
+        rise = u[k + 2] - base
+        instant = (u[k + 1] - base) + (u[k + 2] - u[k + 3])
+        left = u[k + 4] - base
+        if charge:
+            on += instant * rate
+            end_c += rise * rate
+            rest_c += left * rate
+            rates_c += rate
+            squares_c += rate * rate
+            r_c += rise / rate
+            rr_c += rise
+        else:
+            on_d -= instant * rate
+            end_d -= rise * rate
+            rest_d += left * rate
+            rates_d += rate
+            squares_d += rate * rate
+            r_d -= rise / rate
+            rr_d -= rise
+        k += 4
+        base = u[k]
+    ohmic = (on / squares_c + on_d / squares_d) / 4
+    end_c /= squares_c
+    end_d /= squares_d
+    polar = (end_c + end_d) / 2 - ohmic
+    if train == MAIN:
+        n_c = test.charges
+        n_d = test.discharges
+        out[0] = u[0]
+        out[1] = ohmic
+        out[2] = polar
+        out[3] = end_d - end_c
+        out[4] = (rr_c - r_c * rates_c / n_c) / (squares_c - rates_c * rates_c / n_c)
+        out[5] = (rr_d - r_d * rates_d / n_d) / (squares_d - rates_d * rates_d / n_d)
+        out[6] = rest_c / squares_c
+        out[7] = rest_d / squares_d
+        out[8] = u[ends] - u[0]
+    else:
+        out[9] = ohmic
+        out[10] = polar
+        out[11] = end_d - end_c
+        out[12] = rest_c / squares_c
+        out[13] = rest_d / squares_d
+    return Reason.NONE
+
+
+class PulseSoh:
+    """State of health of one cell from one pulse test."""
+
+    def __init__(self, model: PulseModel) -> None:
+        self.model = model
+        self.features = array("f", bytes(4 * len(FEATURES)))
+        self._x = array("f", bytes(4 * len(model.used)))
+        self.reason = Reason.NOT_MEASURED
+        self.soh = 0.0  # in points of the rated capacity
+        self.half = 0.0  # 95 % half-width
+        self.soh_bp: int | None = None
+        self.lo_bp: int | None = None
+        self.hi_bp: int | None = None
+
+    def estimate(self, test: PulseTest) -> bool:
+        """Judge a test; whether it gave a figure (else ``reason``)."""
+        self.soh_bp = self.lo_bp = self.hi_bp = None
+        self.reason = self._check(test)
+        if self.reason:
+            return False
+        soh = self._map()
+        lowest, highest = self.model.limits[2], self.model.limits[3]
+        beyond = max(0.0, lowest - soh, soh - highest)
+        soh = min(highest, max(lowest, soh))
+        self.soh = soh
+        self.half = self._half_width() + beyond
+        self.soh_bp = int(soh * 100 + 0.5)
+        self.lo_bp = max(0, int((soh - self.half) * 100))
+        self.hi_bp = int((soh + self.half) * 100) + 1
+        return True
+
+    def _check(self, test: PulseTest) -> int:
+        model = self.model
+        reason = features(test, self.features)
+        if reason:
+            return reason
+        used = model.used
+        ocv_mv = self.features[0]
+        if not (model.limits[0] - _OCV_MARGIN_MV <= ocv_mv <= model.limits[1] + _OCV_MARGIN_MV):
+            return Reason.OCV_OUTSIDE
+        for i in range(len(used)):
+            k = used[i]
+            if (k >= _OF_TRAIN and k < _DRIFT and not test.have[SHORT]) or (
+                k == _DRIFT and test.first_mv <= 0
+            ):
+                return Reason.NOT_MEASURED
+            x = (self.features[k] - model.mean[i]) / model.scale[i]
+            if not -_FAR <= x <= _FAR:
+                return Reason.UNLIKE
+            self._x[i] = min(_CLIP, max(-_CLIP, x))
+        return Reason.NONE
+
+    def _map(self) -> float:
+        """The polynomial: constant, then x_i, x_i x_j (i <= j), x_i x_j x_k; then the table."""
+        x = self._x
+        c = self.model.coefficients
+        degree = self.model.degree
+        n = len(x)
+        total = c[0]
+        for i in range(n):
+            total += c[1 + i] * x[i]
+        at = 1 + n
+        if degree >= 2:
+            for i in range(n):
+                part = 0.0
+                for j in range(i, n):
+                    part += c[at] * x[j]
+                    at += 1
+                total += part * x[i]
+        if degree >= 3:
+            for i in range(n):
+                for j in range(i, n):
+                    part = 0.0
+                    for k in range(j, n):
+                        part += c[at] * x[k]
+                        at += 1
+                    total += part * x[i] * x[j]
+        return total + self._table(at)
+
+    def _table(self, at: int) -> float:
+        knots = self.model.knots
+        if len(knots) < 2:
+            return 0.0
+        x = self._x
+        c = self.model.coefficients
+        n = len(x)
+        ocv_mv = min(knots[len(knots) - 1], max(knots[0], self.features[0]))
+        k = 0
+        while k < len(knots) - 2 and ocv_mv > knots[k + 1]:
+            k += 1
+        share = (ocv_mv - knots[k]) / (knots[k + 1] - knots[k])
+        at += k * (n + 1)
+        low = c[at]
+        high = c[at + n + 1]
+        for i in range(n):
+            low += c[at + 1 + i] * x[i]
+            high += c[at + n + 2 + i] * x[i]
+        return low + share * (high - low)
+
+    def _half_width(self) -> float:
+        x = self._x
+        n = len(x)
+        size = 0.0
+        for i in range(n):
+            size += x[i] * x[i]
+        floor, e0, e1, e2, e3 = self.model.error
+        t = x[0]
+        return max(floor, e0 + e1 * (size / n) ** 0.5 + e2 * t + e3 * t * t)
+
+
+def repeated(half: float, common: float, tests: int) -> float:
+    """Half-width of the mean of ``tests`` at different SOC; ``common`` as in the model."""
+    return half * (common + (1 - common) / tests) ** 0.5

@@ -1,0 +1,1 @@
+"""Tools of the desk around the firmware: making cell profiles and checking the estimators."""
