@@ -15,13 +15,14 @@ feature        what it is                                                  unit
 ``rest_c/d``   what is left of a pulse at the end of its rest              mV per C
 ``net``        last rest less the voltage before the train                 mV
 ``*_1s``       the same of a train of 1 s pulses before this one           mV per C
-``drift``      ``ocv`` less the voltage before the first train of all      mV
+``ohmic_f``    the same of the first train of all, of 30 ms pulses         mV per C
+``drift``      ``ocv`` less the voltage before that first train            mV
 =============  =========================================================== ========
 
 Slopes over the rates are least squares with the *measured* current steps, so that the current
 sensor's offset cancels; all but ``ocv`` are differences of one cell's voltages, so that the
 voltage offset cancels. The features are scaled to deviations of the calibration cells and clipped
-to three of them; the SOH is a polynomial of degree one to three in them, plus a piecewise-linear
+to some of them; the SOH is a polynomial of degree one to three in them, plus a piecewise-linear
 table in ``ocv`` times the features (after S. Tao et al., Nature Communications 15 (2024) 10154,
 who map the same voltages with a random forest):
 
@@ -50,17 +51,18 @@ from common.mp import const
 
 FEATURES = (
     "ocv", "ohmic", "polar", "asym", "bend_c", "bend_d", "rest_c", "rest_d", "net",
-    "ohmic_1s", "polar_1s", "asym_1s", "rest_c_1s", "rest_d_1s", "drift",
+    "polar_1s", "asym_1s", "rest_c_1s", "rest_d_1s", "ohmic_f", "drift",
 )  # fmt: skip
-_OF_TRAIN = const(9)  # features of the main train; then those of the short one
-_DRIFT = const(14)
+_OF_MAIN = const(9)  # features of the main train; then those of the short one ...
+_OF_SHORT = const(13)  # ... and of the first
 
 MAIN = const(0)  # the train of 5 s pulses
 SHORT = const(1)  # the train of 1 s pulses, before it
+FIRST = const(2)  # the train of 30 ms pulses, at the begin of the test
+TRAINS = const(3)
 
-_CLIP = 3.0
 _OCV_MARGIN_MV = 40.0  # beyond the voltages of calibration: no figure
-_FAR = 8.0  # deviations: a feature no calibration cell comes near
+_FAR = 12.0  # deviations: a feature no calibration cell comes near
 
 
 class Reason:
@@ -82,18 +84,15 @@ class PulseTest:
         self.charges = charges
         self.discharges = discharges
         n = 1 + 4 * (charges + discharges)
-        self.u_mv = (array("f", bytes(4 * n)), array("f", bytes(4 * n)))
-        self.step_ma = (
-            array("f", bytes(4 * (charges + discharges))),
-            array("f", bytes(4 * (charges + discharges))),
-        )
-        self.have = [False, False]
-        self.first_mv = 0.0  # before the first train of all; 0: not measured
+        pulses = charges + discharges
+        self.u_mv = [array("f", bytes(4 * n)) for _ in range(TRAINS)]
+        self.step_ma = [array("f", bytes(4 * pulses)) for _ in range(TRAINS)]
+        self.have = [False] * TRAINS
 
     def clear(self) -> None:
         """Forget what was measured."""
-        self.have[MAIN] = self.have[SHORT] = False
-        self.first_mv = 0.0
+        for train in range(TRAINS):
+            self.have[train] = False
 
     def put(self, train: int, turn: int, mv: float) -> None:
         """Store the voltage of one turning point; the last one completes the train."""
@@ -118,6 +117,7 @@ class PulseModel:
             used,
             mean,
             scale,
+            self.clip,  # deviations
             self.degree,
             knots,
             coefficients,
@@ -141,11 +141,12 @@ def features(test: PulseTest, out: "array[float]") -> int:
     """
     if not test.have[MAIN]:
         return Reason.NOT_MEASURED
-    reason = _train(test, MAIN, out)
-    if not reason and test.have[SHORT]:
-        reason = _train(test, SHORT, out)
-    out[_DRIFT] = out[0] - test.first_mv
-    return reason
+    for train in range(TRAINS):
+        if test.have[train]:
+            reason = _train(test, train, out)
+            if reason:
+                return reason
+    return Reason.NONE
 
 
 def _train(test: PulseTest, train: int, out: "array[float]") -> int:
@@ -203,12 +204,14 @@ def _train(test: PulseTest, train: int, out: "array[float]") -> int:
         out[6] = rest_c / squares_c
         out[7] = rest_d / squares_d
         out[8] = u[ends] - u[0]
+    elif train == SHORT:
+        out[9] = polar
+        out[10] = end_d - end_c
+        out[11] = rest_c / squares_c
+        out[12] = rest_d / squares_d
     else:
-        out[9] = ohmic
-        out[10] = polar
-        out[11] = end_d - end_c
-        out[12] = rest_c / squares_c
-        out[13] = rest_d / squares_d
+        out[13] = ohmic
+        out[14] = test.u_mv[MAIN][0] - u[0]
     return Reason.NONE
 
 
@@ -249,19 +252,19 @@ class PulseSoh:
         if reason:
             return reason
         used = model.used
+        clip = model.clip
         ocv_mv = self.features[0]
         if not (model.limits[0] - _OCV_MARGIN_MV <= ocv_mv <= model.limits[1] + _OCV_MARGIN_MV):
             return Reason.OCV_OUTSIDE
         for i in range(len(used)):
             k = used[i]
-            if (k >= _OF_TRAIN and k < _DRIFT and not test.have[SHORT]) or (
-                k == _DRIFT and test.first_mv <= 0
-            ):
+            train = MAIN if k < _OF_MAIN else SHORT if k < _OF_SHORT else FIRST
+            if not test.have[train]:
                 return Reason.NOT_MEASURED
             x = (self.features[k] - model.mean[i]) / model.scale[i]
             if not -_FAR <= x <= _FAR:
                 return Reason.UNLIKE
-            self._x[i] = min(_CLIP, max(-_CLIP, x))
+            self._x[i] = min(clip, max(-clip, x))
         return Reason.NONE
 
     def _map(self) -> float:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware.estimators.pulse import FEATURES, MAIN, SHORT, PulseTest, features
+from firmware.estimators.pulse import FEATURES, FIRST, MAIN, SHORT, PulseTest, features
 
 Floats = NDArray[np.float64]
 
@@ -32,11 +32,12 @@ FOLDS = 5
 OFFSET_MV = 5.0
 GAIN = 0.005
 CURRENT_OFFSET_C = 0.001
-_RIDGES = (1e-5, 1e-4, 1e-3, 1e-2)
+_RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 _STEEPER = 3.0  # a product of features is held back this much more than a feature
-_CLIP = 3.0
 _COVER = 0.95
 _SHORT_WIDTH_S = 1.0
+_OF_MAIN = 9  # features of the main train
+_BEFORE = (9, 10, 11, 13, 14)  # the best of those of the trains before it
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class PulseSet:
     odd: NDArray[np.bool_]  # R, a second test at one random SOC
     main_mv: Floats  # R x turning points
     short_mv: Floats | None
-    first_mv: Floats  # R, 0 where there is no earlier train
+    first_mv: Floats | None
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Shape:
     used: tuple[int, ...]
     degree: int
     knots: int
+    clip: float = 3.0
 
 
 def load(folder: Path) -> dict[str, PulseSet]:
@@ -90,7 +92,7 @@ def _read(stem: str, data: Any) -> PulseSet:
         main, pulses = u_mv[-1], (u_mv.shape[2] - 1) // 4
         return PulseSet(
             f"{stem} (all widths)", round(rated_ah * 1000), (pulses + 1) // 2, pulses // 2, cell,
-            soh, soc, np.asarray(data["random_soc"]) == 1, main, u_mv[short], u_mv[0, :, 0],
+            soh, soc, np.asarray(data["random_soc"]) == 1, main, u_mv[short], u_mv[0],
         )  # fmt: skip
     tests, levels, turns = u_mv.shape
     pulses = (turns - 1) // 4
@@ -98,7 +100,7 @@ def _read(stem: str, data: Any) -> PulseSet:
     return PulseSet(
         stem, round(rated_ah * 1000), (pulses + 1) // 2, pulses // 2, np.repeat(cell, levels),
         np.repeat(soh, levels), np.tile(soc, tests), np.zeros(rows, bool),
-        u_mv.reshape(rows, turns), None, np.zeros(rows),
+        u_mv.reshape(rows, turns), None, None,
     )  # fmt: skip
 
 
@@ -126,12 +128,14 @@ class Recorded:
         """The test of one row, as the board would have recorded it."""
         pulses, test = self.pulses, self.test
         test.clear()
-        trains = [(MAIN, pulses.main_mv[row])]
-        if pulses.short_mv is not None:
-            trains.append((SHORT, pulses.short_mv[row]))
-            test.first_mv = float(self._mv(row, pulses.first_mv[row]))
-        for train, mv in trains:
-            test.u_mv[train][:] = array("f", self._mv(row, mv).tolist())
+        for train, rows_mv in (
+            (MAIN, pulses.main_mv),
+            (SHORT, pulses.short_mv),
+            (FIRST, pulses.first_mv),
+        ):
+            if rows_mv is None:
+                continue
+            test.u_mv[train][:] = array("f", self._mv(row, rows_mv[row]).tolist())
             test.have[train] = True
             rest_ma = self._rest_ma[row]
             at_ma = self._pulse_ma * self._gain[row] + rest_ma
@@ -187,7 +191,7 @@ class _Design:
 
     def scaled(self, found: Floats) -> Floats:
         x = (found[:, self.shape.used] - self.mean) / self.scale
-        return np.clip(x, -_CLIP, _CLIP)
+        return np.clip(x, -self.shape.clip, self.shape.clip)
 
     def columns(self, found: Floats) -> tuple[Floats, Floats]:
         """Columns and the ridge's weight of each."""
@@ -215,18 +219,17 @@ class Fit:
 
 def shapes(pulses: PulseSet, *, known_soc: bool) -> list[Shape]:
     """The candidates."""
-    base = tuple(range(9))
+    base = tuple(range(_OF_MAIN))
     few = (0, 1, 2, 3, 4, 6, 7)
     if known_soc:
         sets = [(0, 1, 6), (0, 1, 2, 3, 6, 7), base]
         if pulses.short_mv is not None:
-            sets += [(1, 2, 3, 5, 6, 7, 14), (*base, 10, 11, 12, 13, 14)]
-        return [Shape(s, 1, 0) for s in sets] + [Shape((0, 1, 6), 2, 0), Shape(few, 2, 0)]
-    out = [Shape(base, 2, 0), Shape(base, 2, 6), Shape(few, 3, 0)]
+            sets += [(1, 2, 3, 5, 6, 7, 14), (*base, *_BEFORE)]
+        return [Shape(s, 1, 0, clip) for s in sets for clip in (3.0, 8.0)]
     if pulses.short_mv is not None:
-        more = (*base, 10, 11, 12, 14)
-        out = [Shape(base, 2, 0), Shape(more, 2, 0), Shape((*base, 10, 14), 2, 5)]
-    return out
+        core = (0, 1, 2, 3, 6, 7, 8, *_BEFORE)
+        return [Shape(core, 2, 0), Shape(core, 2, 3), Shape(core, 1, 9)]
+    return [Shape(base, 2, 0), Shape(base, 2, 6), Shape(few, 3, 0), Shape(base, 1, 10)]
 
 
 def _folds(cell: NDArray[Any], count: int, rng: np.random.Generator) -> NDArray[np.int_]:
@@ -270,7 +273,7 @@ def fit(
     recorded = np.ascontiguousarray(pulses.main_mv[rows].astype(np.float32))
     data = (
         pulses.name, pulses.rated_mah, (pulses.charges, pulses.discharges), known_soc_bp,
-        shape.used, _floats(design.mean), _floats(design.scale), shape.degree,
+        shape.used, _floats(design.mean), _floats(design.scale), shape.clip, shape.degree,
         _floats(design.knots), _floats(solved),
         _floats(np.array([ocv_mv.min(), ocv_mv.max(), truth.min() - 8, truth.max() + 8])),
         _floats(error), round(common, 3), zlib.crc32(truth.astype(np.float32).tobytes(),
