@@ -70,7 +70,7 @@ class Reason:
 
     NONE = 0
     NOT_MEASURED = 1  # a train the model needs is missing
-    NO_STEP = 2  # a current step is zero or of the wrong sign
+    NO_STEP = 2  # a current step of the wrong sign, or no whole pulse in one direction
     OCV_OUTSIDE = 3  # SOC outside the calibration
     UNLIKE = 4  # unlike every cell of the calibration
 
@@ -101,7 +101,10 @@ class PulseTest:
             self.have[train] = True
 
     def put_step(self, train: int, pulse: int, ma: float) -> None:
-        """Store one current step: current in the pulse less current at rest, signed."""
+        """Store one current step: current in the pulse less current at rest, signed.
+
+        0 where a limit cut the pulse short: it is left out.
+        """
         self.step_ma[train][pulse] = ma
 
 
@@ -158,6 +161,7 @@ def _train(test: PulseTest, train: int, out: "array[float]") -> int:
     rates_c = rates_d = squares_c = squares_d = 0.0  # sums of rate, of rate squared
     r_c = r_d = rr_c = rr_d = 0.0  # sums of resistance, of resistance times rate
     on_d = 0.0
+    n_c = n_d = 0
     k = 0
     base = u[0]
     for pulse in range(len(step_ma)):
@@ -165,12 +169,17 @@ def _train(test: PulseTest, train: int, out: "array[float]") -> int:
         rate = step_ma[pulse] / rated_ma
         if not charge:
             rate = -rate
-        if rate <= 0:
+        if rate < 0:
             return Reason.NO_STEP
         rise = u[k + 2] - base
         instant = (u[k + 1] - base) + (u[k + 2] - u[k + 3])
         left = u[k + 4] - base
+        k += 4
+        base = u[k]
+        if not rate:  # cut short
+            continue
         if charge:
+            n_c += 1
             on += instant * rate
             end_c += rise * rate
             rest_c += left * rate
@@ -179,6 +188,7 @@ def _train(test: PulseTest, train: int, out: "array[float]") -> int:
             r_c += rise / rate
             rr_c += rise
         else:
+            n_d += 1
             on_d -= instant * rate
             end_d -= rise * rate
             rest_d += left * rate
@@ -186,21 +196,21 @@ def _train(test: PulseTest, train: int, out: "array[float]") -> int:
             squares_d += rate * rate
             r_d -= rise / rate
             rr_d -= rise
-        k += 4
-        base = u[k]
+    if not n_c or not n_d:
+        return Reason.NO_STEP
     ohmic = (on / squares_c + on_d / squares_d) / 4
     end_c /= squares_c
     end_d /= squares_d
     polar = (end_c + end_d) / 2 - ohmic
     if train == MAIN:
-        n_c = test.charges
-        n_d = test.discharges
         out[0] = u[0]
         out[1] = ohmic
         out[2] = polar
         out[3] = end_d - end_c
-        out[4] = (rr_c - r_c * rates_c / n_c) / (squares_c - rates_c * rates_c / n_c)
-        out[5] = (rr_d - r_d * rates_d / n_d) / (squares_d - rates_d * rates_d / n_d)
+        spread_c = squares_c - rates_c * rates_c / n_c
+        spread_d = squares_d - rates_d * rates_d / n_d
+        out[4] = (rr_c - r_c * rates_c / n_c) / spread_c if n_c > 1 else 0.0
+        out[5] = (rr_d - r_d * rates_d / n_d) / spread_d if n_d > 1 else 0.0
         out[6] = rest_c / squares_c
         out[7] = rest_d / squares_d
         out[8] = u[ends] - u[0]
