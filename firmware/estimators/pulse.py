@@ -49,6 +49,10 @@ from array import array
 
 from common.mp import const
 
+TYPE_CHECKING = False  # boards have no typing
+if TYPE_CHECKING:
+    from typing import Any
+
 FEATURES = (
     "ocv", "ohmic", "polar", "asym", "bend_c", "bend_d", "rest_c", "rest_d", "net",
     "polar_1s", "asym_1s", "rest_c_1s", "rest_d_1s", "ohmic_f", "drift",
@@ -111,30 +115,23 @@ class PulseTest:
 class PulseModel:
     """Calibrated numbers for one kind of cell, from ``common.cells.pulse_*``."""
 
-    def __init__(self, data: "tuple[object, ...]") -> None:
-        (
-            self.name,
-            self.rated_mah,
-            charges_discharges,
-            self.known_soc_bp,  # charge above empty it must be used at; -1: any
-            used,
-            mean,
-            scale,
-            self.clip,  # deviations
-            self.degree,
-            knots,
-            coefficients,
-            self.limits,  # lowest and highest ocv_mv of calibration, lowest and highest SOH
-            self.error,  # floor, e0, e1, e2, e3
-            self.common,  # share of the error's variance that is the cell's own
-            self.crc,  # of the recordings it was made from
-        ) = data
-        self.charges, self.discharges = charges_discharges
-        self.used = array("B", used)
-        self.mean = array("f", mean)
-        self.scale = array("f", scale)
-        self.knots = array("f", knots)
-        self.coefficients = array("f", coefficients)
+    def __init__(self, data: "tuple[Any, ...]") -> None:
+        self.name: str = data[0]
+        self.rated_mah: int = data[1]
+        self.charges: int = data[2][0]
+        self.discharges: int = data[2][1]
+        self.known_soc_bp: int = data[3]  # charge above empty it must be used at; -1: any
+        self.used = array("B", data[4])
+        self.mean: "array[float]" = array("f", data[5])
+        self.scale: "array[float]" = array("f", data[6])
+        self.clip: float = data[7]  # deviations
+        self.degree: int = data[8]
+        self.knots: "array[float]" = array("f", data[9])
+        self.coefficients: "array[float]" = array("f", data[10])
+        self.limits: "array[float]" = array("f", data[11])  # lowest and highest ocv_mv and SOH of calibration
+        self.error: "array[float]" = array("f", data[12])  # floor, e0, e1, e2, e3
+        self.common: float = data[13]  # share of the error's variance that is the cell's own
+        self.crc: int = data[14]  # of the recordings it was made from
 
 
 def features(test: PulseTest, out: "array[float]") -> int:
@@ -330,11 +327,12 @@ class PulseSoh:
         size = 0.0
         for i in range(n):
             size += x[i] * x[i]
-        floor, e0, e1, e2, e3 = self.model.error
+        e = self.model.error
         t = x[0]
-        return max(floor, e0 + e1 * (size / n) ** 0.5 + e2 * t + e3 * t * t)
+        return max(e[0], e[1] + e[2] * (size / n) ** 0.5 + e[3] * t + e[4] * t * t)
 
 
 def repeated(half: float, common: float, tests: int) -> float:
     """Half-width of the mean of ``tests`` at different SOC; ``common`` as in the model."""
-    return half * (common + (1 - common) / tests) ** 0.5
+    width: float = half * (common + (1 - common) / tests) ** 0.5
+    return width

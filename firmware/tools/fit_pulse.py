@@ -11,8 +11,12 @@ board never does: drawing sensors, solving for coefficients, choosing between ca
   mean absolute and root mean square percentage error together, over three divisions.
 * **Error model**: absolute errors of the same folds, regressed on how unlike the typical cell a
   test is and on its voltage, and scaled until it holds 95 % of them.
+
+``python -m firmware.tools.fit_pulse --train DIR --out common/cells`` writes one module of numbers
+for each kind of cell in DIR.
 """
 
+import argparse
 import itertools
 import zlib
 from array import array
@@ -27,6 +31,8 @@ from firmware.estimators.pulse import FEATURES, FIRST, MAIN, SHORT, PulseTest, f
 
 Floats = NDArray[np.float64]
 
+SEED = 20
+KNOWN_SOC_BP = 5000
 COPIES = 4
 FOLDS = 5
 REPEATS = 3
@@ -94,7 +100,7 @@ def _read(stem: str, data: Any) -> PulseSet:
         short = int(np.argmin(abs(widths - _SHORT_WIDTH_S)))
         main, pulses = u_mv[-1], (u_mv.shape[2] - 1) // 4
         return PulseSet(
-            f"{stem} (all widths)", round(rated_ah * 1000), (pulses + 1) // 2, pulses // 2, cell,
+            f"{stem}_trains", round(rated_ah * 1000), (pulses + 1) // 2, pulses // 2, cell,
             soh, soc, np.asarray(data["random_soc"]) == 1, limit_mv, main, u_mv[short], u_mv[0],
         )  # fmt: skip
     tests, levels, turns = u_mv.shape
@@ -218,7 +224,7 @@ class Fit:
     data: tuple[Any, ...]
     shape: Shape
     ridge: float
-    inner_mape: float
+    inner_loss: float
 
 
 def shapes(pulses: PulseSet, *, known_soc: bool) -> list[Shape]:
@@ -232,7 +238,12 @@ def shapes(pulses: PulseSet, *, known_soc: bool) -> list[Shape]:
         return [Shape(s, 1, 0, clip) for s in sets for clip in (3.0, 8.0)]
     if pulses.short_mv is not None:
         core = (0, 1, 2, 3, 6, 7, 8, *_BEFORE)
-        return [Shape((*small, *_BEFORE), 2, 0), Shape(core, 2, 0), Shape(core, 2, 3), Shape(core, 1, 9)]
+        return [
+            Shape((*small, *_BEFORE), 2, 0),
+            Shape(core, 2, 0),
+            Shape(core, 2, 3),
+            Shape(core, 1, 9),
+        ]
     return [Shape(small, 2, 0), Shape(base, 2, 0), Shape(base, 2, 6), Shape(few, 3, 0)]
 
 
@@ -284,13 +295,13 @@ def fit(
         shape.used, _floats(design.mean), _floats(design.scale), shape.clip, shape.degree,
         _floats(design.knots), _floats(solved),
         _floats(np.array([ocv_mv.min(), ocv_mv.max(), truth.min() - 8, truth.max() + 8])),
-        _floats(error), round(common, 3), zlib.crc32(truth.astype(np.float32).tobytes(),
+        _floats(error), round(float(common), 3), zlib.crc32(truth.astype(np.float32).tobytes(),
         zlib.crc32(recorded.tobytes())),
     )  # fmt: skip
     return Fit(data, shape, ridge, loss)
 
 
-def _floats(values: Floats) -> tuple[float, ...]:
+def _floats(values: NDArray[np.floating[Any]]) -> tuple[float, ...]:
     return tuple(float(f"{value:.7g}") for value in values)
 
 
@@ -327,6 +338,61 @@ def _error_model(x: Floats, error: Floats, cell: NDArray[Any]) -> tuple[Floats, 
     factor = float(np.quantile(size / shape, share))
     mean = np.bincount(of, error) / np.bincount(of)
     rows = np.bincount(of).mean()
+    if rows < 2 * REPEATS:  # one test a cell: all is its own
+        return factor * np.r_[floor, solved], 1.0
     between = max(0.0, float(mean.var() - error.var() / rows) * rows / max(1.0, rows - 1))
     common = min(1.0, between / float(error.var()))
     return factor * np.r_[floor, solved], common
+
+
+def source(pulses: PulseSet, made: dict[str, Fit]) -> str:
+    """A module with the models of one kind of cell, by the name each gets in it."""
+    lines = [
+        f'"""Pulse models of {pulses.name}, from {len(np.unique(pulses.cell))} retired cells.',
+        "",
+        "Recorded by S. Tao et al., Nature Communications 15 (2024) 10154, MIT licence. Made by",
+        "``firmware.tools.fit_pulse``; read by ``firmware.estimators.pulse.PulseModel``.",
+        '"""',
+        "",
+    ]
+    for name, one in made.items():
+        lines.append(f"{name} = (")
+        for value in one.data:
+            text = repr(value)
+            if isinstance(value, tuple) and len(text) > 90:
+                lines.append("    (")
+                row = "       "
+                for item in value:
+                    if len(row) + len(repr(item)) > 96:
+                        lines.append(row)
+                        row = "       "
+                    row += f" {item!r},"
+                lines += [row, "    ),"]
+            else:
+                lines.append(f"    {text},".replace("'", '"'))
+        lines += [")  # fmt: skip", ""]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Fit all sets of a folder and write their modules."""
+    parser = argparse.ArgumentParser(description="fit pulse models")
+    parser.add_argument("--train", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    args = parser.parse_args()
+    for name, pulses in load(args.train).items():
+        rng = np.random.default_rng(SEED)
+        copies = [Recorded(pulses, rng, noise=True).features() for _ in range(COPIES)]
+        rows = np.ones(len(pulses.soh), bool)
+        made = {
+            "MODEL": fit(pulses, copies, rows),
+            "MODEL_AT_HALF": fit(pulses, copies, rows, known_soc_bp=KNOWN_SOC_BP),
+        }
+        path = args.out / f"pulse_{name}.py"
+        path.write_text(source(pulses, made), encoding="utf-8")
+        print(path, *(f"{key} {one.inner_loss:.2f}" for key, one in made.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

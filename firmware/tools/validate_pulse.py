@@ -15,12 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware.estimators.pulse import PulseModel, PulseSoh
-from firmware.tools.fit_pulse import COPIES, Fit, Floats, PulseSet, Recorded, fit, load
+from firmware.tools.fit_pulse import (
+    COPIES,
+    KNOWN_SOC_BP,
+    SEED,
+    Fit,
+    Floats,
+    PulseSet,
+    Recorded,
+    fit,
+    load,
+)
 
 HELP = "check the state of health from pulses on recorded cells"
 _GRID_TOP = 0.505  # the figures stand for 5..50 % SOC, as published
-_KNOWN_BP = 5000
-_SEED = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +73,7 @@ def judge(
     train: PulseSet, test: PulseSet, *, same: bool, noise: bool, folds: int = 0
 ) -> list[dict[str, Any]]:
     """Figures of one set: at random SOC, at 50 % known SOC, and at SOC beyond the grid."""
-    rng = np.random.default_rng(_SEED)
+    rng = np.random.default_rng(SEED)
     copies = [Recorded(train, rng, noise=True).features() for _ in range(COPIES)]
     shown = Recorded(test, rng, noise=noise)
     random = _Out(len(test.soh))
@@ -74,9 +82,9 @@ def judge(
         held = np.isin(test.cell, cells)
         rows = ~np.isin(train.cell, cells)
         random.take(fit(train, copies, rows), shown, held)
-        at_half = held & ~test.odd & (abs(test.soc * 10000 - _KNOWN_BP) < 50)
+        at_half = held & ~test.odd & (abs(test.soc * 10000 - KNOWN_SOC_BP) < 50)
         if at_half.any():
-            known.take(fit(train, copies, rows, known_soc_bp=_KNOWN_BP), shown, at_half)
+            known.take(fit(train, copies, rows, known_soc_bp=KNOWN_SOC_BP), shown, at_half)
     grid = ~test.odd & (test.soc < _GRID_TOP)
     out = [
         random.figures(test, grid, "random SOC"),
@@ -90,7 +98,7 @@ def judge(
 def parts(cell: NDArray[Any], folds: int) -> list[NDArray[Any]]:
     """The cells, in as many parts as asked for; 0: each by itself."""
     cells = np.unique(cell)
-    cells = cells[np.random.default_rng(_SEED).permutation(len(cells))]
+    cells = cells[np.random.default_rng(SEED).permutation(len(cells))]
     return [cells[k :: folds or len(cells)] for k in range(min(folds or len(cells), len(cells)))]
 
 
@@ -108,7 +116,7 @@ class _Out:
         key = f"{len(shape.used)} features, degree {shape.degree}, {shape.knots} knots"
         self.chosen[key] = self.chosen.get(key, 0) + 1
         self.coefficients = max(self.coefficients, len(pulse.model.coefficients))
-        for row in np.flatnonzero(rows):
+        for row in np.flatnonzero(rows).tolist():
             self.judged[row] = True
             if pulse.estimate(shown.fill(row)) and pulse.soh_bp is not None:
                 self.soh[row] = pulse.soh_bp / 100

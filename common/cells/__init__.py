@@ -1,0 +1,1 @@
+"""Numbers of kinds of cells, made from recordings by the tools in ``firmware.tools``."""
