@@ -17,6 +17,9 @@ feature        what it is                                                  unit
 ``*_1s``       the same of a train of 1 s pulses before this one           mV per C
 ``ohmic_f``    the same of the first train of all, of 30 ms pulses         mV per C
 ``drift``      ``ocv`` less the voltage before that first train            mV
+``drift_1s``   ``ocv`` less the voltage before the train of 1 s pulses     mV
+``total``      mean resistance at the end of the pulse: ohmic and polar,   mV per C
+               for boards that cannot read within 10 ms of an edge
 =============  =========================================================== ========
 
 Slopes over the rates are least squares with the *measured* current steps, so that the current
@@ -56,9 +59,11 @@ if TYPE_CHECKING:
 FEATURES = (
     "ocv", "ohmic", "polar", "asym", "bend_c", "bend_d", "rest_c", "rest_d", "net",
     "polar_1s", "asym_1s", "rest_c_1s", "rest_d_1s", "ohmic_f", "drift",
+    "total", "total_1s", "drift_1s",
 )  # fmt: skip
 _OF_MAIN = const(9)  # features of the main train; then those of the short one ...
 _OF_SHORT = const(13)  # ... and of the first
+_TOTAL = const(15)
 
 MAIN = const(0)  # the train of 5 s pulses
 SHORT = const(1)  # the train of 1 s pulses, before it
@@ -128,7 +133,9 @@ class PulseModel:
         self.degree: int = data[8]
         self.knots: "array[float]" = array("f", data[9])
         self.coefficients: "array[float]" = array("f", data[10])
-        self.limits: "array[float]" = array("f", data[11])  # lowest and highest ocv_mv and SOH of calibration
+        self.limits: "array[float]" = array(
+            "f", data[11]
+        )  # lowest and highest ocv_mv and SOH of calibration
         self.error: "array[float]" = array("f", data[12])  # floor, e0, e1, e2, e3
         self.common: float = data[13]  # share of the error's variance that is the cell's own
         self.crc: int = data[14]  # of the recordings it was made from
@@ -147,6 +154,12 @@ def features(test: PulseTest, out: "array[float]") -> int:
             if reason:
                 return reason
     return Reason.NONE
+
+
+def _train_of(feature: int) -> int:
+    if feature < _OF_MAIN or feature == _TOTAL:
+        return MAIN
+    return SHORT if feature < _OF_SHORT or feature > _TOTAL else FIRST
 
 
 def _train(test: PulseTest, train: int, out: "array[float]") -> int:
@@ -211,11 +224,14 @@ def _train(test: PulseTest, train: int, out: "array[float]") -> int:
         out[6] = rest_c / squares_c
         out[7] = rest_d / squares_d
         out[8] = u[ends] - u[0]
+        out[_TOTAL] = ohmic + polar
     elif train == SHORT:
         out[9] = polar
         out[10] = end_d - end_c
         out[11] = rest_c / squares_c
         out[12] = rest_d / squares_d
+        out[_TOTAL + 1] = ohmic + polar
+        out[_TOTAL + 2] = test.u_mv[MAIN][0] - u[0]
     else:
         out[13] = ohmic
         out[14] = test.u_mv[MAIN][0] - u[0]
@@ -265,8 +281,7 @@ class PulseSoh:
             return Reason.OCV_OUTSIDE
         for i in range(len(used)):
             k = used[i]
-            train = MAIN if k < _OF_MAIN else SHORT if k < _OF_SHORT else FIRST
-            if not test.have[train]:
+            if not test.have[_train_of(k)]:
                 return Reason.NOT_MEASURED
             x = (self.features[k] - model.mean[i]) / model.scale[i]
             if not -_FAR <= x <= _FAR:

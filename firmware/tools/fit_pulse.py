@@ -43,8 +43,6 @@ _RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2)
 _STEEPER = 3.0  # a product of features is held back this much more than a feature
 _COVER = 0.95
 _SHORT_WIDTH_S = 1.0
-_OF_MAIN = 9  # features of the main train
-_BEFORE = (9, 10, 11, 13, 14)  # the best of those of the trains before it
 
 
 @dataclass(frozen=True)
@@ -227,23 +225,21 @@ class Fit:
     inner_loss: float
 
 
-def shapes(pulses: PulseSet, *, known_soc: bool) -> list[Shape]:
-    """The candidates."""
-    base = tuple(range(_OF_MAIN))
-    small, few = (0, 1, 2, 3, 6, 7), (0, 1, 2, 3, 4, 6, 7)
+def shapes(pulses: PulseSet, *, known_soc: bool, slow: bool = False) -> list[Shape]:
+    """The candidates; ``slow``: without what must be read within 10 ms of an edge."""
+    resistance = (15,) if slow else (1, 2)
+    before = (10, 11, 16, 17) if slow else (9, 10, 11, 13, 14)  # the best of the earlier trains
+    base = (0, *resistance, 3, 4, 5, 6, 7, 8)
+    small, few = (0, *resistance, 3, 6, 7), (0, *resistance, 3, 4, 6, 7)
     if known_soc:
-        sets = [(0, 1, 6), (0, 1, 2, 3, 6, 7), base]
+        sets = [(0, resistance[0], 6), small, base]
         if pulses.short_mv is not None:
-            sets += [(1, 2, 3, 5, 6, 7, 14), (*base, *_BEFORE)]
+            sets += [(*resistance, 3, 5, 6, 7), (*base, *before)]
         return [Shape(s, 1, 0, clip) for s in sets for clip in (3.0, 8.0)]
     if pulses.short_mv is not None:
-        core = (0, 1, 2, 3, 6, 7, 8, *_BEFORE)
-        return [
-            Shape((*small, *_BEFORE), 2, 0),
-            Shape(core, 2, 0),
-            Shape(core, 2, 3),
-            Shape(core, 1, 9),
-        ]
+        core = (0, *resistance, 3, 6, 7, 8, *before)
+        small = (*small, *before)
+        return [Shape(small, 2, 0), Shape(core, 2, 0), Shape(core, 2, 3), Shape(core, 1, 9)]
     return [Shape(small, 2, 0), Shape(base, 2, 0), Shape(base, 2, 6), Shape(few, 3, 0)]
 
 
@@ -256,7 +252,12 @@ def _folds(cell: NDArray[Any], count: int, rng: np.random.Generator) -> NDArray[
 
 
 def fit(
-    pulses: PulseSet, copies: list[Floats], rows: NDArray[np.bool_], *, known_soc_bp: int = -1
+    pulses: PulseSet,
+    copies: list[Floats],
+    rows: NDArray[np.bool_],
+    *,
+    known_soc_bp: int = -1,
+    slow: bool = False,
 ) -> Fit:
     """Fit a model to ``rows`` of a set; ``copies`` are their features, each R x features."""
     if known_soc_bp >= 0:
@@ -267,7 +268,7 @@ def fit(
     truth = pulses.soh[rows]
     found = np.concatenate([copy[rows] for copy in copies])
     best: tuple[float, Shape, float, Floats] | None = None
-    for shape in shapes(pulses, known_soc=known_soc_bp >= 0):
+    for shape in shapes(pulses, known_soc=known_soc_bp >= 0, slow=slow):
         design = _Design.learn(shape, found)
         columns, weights = design.columns(found)
         for ridge, guess in _cross(columns, weights, truth, folds, len(copies)):
@@ -352,6 +353,8 @@ def source(pulses: PulseSet, made: dict[str, Fit]) -> str:
         "",
         "Recorded by S. Tao et al., Nature Communications 15 (2024) 10154, MIT licence. Made by",
         "``firmware.tools.fit_pulse``; read by ``firmware.estimators.pulse.PulseModel``.",
+        "``MODEL`` takes a test at any SOC, ``MODEL_AT_HALF`` after half the rated charge from",
+        "empty, ``MODEL_SLOW`` any SOC on a board that cannot read within 10 ms of an edge.",
         '"""',
         "",
     ]
@@ -387,6 +390,7 @@ def main() -> int:
         made = {
             "MODEL": fit(pulses, copies, rows),
             "MODEL_AT_HALF": fit(pulses, copies, rows, known_soc_bp=KNOWN_SOC_BP),
+            "MODEL_SLOW": fit(pulses, copies, rows, slow=True),
         }
         path = args.out / f"pulse_{name}.py"
         path.write_text(source(pulses, made), encoding="utf-8")

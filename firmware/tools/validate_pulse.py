@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--noise", action="store_true", help="offsets, gain and steps of a chip")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--folds", type=int, default=0, help="parts of cells (0: each cell)")
+    parser.add_argument("--slow", action="store_true", help="no reading within 10 ms of an edge")
     parser.add_argument("--only", metavar="NAME", help="only sets whose name starts with this")
     parser.add_argument("--figure", action="store_true", help="end with the worst MAPE")
 
@@ -53,7 +54,9 @@ def run(args: argparse.Namespace) -> int:
         if name not in train:
             print(f"{args.train}: no pulse tests called {name!r} to fit, left out")
             continue
-        results += judge(train[name], pulses, same=same, noise=args.noise, folds=args.folds)
+        results += judge(
+            train[name], pulses, same=same, noise=args.noise, folds=args.folds, slow=args.slow
+        )
         if not args.json:
             for result in results[-3:]:
                 if result["set"] == name:
@@ -70,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def judge(
-    train: PulseSet, test: PulseSet, *, same: bool, noise: bool, folds: int = 0
+    train: PulseSet, test: PulseSet, *, same: bool, noise: bool, folds: int = 0, slow: bool = False
 ) -> list[dict[str, Any]]:
     """Figures of one set: at random SOC, at 50 % known SOC, and at SOC beyond the grid."""
     rng = np.random.default_rng(SEED)
@@ -81,10 +84,12 @@ def judge(
     for cells in parts(test.cell, folds if same else 1):
         held = np.isin(test.cell, cells)
         rows = ~np.isin(train.cell, cells)
-        random.take(fit(train, copies, rows), shown, held)
+        random.take(fit(train, copies, rows, slow=slow), shown, held)
         at_half = held & ~test.odd & (abs(test.soc * 10000 - KNOWN_SOC_BP) < 50)
         if at_half.any():
-            known.take(fit(train, copies, rows, known_soc_bp=KNOWN_SOC_BP), shown, at_half)
+            known.take(
+                fit(train, copies, rows, known_soc_bp=KNOWN_SOC_BP, slow=slow), shown, at_half
+            )
     grid = ~test.odd & (test.soc < _GRID_TOP)
     out = [
         random.figures(test, grid, "random SOC"),

@@ -98,7 +98,7 @@ def test_a_voltage_offset_moves_nothing_but_the_open_circuit_voltage(
     moved = found(cell(PulseTest(scale, 5, 5), ocv=3600.0 + offset))
     assert moved.pop("ocv") - plain.pop("ocv") == pytest.approx(offset, abs=0.01)
     for name, value in plain.items():
-        if name != "drift":  # of trains that are not there
+        if not name.startswith("drift"):  # of trains that are not there
             assert moved[name] == pytest.approx(value, abs=0.01), name
 
 
@@ -148,7 +148,7 @@ def test_repeating_the_test_gains_little_where_the_error_is_the_cells_own() -> N
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("which", ["MODEL", "MODEL_AT_HALF"])
+@pytest.mark.parametrize("which", ["MODEL", "MODEL_AT_HALF", "MODEL_SLOW"])
 @settings(max_examples=20)
 @given(seed=st.integers(0, 1000))
 def test_the_board_computes_what_was_fitted(name: str, which: str, seed: int) -> None:
