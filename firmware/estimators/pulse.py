@@ -344,7 +344,8 @@ class PulseSoh:
             size += x[i] * x[i]
         e = self.model.error
         t = x[0]
-        return max(e[0], e[1] + e[2] * (size / n) ** 0.5 + e[3] * t + e[4] * t * t)
+        half: float = max(e[0], e[1] + e[2] * (size / n) ** 0.5 + e[3] * t + e[4] * t * t)
+        return half
 
 
 def repeated(half: float, common: float, tests: int) -> float:
