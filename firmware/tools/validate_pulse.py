@@ -8,6 +8,7 @@ the firmware's ``PulseSoh`` fed the recorded voltages as the chip would read the
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware.estimators.pulse import PulseModel, PulseSoh
+from firmware.tools import validate_resistance
 from firmware.tools.fit_pulse import (
     COPIES,
     KNOWN_SOC_BP,
@@ -40,19 +42,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folds", type=int, default=0, help="parts of cells (0: each cell)")
     parser.add_argument("--slow", action="store_true", help="no reading within 10 ms of an edge")
     parser.add_argument("--only", metavar="NAME", help="only sets whose name starts with this")
+    parser.add_argument(
+        "--resistance", type=Path, metavar="DIR", help="also refer recorded steps to 25 degC"
+    )
     parser.add_argument("--figure", action="store_true", help="end with the worst MAPE")
 
 
 def run(args: argparse.Namespace) -> int:
     """Validate and print; 0, or 1 when nothing could be judged."""
-    train, test = load(args.train), load(args.test)
+    try:
+        train, test = load(args.train), load(args.test)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     same = args.train.resolve() == args.test.resolve()
     results = []
     for name, pulses in test.items():
         if args.only and not name.startswith(args.only):
             continue
         if name not in train:
-            print(f"{args.train}: no pulse tests called {name!r} to fit, left out")
+            print(f"{args.train}: no pulse tests called {name!r}, left out", file=sys.stderr)
+            continue
+        if not same and np.isin(train[name].cell, pulses.cell).all():
+            print(
+                f"{args.train}: all cells of {name!r} are in the test, left out", file=sys.stderr
+            )
             continue
         results += judge(
             train[name], pulses, same=same, noise=args.noise, folds=args.folds, slow=args.slow
@@ -62,10 +76,15 @@ def run(args: argparse.Namespace) -> int:
                 if result["set"] == name:
                     print(line(result), flush=True)
     if not results:
-        print(f"{args.test}: nothing to judge")
+        print(f"{args.test}: nothing to judge", file=sys.stderr)
         return 1
+    resistances = validate_resistance.judge(args.resistance) if args.resistance else []
     if args.json:
-        print(json.dumps({"noise": args.noise, "sets": results}, indent=2))
+        found = {"noise": args.noise, "sets": results, "resistance": resistances}
+        print(json.dumps(found, indent=2))
+    else:
+        for resistance in resistances:
+            print(validate_resistance.line(resistance))
     if args.figure:
         worst = max(r["mape"] for r in results if r["task"] == "random SOC")
         print(f"figure: {worst:.3f} %")

@@ -1,6 +1,8 @@
 """State of health from pulses: made-up cells, the map, both interpreters, recorded cells."""
 
+import argparse
 import importlib
+import json
 import subprocess
 import sys
 from array import array
@@ -249,3 +251,40 @@ def test_no_cell_is_on_both_sides_of_a_division(shared_data) -> None:
     parts = validate_pulse.parts(pulses.cell, 0)
     assert len(parts) == 8  # physical cells, of 45 samples
     assert sorted(cell for part in parts for cell in part) == sorted(set(pulses.cell))
+
+
+def test_the_command_prints_what_a_reader_needs(tmp_path, capsys) -> None:
+    """Made-up cells: the voltage before the pulses tells the capacity."""
+    rng = np.random.default_rng(3)
+    soh = np.linspace(70, 100, 16)
+    u = np.zeros((16, 10, 21))
+    for i in range(16):
+        for k in range(10):
+            test = cell(PulseTest(10000, 3, 2), ocv=3500 + 20 * k, charge=160 - soh[i])
+            u[i, k] = np.array(test.u_mv[MAIN]) / 1000 + rng.normal(0, 1e-4, 21)
+    np.savez(
+        tmp_path / "made.npz",
+        u_v=u,
+        capacity_ah=soh / 10,
+        nominal_ah=10.0,
+        cell_id=[f"c{i}" for i in range(16)],
+        soc=np.arange(1, 11) / 20,
+    )
+    parser = argparse.ArgumentParser()
+    validate_pulse.add_arguments(parser)
+    folder = str(tmp_path)
+    options = ["--train", folder, "--test", folder, "--noise", "--folds", "4"]
+    assert validate_pulse.run(parser.parse_args([*options, "--figure"])) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert "16 cells  160 tests 100%" in printed[0]
+    assert printed[-1].startswith("figure: ")
+    assert float(printed[-1].split()[1]) < 2
+    assert validate_pulse.run(parser.parse_args([*options, "--json"])) == 0
+    sets = json.loads(capsys.readouterr().out)["sets"]
+    assert [one["task"] for one in sets] == ["random SOC", "known SOC 50 %"]
+    assert all(0.85 <= one["coverage"] <= 1 for one in sets)
+
+
+def test_a_folder_without_pulse_tests_is_named(tmp_path) -> None:
+    with pytest.raises(ValueError, match="no pulse tests"):
+        fit_pulse.load(tmp_path)
