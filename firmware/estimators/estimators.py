@@ -94,7 +94,7 @@ class Estimators:
         self.charge.add(delta_uah)
         self.soc.count(delta_uah)
         if 500 <= dt_ms <= 1500:
-            self.resistance.update(snapshot, now_s)
+            self.resistance.update(snapshot, now_s, self.soc_bp)
         else:
             self.resistance.interrupt()
         change = self.anchors.update(snapshot, now_s)
