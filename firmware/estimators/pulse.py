@@ -25,11 +25,11 @@ feature        what it is                                                  unit
 Slopes over the rates are least squares with the *measured* current steps, so that the current
 sensor's offset cancels; all but ``ocv`` are differences of one cell's voltages, so that the
 voltage offset cancels. The features are scaled to deviations of the calibration cells and clipped
-to some of them; the SOH is a polynomial of degree one to three in them, plus a piecewise-linear
+to some of them; the SOH is a polynomial of degree one or two in them, plus a piecewise-linear
 table in ``ocv`` times the features (after S. Tao et al., Nature Communications 15 (2024) 10154,
 who map the same voltages with a random forest):
 
-    soh = b + sum c_i x_i + sum c_ij x_i x_j + ... + sum_k h_k(ocv) (a_k + sum_i a_ki x_i)
+    soh = b + sum c_i x_i + sum c_ij x_i x_j + sum_k h_k(ocv) (a_k + sum_i a_ki x_i)
 
 The interval holds 95 % of calibration cells that the fit had not seen: half-width =
 ``max(floor, e0 + e1 |x| + e2 t + e3 t²)``, |x| the root mean square of the features (how unlike
@@ -290,30 +290,21 @@ class PulseSoh:
         return Reason.NONE
 
     def _map(self) -> float:
-        """The polynomial: constant, then x_i, x_i x_j (i <= j), x_i x_j x_k; then the table."""
+        """The polynomial: constant, then x_i, then x_i x_j (i <= j); then the table."""
         x = self._x
         c = self.model.coefficients
-        degree = self.model.degree
         n = len(x)
         total = c[0]
         for i in range(n):
             total += c[1 + i] * x[i]
         at = 1 + n
-        if degree >= 2:
+        if self.model.degree == 2:
             for i in range(n):
                 part = 0.0
                 for j in range(i, n):
                     part += c[at] * x[j]
                     at += 1
                 total += part * x[i]
-        if degree >= 3:
-            for i in range(n):
-                for j in range(i, n):
-                    part = 0.0
-                    for k in range(j, n):
-                        part += c[at] * x[k]
-                        at += 1
-                    total += part * x[i] * x[j]
         return total + self._table(at)
 
     def _table(self, at: int) -> float:

@@ -230,17 +230,16 @@ def shapes(pulses: PulseSet, *, known_soc: bool, slow: bool = False) -> list[Sha
     resistance = (15,) if slow else (1, 2)
     before = (10, 11, 16, 17) if slow else (9, 10, 11, 13, 14)  # the best of the earlier trains
     base = (0, *resistance, 3, 4, 5, 6, 7, 8)
-    small, few = (0, *resistance, 3, 6, 7), (0, *resistance, 3, 4, 6, 7)
+    small = (0, *resistance, 3, 6, 7)
     if known_soc:
         sets = [(0, resistance[0], 6), small, base]
         if pulses.short_mv is not None:
             sets += [(*resistance, 3, 5, 6, 7), (*base, *before)]
         return [Shape(s, 1, 0, clip) for s in sets for clip in (3.0, 8.0)]
     if pulses.short_mv is not None:
-        core = (0, *resistance, 3, 6, 7, 8, *before)
-        small = (*small, *before)
-        return [Shape(small, 2, 0), Shape(core, 2, 0), Shape(core, 2, 3), Shape(core, 1, 9)]
-    return [Shape(small, 2, 0), Shape(base, 2, 0), Shape(base, 2, 6), Shape(few, 3, 0)]
+        core = (*small, 8, *before)
+        return [Shape(core, 2, 3), Shape(core, 1, 9)]
+    return [Shape(small, 2, 0), Shape(base, 2, 6)]
 
 
 def _folds(cell: NDArray[Any], count: int, rng: np.random.Generator) -> NDArray[np.int_]:
@@ -331,16 +330,20 @@ def _error_model(x: Floats, error: Floats, cell: NDArray[Any]) -> tuple[Floats, 
     size = abs(error)
     t = x[:, 0]
     terms = np.stack([np.ones(len(t)), np.sqrt((x**2).mean(axis=1)), t, t * t], axis=1)
-    solved = np.linalg.lstsq(terms, size, rcond=None)[0]
+    cells, of = np.unique(cell, return_inverse=True)
+    single = len(t) == REPEATS * len(cells)  # one test a cell: too few for more than two terms
+    count = 2 if single else 4
+    solved = np.zeros(4)
+    solved[:count] = np.linalg.lstsq(terms[:, :count], size, rcond=None)[0]
     floor = 0.5 * size.mean()
     shape = np.maximum(floor, terms @ solved)
-    cells, of = np.unique(cell, return_inverse=True)
-    share = min(1.0, _COVER + 0.5 / len(cells))  # a few cells know the tail less well
+    # a few cells know the tail less well, and the choice was made on the same divisions
+    share = min(1.0, _COVER + (1.5 if single else 0.5) / len(cells))
     factor = float(np.quantile(size / shape, share))
+    if single:
+        return factor * np.r_[floor, solved], 1.0
     mean = np.bincount(of, error) / np.bincount(of)
     rows = np.bincount(of).mean()
-    if rows < 2 * REPEATS:  # one test a cell: all is its own
-        return factor * np.r_[floor, solved], 1.0
     between = max(0.0, float(mean.var() - error.var() / rows) * rows / max(1.0, rows - 1))
     common = min(1.0, between / float(error.var()))
     return factor * np.r_[floor, solved], common
