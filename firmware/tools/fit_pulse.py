@@ -42,6 +42,7 @@ CURRENT_OFFSET_C = 0.001
 _RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2)
 _STEEPER = 3.0  # a product of features is held back this much more than a feature
 _COVER = 0.95
+_WIDE_CLIP = 8.0  # a line may reach further than a parabola
 _SHORT_WIDTH_S = 1.0
 
 
@@ -232,10 +233,10 @@ def shapes(pulses: PulseSet, *, known_soc: bool, slow: bool = False) -> list[Sha
     base = (0, *resistance, 3, 4, 5, 6, 7, 8)
     small = (0, *resistance, 3, 6, 7)
     if known_soc:
-        sets = [(0, resistance[0], 6), small, base]
+        sets = [(0, resistance[0], 6), base]
         if pulses.short_mv is not None:
-            sets += [(*resistance, 3, 5, 6, 7), (*base, *before)]
-        return [Shape(s, 1, 0, clip) for s in sets for clip in (3.0, 8.0)]
+            sets.append((*base, *before))
+        return [Shape(s, 1, 0, _WIDE_CLIP) for s in sets]
     if pulses.short_mv is not None:
         core = (*small, 8, *before)
         return [Shape(core, 2, 3), Shape(core, 1, 9)]
