@@ -120,7 +120,11 @@ LFP = CellProfile(
 )  # fmt: skip
 
 
-def _lco(name: str, windows: "tuple | None", windows_crc: int) -> CellProfile:  # type: ignore[type-arg]
+def _lco(
+    name: str,
+    windows: "tuple | None",  # type: ignore[type-arg]
+    windows_crc: int,
+) -> CellProfile:
     return CellProfile(
         name=name,
         chemistry=Chemistry.LCO,
@@ -138,8 +142,8 @@ def _lco(name: str, windows: "tuple | None", windows_crc: int) -> CellProfile:  
         flat_bp=(0, 0),
         soc_bp=_GRID_BP,
         ocv_mv=(
-            3219, 3390, 3497, 3568, 3642, 3667, 3685, 3720, 3754, 3775, 3788, 3800, 3813, 3829, 3848,
-            3869, 3893, 3919, 3948, 3979, 4015, 4055, 4099, 4146, 4175, 4194,
+            3219, 3390, 3497, 3568, 3642, 3667, 3685, 3720, 3754, 3775, 3788, 3800, 3813, 3829,
+            3848, 3869, 3893, 3919, 3948, 3979, 4015, 4055, 4099, 4146, 4175, 4194,
         ),
         windows=windows,
         windows_crc=windows_crc,

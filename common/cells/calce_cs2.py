@@ -6,7 +6,7 @@ SHA-256 of the data c227c10c099ba36aa1c0794e3515bcad...
 
 CRC = 2859917598
 # marks, mV; taper and rate, permille of rated; full, mV; 0.1 degC; walk and
-# scatter, bp; windows (firmware/estimators/window.py)
+# scatter, bp; and windows, as window.py of the estimators reads them
 WINDOWS = (
     (3760, 3800, 3860, 3900),
     100,

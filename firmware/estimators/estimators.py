@@ -127,7 +127,7 @@ class Estimators:
 
     def _voltages(self, snapshot: Snapshot, now_s: int) -> None:
         if 500 <= snapshot.dt_ms <= 1500:
-            self.resistance.update(snapshot, now_s)
+            self.resistance.update(snapshot, now_s, self.soc_bp)
         else:
             self.resistance.interrupt()
         if self.window is not None and self.window.update(snapshot):

@@ -91,7 +91,7 @@ def module(folder: "str | Path", chemistry: str, table: "tuple") -> str:  # type
         '"""\n\n'
         f"CRC = {table_crc(table)}\n"
         "# marks, mV; taper and rate, permille of rated; full, mV; 0.1 degC; walk and\n"
-        "# scatter, bp; windows (firmware/estimators/window.py)\n"
+        "# scatter, bp; and windows, as window.py of the estimators reads them\n"
         f"WINDOWS = {_lines(table, 0)}  # fmt: skip\n"
     )
 
