@@ -15,11 +15,15 @@ resistances are one for all SOC: on a plateau anything freer takes hysteresis fo
 """
 
 import textwrap
+from array import array
+from collections.abc import Collection
 
 import numpy as np
 
 from common.ecm import Ecm
-from firmware.tools.drives import DataError, Folder
+from firmware.tools.drives import Array, DataError, Drive, Folder
+
+Curve = tuple[Array, Array]  # soc, volts
 
 TAUS_S = (20.0, 400.0)
 Z_KNOTS = np.array([0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
@@ -42,7 +46,7 @@ _WEIGHT = 1e4
 _FIXED = 1e6
 
 
-def lagged(t_s, current_a, ah, taus_s):
+def lagged(t_s: Array, current_a: Array, ah: Array, taus_s: tuple[float, ...]) -> Array:
     """``(N, len(taus_s))`` currents through first-order lags; gaps take the counter's mean."""
     dt = np.diff(t_s, prepend=t_s[0] - 1)
     mean_a = current_a.copy()
@@ -52,7 +56,7 @@ def lagged(t_s, current_a, ah, taus_s):
     for tau in taus_s:
         keep = np.exp(-dt / tau).tolist()
         x = 0.0
-        out = []
+        out: list[float] = []
         for a, i in zip(keep, mean_a.tolist(), strict=True):
             x = a * x + (1 - a) * i
             out.append(x)
@@ -60,7 +64,7 @@ def lagged(t_s, current_a, ah, taus_s):
     return np.array(columns).T
 
 
-def hats(x, knots):
+def hats(x: Array, knots: Array) -> Array:
     """``(N, len(knots))`` weights of linear interpolation, held at the ends."""
     out = np.zeros((len(x), len(knots)))
     if len(knots) == 1:
@@ -75,15 +79,15 @@ def hats(x, knots):
     return out
 
 
-def slow_discharge(test):
-    """``(soc, volts)`` of the falling branch of a slow test, rising in SOC."""
+def slow_discharge(test: Drive) -> tuple[Array, Array, float]:
+    """``(soc, volts, current)`` of the falling branch of a slow test, rising in SOC."""
     falls = test["current_a"] < 0
     soc, volts = test["soc"][falls][::-1], test["voltage_v"][falls][::-1]
     current = float(np.median(test["current_a"][falls]))
     return GRID, np.interp(GRID, soc, volts), current
 
 
-def hysteresis(charge_ah, capacity_ah, span):
+def hysteresis(charge_ah: Array, capacity_ah: float, span: float) -> Array:
     """``h`` in -1..1 as the filter follows it, from the counted charge."""
     moved = np.diff(charge_ah, prepend=charge_ah[0]) / capacity_ah
     h = 0.0
@@ -102,7 +106,14 @@ class Normal:
     ``half`` is ``(soc, volts)`` of half the distance of the branches, if there is hysteresis.
     """
 
-    def __init__(self, test, ocv, knots_c, taus_s=TAUS_S, half=None):
+    def __init__(
+        self,
+        test: Drive,
+        ocv: Curve,
+        knots_c: Array,
+        taus_s: tuple[float, ...] = TAUS_S,
+        half: Curve | None = None,
+    ) -> None:
         soc, warm = test["soc"], test["temperature_c"]
         base = hats(soc, R_KNOTS)[:, :, None] * hats(warm, knots_c)[:, None, :]
         base = base.reshape(len(soc), -1)
@@ -125,18 +136,21 @@ class Normal:
         self.off = off
 
 
-def _second(n):
+def _second(n: int) -> Array:
     out = np.zeros((max(n - 2, 0), n))
     for k in range(n - 2):
         out[k, k : k + 3] = 1, -2, 1
     return out
 
 
-def solve(normals, knots_c, half=False):
+def solve(normals: list[Normal], knots_c: Array, half: bool = False) -> Array:
     """The coefficients from some tests' ``Normal``; ``half``: with hysteresis, OCV as given."""
     groups = [normal.group for normal in normals]
-    square = sum(n.square / groups.count(n.group) for n in normals)
-    cross = sum(n.cross / groups.count(n.group) for n in normals)
+    square = np.zeros_like(normals[0].square)
+    cross = np.zeros_like(normals[0].cross)
+    for normal in normals:
+        square += normal.square / groups.count(normal.group)
+        cross += normal.cross / groups.count(normal.group)
     n_r, n_t, n_z = len(R_KNOTS), len(knots_c), len(Z_KNOTS)
     along = np.kron(_second(n_r).T @ _second(n_r), np.eye(n_t))
     across = np.kron(np.eye(n_r), _second(n_t).T @ _second(n_t))
@@ -148,16 +162,24 @@ def solve(normals, knots_c, half=False):
     stiff = _FIXED if half else _OCV_STIFF
     even = _FIXED if half else _LEVEL
     for k in range(lags):
-        at = slice(k * block, (k + 1) * block)
-        ridge[at, at] = _STIFF * (along + across) + even * level + _SMALL * np.eye(block)
+        of_lag = slice(k * block, (k + 1) * block)
+        ridge[of_lag, of_lag] = _STIFF * (along + across) + even * level + _SMALL * np.eye(block)
     at = lags * block
     ridge[at : at + n_z, at : at + n_z] = stiff * np.eye(n_z)
     hot = slice(at + n_z, at + 2 * n_z)
     ridge[hot, hot] = 4 * stiff * np.eye(n_z)
-    return np.linalg.solve(square + ridge, cross)
+    return np.asarray(np.linalg.solve(square + ridge, cross), np.float64)
 
 
-def build(theta, ocv, knots_c, capacity_ah, errors, taus_s=TAUS_S, half=None):
+def build(
+    theta: Array,
+    ocv: Curve,
+    knots_c: Array,
+    capacity_ah: float,
+    errors: dict[str, int],
+    taus_s: tuple[float, ...] = TAUS_S,
+    half: Curve | None = None,
+) -> Ecm:
     """The ``Ecm`` of fitted coefficients; ``errors`` are its error model's keyword arguments."""
     n_r, n_t, n_z = len(R_KNOTS), len(knots_c), len(Z_KNOTS)
     block = n_r * n_t
@@ -193,8 +215,9 @@ def build(theta, ocv, knots_c, capacity_ah, errors, taus_s=TAUS_S, half=None):
 class Fit:
     """All that is fitted to one training folder, but for the choice of the tests."""
 
-    def __init__(self, train):
-        self.half = None
+    def __init__(self, train: Folder) -> None:
+        self.ocv: Curve
+        self.half: Curve | None = None
         if train.branches is not None:
             b = train.branches
             rise, fall = b["ocv_charge_v"], b["ocv_discharge_v"]
@@ -209,30 +232,30 @@ class Fit:
         self.tests = train.tests
         self.capacity_ah = train.capacity_ah()
         self.errors = ERRORS if self.half is None else ERRORS_FLAT
-        self._normals = {}
+        self._normals: dict[str, Normal] = {}
 
-    def _normal(self, key, test):
+    def _normal(self, key: str, test: Drive) -> Normal:
         if key not in self._normals:
             self._normals[key] = Normal(test, self.ocv, self.knots_c, half=self.half)
         return self._normals[key]
 
-    def without(self, left_out):
+    def without(self, left_out: Collection[str]) -> Ecm:
         """The circuit from all tests but those named."""
         normals = [self._normal(k, t) for k, t in self.tests.items() if k not in left_out]
         if not normals:
             raise DataError(f"no test left to fit to without {', '.join(sorted(left_out))}")
         return self._circuit(normals)
 
-    def of(self, test):
+    def of(self, test: Drive) -> Ecm:
         """The circuit from this one test."""
         return self._circuit([Normal(test, self.ocv, self.knots_c, half=self.half)])
 
-    def _circuit(self, normals):
+    def _circuit(self, normals: list[Normal]) -> Ecm:
         theta = solve(normals, self.knots_c, self.half is not None)
         return build(theta, self.ocv, self.knots_c, self.capacity_ah, self.errors, half=self.half)
 
 
-def calibrate(path):
+def calibrate(path: str) -> Ecm:
     """The circuit of all tests in the folder ``path``."""
     return Fit(Folder(path)).without(())
 
@@ -244,13 +267,13 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def numbers(ecm):
+def numbers(ecm: Ecm) -> dict[str, int | list[int]]:
     """All numbers of a circuit by name, as JSON takes them."""
-    found = {name: getattr(ecm, name) for name in _FIELDS}
+    found: dict[str, int | array[int]] = {name: getattr(ecm, name) for name in _FIELDS}
     return {k: v if isinstance(v, int) else list(v) for k, v in found.items()}
 
 
-def module_text(ecm, source):
+def module_text(ecm: Ecm, source: str) -> str:
     """A Python module of the circuit, as ``common/cells`` holds them."""
     head = [f'"""Equivalent circuit {source}.', ""]
     head += [

@@ -16,11 +16,14 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterable, Iterator
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
+from common.ecm import Ecm
 from firmware.estimators.soc_filter import SocFilter
-from firmware.tools.drives import DataError, Folder, cut
+from firmware.tools.drives import Array, DataError, Drive, Folder, cut
 from firmware.tools.fit_ecm import Fit
 
 HELP = "SOC on recorded drives: error and interval coverage"
@@ -32,8 +35,25 @@ DEVICES = 4
 TRAIN_HOURS = 5.0  # of a single drive
 MIDDLE_SOC = 0.6
 
+Device = tuple[float, float, float]  # offset in mV, gain and offset in A of the current
+Run = tuple[Array, Array, str]  # error, sigma, name of the test
 
-def readings(test, device):
+
+class Figures(TypedDict):
+    """What is said of some runs; ``files``: the RMSE of each test."""
+
+    tests: int
+    updates: int
+    rmse_pct: float
+    mae_pct: float
+    p95_pct: float
+    max_pct: float
+    coverage_pct: float
+    half_width_pct: float
+    files: NotRequired[dict[str, float]]
+
+
+def readings(test: Drive, device: Device) -> list[list[int]]:
     """What the chip reads: lists of mV, mA, 0.1 degC, uAh, ms. ``device``: mV, gain, offset A."""
     offset_mv, gain, offset_a = device
     dt = np.diff(test["t_s"], prepend=test["t_s"][0] - 1)
@@ -52,11 +72,14 @@ def readings(test, device):
     return [np.round(column).astype(int).tolist() for column in columns]
 
 
-def play(test, ecm, rated_mah, device, off_pct):
+def play(
+    test: Drive, ecm: Ecm, rated_mah: int, device: Device, off_pct: float
+) -> tuple[Array, Array]:
     """``(error, sigma)`` in % of SOC after the filter has settled."""
     estimator = SocFilter(ecm, rated_mah, offset_ma=0.6 * rated_mah / 1000)
     estimator.start(test["soc"][0] * 100 + off_pct, START_OFF_PCT)
-    z, sigma = [], []
+    z: list[float] = []
+    sigma: list[float] = []
     for mv, ma, dc, uah, ms in zip(*readings(test, device), strict=True):
         estimator.update(mv, ma, dc, uah, ms)
         z.append(estimator.z)
@@ -68,7 +91,7 @@ def play(test, ecm, rated_mah, device, off_pct):
     return error[settled], np.array(sigma)[settled]
 
 
-def devices(noise, capacity_ah):
+def devices(noise: bool, capacity_ah: float) -> list[Device]:
     """The devices to read with: one without error, or some drawn with a fixed seed."""
     if not noise:
         return [(0.0, 1.0, 0.0)]
@@ -83,13 +106,13 @@ def devices(noise, capacity_ah):
     ]
 
 
-def _twins(name, names):
+def _twins(name: str, names: Iterable[str]) -> set[str]:
     """A test and its repeats: ``25C_HWFET_a`` and ``_b`` are one."""
     stem = name[:-2] if name[-2:] in ("_a", "_b", "_c") else name
     return {other for other in names if other in (name, stem) or other[:-2] == stem}
 
 
-def _cases(train, test):
+def _cases(train: Folder, test: Folder) -> Iterator[tuple[str, Drive, Ecm]]:
     """``(name, test, circuit)`` of all drives to be run."""
     fit = Fit(train)
     same = os.path.realpath(train.path) == os.path.realpath(test.path)
@@ -108,7 +131,7 @@ def _cases(train, test):
         )
 
 
-def _figures(runs):
+def _figures(runs: list[Run]) -> Figures:
     error = np.concatenate([run[0] for run in runs])
     sigma = np.concatenate([run[1] for run in runs])
     size = np.abs(error)
@@ -124,14 +147,16 @@ def _figures(runs):
     }
 
 
-def validate(train_path, test_path, noise, capacity_off_pct=0.0):
+def validate(
+    train_path: str, test_path: str, noise: bool, capacity_off_pct: float = 0.0
+) -> dict[tuple[str, float], Figures]:
     """``{(start, group): figures}`` of one pair of folders.
 
     The filter is told the capacity of the training folder's reference, off by so many per cent.
     """
     train = Folder(train_path)
     test = train if os.path.realpath(train_path) == os.path.realpath(test_path) else None
-    runs = {}
+    runs: dict[tuple[str, float], list[Run]] = {}
     rated_mah = round(train.capacity_ah() * (1000 + 10 * capacity_off_pct))
     for name, drive, ecm in _cases(train, test or Folder(test_path)):
         at = int(np.argmax(drive["soc"] < MIDDLE_SOC))
@@ -145,7 +170,7 @@ def validate(train_path, test_path, noise, capacity_off_pct=0.0):
                 if below:
                     run = (*play(late, ecm, rated_mah, device, off), name)
                     runs.setdefault(("middle", drive["group"]), []).append(run)
-    out = {}
+    out: dict[tuple[str, float], Figures] = {}
     for key in sorted(runs, key=lambda k: (k[0] == "middle", -k[1])):
         used = [run for run in runs[key] if len(run[0])]
         if used:
