@@ -3,7 +3,6 @@
 import argparse
 import importlib
 import json
-import subprocess
 import sys
 from array import array
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interpreters import lines
 
 from firmware.estimators.pulse import (
     FEATURES,
@@ -206,17 +206,9 @@ def test_a_model_is_small_and_32_bits_are_enough(name: str) -> None:
         assert narrow.soh == pytest.approx(wide.soh, abs=0.02)
 
 
-def test_micropython_comes_to_the_same_figures(micropython, root) -> None:
-    script = str(root / "tests" / "firmware" / "scripts" / "pulse_soh.py")
+def test_micropython_comes_to_the_same_figures(micropython) -> None:
     here, there = (
-        subprocess.run(
-            [interpreter, script],
-            env={"PYTHONPATH": str(root), "MICROPYPATH": f"{root}:.frozen"},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        ).stdout.split()
+        " ".join(lines(interpreter, "pulse_soh.py")).split()
         for interpreter in (sys.executable, micropython)
     )
     assert len(here) == len(there) == 120

@@ -2,12 +2,12 @@
 
 import random
 import struct
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 from estimator_cells import Cell, Feeder, aged, ocv_lfp, ocv_nmc
+from interpreters import lines
 
 from common.cells import circuit
 from common.codes import SocSync
@@ -192,20 +192,11 @@ def test_the_circuit_is_part_of_the_profile_hash():
     assert circuit(NMC.name) is None
 
 
-def test_micropython_comes_to_the_same_soc_quickly_and_without_growth(micropython, root):
-    script = str(root / "tests" / "firmware" / "scripts" / "soc_filter_drive.py")
-    printed = [
-        subprocess.run(
-            [interpreter, script],
-            env={"PYTHONPATH": str(root), "MICROPYPATH": f"{root}:.frozen"},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        ).stdout.split()
+def test_micropython_comes_to_the_same_soc_quickly_and_without_growth(micropython):
+    here, there = (
+        " ".join(lines(interpreter, "soc_filter_drive.py")).split()
         for interpreter in (sys.executable, micropython)
-    ]
-    here, there = printed
+    )
     assert [float(x) for x in there[:4]] == pytest.approx([float(x) for x in here], abs=0.02)
     took_us, grown = float(there[4]), int(there[5])
     print("us an update:", took_us)
