@@ -96,8 +96,6 @@ class QuickTest:
             raise ValueError("quick test: %d trains, not 1 or 2" % len(widths_ms))
         self._settings = settings
         self._n = settings.n_cells
-        self._charges = charges
-        self._discharges = discharges
         self._pulses = charges + discharges
         self._turns = 1 + 4 * self._pulses
         self.widths_ms = widths_ms

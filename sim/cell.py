@@ -118,10 +118,6 @@ class Cells:
         """Voltage that remains this instant when the current stops."""
         return self.ocv_v + self.kind.hysteresis_v * self.hysteresis + self.v1_v + self.v2_v
 
-    def set_current(self, current_a: float) -> None:
-        """Show the voltage at ``current_a`` without letting time pass."""
-        self.voltage_v = self.emf_v() + self.r0_ohm * current_a
-
     def step(
         self,
         dt_s: float,

@@ -165,7 +165,6 @@ class ModelledPack(Pack):
         )
         self._bits = 1 << np.arange(n)
         self._sensors = (0, n // 2, n - 1)
-        self.energy_in_j = 0.0  # through the cells' ends, less what was taken out
         self.cell_v = self.cells.voltage_v
         self.pack_v = float(self.cell_v.sum())
 
@@ -186,7 +185,6 @@ class ModelledPack(Pack):
             bleed_a = np.where(bleeding, cells.voltage_v * (_BLEED_DUTY / _BLEED_OHM), 0.0)
         cells.step(dt_s, self.current_a, bleed_a, self.spec.ambient_c)
         self.cell_v = cells.voltage_v
-        self.energy_in_j += dt_s * self.current_a * float(self.cell_v.sum())
         self.time_s += dt_s
         heat = cells.temperature_c
         self.temperatures_c = tuple(float(heat[k]) for k in self._sensors)

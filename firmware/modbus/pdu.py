@@ -91,7 +91,6 @@ class PduServer:
         self._image = register_map.image
         self._words = register_map.words
         self._commands = commands
-        self._control = register_map.block(models.CONTROL)
         self._points: list[tuple[int, int, int, Block, str]] = []
         self._access = bytearray(register_map.words)  # 0, or 1 + index into _points
         for block in register_map.blocks:
