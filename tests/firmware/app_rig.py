@@ -5,6 +5,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+from core_fakes import Uart
 
 from common import models
 from common.crc import crc16_modbus
@@ -34,27 +35,6 @@ class ChipI2C:
             self.chip.i2c(address, bytes([register]) + bytes(buffer), 0)
         except Nack as nack:
             raise OSError(5, str(nack)) from nack
-
-
-class Uart:
-    """A line to a host; what the board sends is kept in ``sent``."""
-
-    def __init__(self) -> None:
-        self.waiting = bytearray()
-        self.sent = bytearray()
-
-    def any(self) -> int:
-        return len(self.waiting)
-
-    def readinto(self, buffer: bytearray) -> int | None:
-        n = min(len(buffer), len(self.waiting))
-        buffer[:n] = self.waiting[:n]
-        del self.waiting[:n]
-        return n or None
-
-    def write(self, buffer: bytes) -> int:
-        self.sent += buffer
-        return len(buffer)
 
 
 class Rig(DeskBoard):

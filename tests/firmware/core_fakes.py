@@ -103,3 +103,24 @@ class FakeAfe(Afe):
     def _answer(self) -> None:
         if self.broken:
             raise AfeError("no answer")
+
+
+class Uart:
+    """A line to a host; what the board sends is kept in ``sent``."""
+
+    def __init__(self) -> None:
+        self.waiting = bytearray()
+        self.sent = bytearray()
+
+    def any(self) -> int:
+        return len(self.waiting)
+
+    def readinto(self, buffer: bytearray) -> int | None:
+        n = min(len(buffer), len(self.waiting))
+        buffer[:n] = self.waiting[:n]
+        del self.waiting[:n]
+        return n or None
+
+    def write(self, buffer: bytes) -> int:
+        self.sent += buffer
+        return len(buffer)

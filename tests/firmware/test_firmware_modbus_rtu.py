@@ -9,6 +9,7 @@ import time
 import tty
 
 import pytest
+from core_fakes import Uart
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymodbus.client import ModbusSerialClient
@@ -25,22 +26,13 @@ ADDRESS = 17
 SILENCE_MS = 3
 
 
-class Line:
-    """A UART whose other end is the test; hears itself when ``echo``."""
+class Line(Uart):
+    """A UART whose other end is the test, train by train; hears itself when ``echo``."""
 
     def __init__(self) -> None:
-        self.waiting = bytearray()
+        super().__init__()
         self.sent: list[bytes] = []
         self.echo = False
-
-    def any(self) -> int:
-        return len(self.waiting)
-
-    def readinto(self, buffer: bytearray) -> int | None:
-        n = min(len(buffer), len(self.waiting))
-        buffer[:n] = self.waiting[:n]
-        del self.waiting[:n]
-        return n or None
 
     def write(self, buffer: bytes) -> int:
         self.sent.append(bytes(buffer))
