@@ -92,6 +92,8 @@ class Method:
     FULL_CYCLE = 3  # charge between full and empty
     FUSED = 4  # several of them, weighted by variance
     CURRENT_STEP = 5  # resistance from a step of the current
+    PULSE_TEST = 6  # SOH from a commanded train of pulses
+    CLOSED_CYCLE = 7  # efficiency from one full charge to the next
 
 
 class Refusal:
@@ -108,6 +110,11 @@ class Refusal:
     SOC_JUMP = 8
     TOO_UNCERTAIN = 9
     PROFILE_CHANGED = 10
+    TOO_SHORT = 11  # not watched for long enough
+    SOC_UNKNOWN = 12
+    NO_MODEL = 13  # the cell profile brings none for this
+    UNLIKE = 14  # unlike every cell of the calibration
+    NOT_CLOSED = 15  # no cycle has come back to where it began
 
 
 class NextTest:
@@ -128,6 +135,9 @@ class Command:
     CLEAR_LATCHED = 1
     CONNECT = 2
     DISCONNECT = 3
+    START_QUICK_TEST = 4
+    START_FULL_TEST = 5
+    STOP_TEST = 6
 
 
 class CommandResult:
@@ -137,6 +147,49 @@ class CommandResult:
     DONE = 1
     REFUSED_UNSAFE = 2
     REFUSED_UNKNOWN = 3
+    REFUSED_BUSY = 4  # a test is running
+
+
+class Test:
+    """A commanded test (``Tst``, ``ResTst``)."""
+
+    NONE = 0
+    QUICK = 1  # a train of pulses: minutes
+    FULL = 2  # charge, rest, discharge: hours
+
+
+class TestPhase:
+    """What a commanded test is doing (``TstPh``)."""
+
+    IDLE = 0
+    WAITING = 1  # for the cells to rest
+    RISING = 2  # a current was asked for and is not there yet
+    PULSE = 3
+    FALLING = 4  # the current is no longer asked for, but still there
+    RELAXING = 5
+    DONE = 6
+    STOPPED = 7  # see ``TestStop``
+    CHARGING = 8
+    RESTING = 9  # between charge and discharge
+    DISCHARGING = 10
+    RECOVERING = 11  # a rest after the discharge
+
+
+class TestStop:
+    """Why a commanded test ended without a result (``TstStop``, ``ResStop``)."""
+
+    NONE = 0
+    BY_COMMAND = 1
+    FAULT = 2
+    NOT_MEASURED = 3
+    TEMPERATURE = 4
+    NO_CURRENT = 5  # nothing follows the request
+    WRONG_CURRENT = 6
+    CURRENT_STAYS = 7
+    NO_ROOM = 8  # limits allow no current in one of the directions
+    NOT_RESTED = 9
+    POWER_LOST = 10  # the board started anew while the test ran
+    TOO_LONG = 11
 
 
 class ResetCause:

@@ -29,6 +29,8 @@ PROTECTION = 64913
 DEVICE = 64914
 CONTROL = 64915
 RECALL = 64916
+ENERGY = 64917
+TEST = 64918
 END = 0xFFFF
 
 N_TEMPERATURES = 4
@@ -156,10 +158,8 @@ _HEALTH_POINTS = (
     + _p("Spread SpreadHi", "uint16", -2)
     + _p("Weak", "uint16")
     + _p("WeakZ", "uint16", -1)
-    + _p("Rte", "uint16", -2)
     + _p("RestDv", "uint16", -3)
     + _p("RestDvAge", "uint32")
-    + _p("SelfDis", "uint16", -2)
     + _p("Chem", "enum16")
     + _p("Prof", "string:8")
     + _p("ProfCrc", "uint32")
@@ -197,6 +197,7 @@ _PROTECTION_POINTS = (
     + _p("Otc Utc Otd Utd Otf", "int16", -1)
     + _p("Ccl Dcl Cvl", "uint32", -3)
     + _p("CclWhy DclWhy", "enum16")
+    + _p("ReqA", "int32", -3)
     + _p("NFlt", "uint16")
     + _p("LastFlt", "uint16")
     + _p("LastFltS", "uint32")
@@ -219,6 +220,55 @@ _DEVICE_POINTS = (
     + _p("MemFree", "uint32")
     + _p("RecEvery RecDepth", "uint16")
     + _p("RecFirst RecLast", "uint32")
+)
+
+_ENERGY_POINTS = (
+    _HEAD
+    + _STAMP
+    + _p("Boot", "uint32")
+    + _p("NCell", "uint16")
+    + _p("Wh WhLo WhHi", "uint32", -1)
+    + _p("WhA", "uint32", -3)
+    + _p("P80 P80Lo P80Hi P20 P20Lo P20Hi", "uint32")
+    + _p("PwrS", "uint16")
+    + _p("EnRef", "enum16")
+    + _p("Rte RteLo RteHi", "uint16", -2)
+    + _p("RteMth RteRef", "enum16")
+    + _p("RteAge", "uint32")
+    + _p("SelfDis SelfDisLo SelfDisHi", "uint16", -2)
+    + _p("SelfRef", "enum16")
+    + _p("SelfAge", "uint32")
+    + _p("IOff IOffLo IOffHi", "int32", -6)
+    + _p("IOffAge", "uint32")
+)
+_ENERGY_CELL = (
+    _p("Soc SocLo SocHi", "uint16", -2)
+    + _p("Dif DifLo DifHi", "int16", -2)
+    + _p("Leak LeakLo LeakHi", "int16", -2)
+    + _p("Bled", "uint32", -3)
+)
+
+_TEST_POINTS = (
+    _HEAD
+    + _STAMP
+    + _p("Boot", "uint32")
+    + _p("NCell", "uint16")
+    + _p("Tst TstPh TstStop", "enum16")
+    + _p("Stp NStp", "uint16")
+    + _p("Elap Left", "uint32")
+    + _p("ResTst ResMth ResRef ResStop", "enum16")
+    + _p("ResBoot ResUpS ResUtc ResDur", "uint32")
+    + _p("ResTmp", "int16", -1)
+    + _p("NPul", "uint16")
+    + _p("Wid1 Wid2", "uint16")
+    + _p("RteC", "uint16", -2)
+    + _p("ChaAh DisAh", "uint32", -3)
+    + _p("ChaWh DisWh", "uint32", -1)
+    + _p("Soh SohLo SohHi", "uint16", -2)
+    + _p("MdlCrc", "uint32")
+)
+_TEST_CELL = (
+    _p("Soh SohLo SohHi", "uint16", -2) + _p("Ref", "enum16") + _p("R RLo RHi", "uint16", -5)
 )
 
 _CONTROL_POINTS = (
@@ -244,11 +294,13 @@ MODELS = (
     (LIFETIME, "lifetime", "Echelon Lifetime", _LIFETIME_POINTS, None, _TAIL),
     (PROTECTION, "protection", "Echelon Protection", _PROTECTION_POINTS, None, _TAIL),
     (DEVICE, "device", "Echelon Device and Time", _DEVICE_POINTS, None, _TAIL),
+    (ENERGY, "energy", "Echelon Energy", _ENERGY_POINTS, ("Cell", _ENERGY_CELL), _TAIL),
+    (TEST, "test", "Echelon Test", _TEST_POINTS, ("Cell", _TEST_CELL), _TAIL),
     (CONTROL, "control", "Echelon Control", _CONTROL_POINTS, None, ()),
     (RECALL, "recall", "Echelon Recall", _SNAPSHOT_POINTS, ("Cell", _SNAPSHOT_CELL), _TAIL),
 )
 
-OURS = (SNAPSHOT, HEALTH, LIFETIME, PROTECTION, DEVICE, CONTROL, RECALL)
+OURS = (SNAPSHOT, HEALTH, LIFETIME, PROTECTION, DEVICE, ENERGY, TEST, CONTROL, RECALL)
 
 
 def model(model_id: int) -> "tuple":  # type: ignore[type-arg]

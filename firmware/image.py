@@ -77,10 +77,15 @@ class Image:
         self._lifetime = block(models.LIFETIME)
         self._protection = block(models.PROTECTION)
         self._device = block(models.DEVICE)
+        self._energy = block(models.ENERGY)
+        self._test = block(models.TEST)
         self._fill_common(firmware, afe)
         self._fill_protection()
         self._fill_device(reset_cause, firmware, board, afe)
-        for ours in (self._snapshot, self._health, self._lifetime, self._protection, self._device):
+        for ours in (
+            self._snapshot, self._health, self._lifetime, self._protection, self._device,
+            self._energy, self._test,
+        ):  # fmt: skip
             ours.set("SnCrc", self._sn_crc)
         block(models.CONTROL).set("Cmd", 0)
         block(models.CONTROL).set("CmdRes", 0)
@@ -177,12 +182,16 @@ class Image:
             estimators.publish_health(self._health)
             self._health.set("Boot", self._boot)
             self._stamp(self._health, seq)
-            # 0.01 % a month and 0.0001 % a day
-            month = self._health.get("SelfDis")
-            self._sunspec.set_self_discharge(None if month is None else month * 100 // 30)
         if first or turn == 6:
             estimators.publish_lifetime(self._lifetime)
             self._stamp(self._lifetime, seq)
+        if first or turn == 8:
+            estimators.publish_energy(self._energy)
+            self._energy.set("Boot", self._boot)
+            self._stamp(self._energy, seq)
+            # 0.01 % a month and 0.0001 % a day
+            month = self._energy.get("SelfDis")
+            self._sunspec.set_self_discharge(None if month is None else month * 100 // 30)
 
     @staticmethod
     def _stamp(block: Block, seq: int) -> None:
@@ -236,7 +245,7 @@ class Image:
         f, at = self._limit_span
         pack_into(
             f, image, at,
-            u32(p.ccl_ma), u32(p.dcl_ma), u32(p.cvl_mv), u16(p.ccl_why), u16(p.dcl_why),
+            u32(p.ccl_ma), u32(p.dcl_ma), u32(p.cvl_mv), u16(p.ccl_why), u16(p.dcl_why), 0,
             min(p.n_faults, 0xFFFE), u16(p.last_fault), u32(p.last_fault_s),
             _NONE_I32 if value is None else value,
         )  # fmt: skip

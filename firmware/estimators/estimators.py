@@ -198,7 +198,6 @@ class Estimators:
         """Write the health model, all but what the image stamps.
 
         ``Cap`` is what the pack gives between full and empty once balanced: its weakest cell.
-        ``SelfDis`` is not measured yet.
         """
         put = block.set
         soh = self.soh
@@ -223,16 +222,18 @@ class Estimators:
         weak_z = soh.weak_z() if known else None
         put("Weak", soh.weakest() + 1 if known else None)
         put("WeakZ", None if weak_z is None else int(weak_z * 10 + 0.5))
-        put("Rte", self.lifetime.rte_bp)
         rest_dv_mv = self.anchors.rest_dv_mv
         put("RestDv", rest_dv_mv)
         put("RestDvAge", None if rest_dv_mv is None else now_s - self.anchors.rest_dv_s)
-        put("SelfDis", None)
         put("Chem", self._settings.profile.chemistry)
         block.set_text("Prof", self._settings.profile.name)
         put("ProfCrc", self._profile_crc)
         for i in range(self._n):
             self._publish_cell(block, i, now_s)
+
+    def publish_energy(self, block: Block) -> None:
+        """Write the energy model, all but what the image stamps."""
+        block.set("EnRef", Refusal.SOC_UNKNOWN)
 
     @property
     def refusal(self) -> int:

@@ -66,8 +66,8 @@ class Resistance:
         rated_mah = settings.rated_mah
         self.ref_uohm = settings.profile.r_ref_uohm_ah * 1000 / rated_mah
         self._step_ma = rated_mah // 5
-        self.r = [0.0] * n
-        self.var = [0.0] * n
+        self.r = array("f", bytes(4 * n))
+        self.var = array("f", bytes(4 * n))
         self.count = 0
         self.at_s = 0
         self._back = array("H", bytes(2 * n))  # cycle k - 1 ...

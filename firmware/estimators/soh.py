@@ -61,20 +61,22 @@ class Soh:
         self._profile = settings.profile
         self._rated_mah = settings.rated_mah
         self._offset_ma = offset_ma(settings.shunt_uohm)
-        self.soh = [0.0] * n
-        self.var = [0.0] * n
-        self.best = [0.0] * n  # variance of the best single evidence
-        self.own = [0.0] * n  # part of the variance that other cells do not share
+        self.soh = array("f", bytes(4 * n))
+        self.var = array("f", bytes(4 * n))
+        self.best = array("f", bytes(4 * n))  # variance of the best single evidence
+        self.own = array("f", bytes(4 * n))  # part of the variance that other cells do not share
         self.method = array("B", bytes(n))
         self.at_s = array("i", bytes(4 * n))
         self.count = 0
         self.swing_bp = 0.0  # most charge lately seen to fit between full and empty, of rated
-        self._base_soh = [0.0] * n
-        self._base_var = [0.0] * n
-        self._base_best = [0.0] * n
+        self._base_soh = array("f", bytes(4 * n))
+        self._base_var = array("f", bytes(4 * n))
+        self._base_best = array("f", bytes(4 * n))
         self._base_method = array("B", bytes(n))
         self._base_count = 0
-        self._window_common = [0.0] * n  # of the last window's variance, what the next repeats
+        self._window_common = array(
+            "f", bytes(4 * n)
+        )  # of the last window's variance, what the next repeats
         self._window_centi = array("i", bytes(4 * n))  # full cycles when it was
         self.refusal = Refusal.NO_EVIDENCE
         self.fec_centi = 0  # as of the last update

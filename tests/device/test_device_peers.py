@@ -83,7 +83,7 @@ def test_what_is_not_known_is_not_a_number(device):
     try:
         health = client.models[models.HEALTH][0]
         assert health.Soh.value is None
-        assert health.SelfDis.value is None
+        assert client.models[models.ENERGY][0].SelfDis.value is None
         assert client.models[models.BATTERY][0].SoH.value is None
     finally:
         client.close()

@@ -375,7 +375,7 @@ def test_the_health_model_is_published_whole(known_pack):
     block = RegisterMap(4).block(models.HEALTH)
     estimators.publish_health(block)
     health = block.layout.decode(block.bytes())
-    unknown = {"SnCrc", "Seq", "SeqEnd", "Boot", "NCell", "SelfDis", "Rte"}
+    unknown = {"SnCrc", "Seq", "SeqEnd", "Boot", "NCell"}
     missing = {name for name, value in health.items() if value is None}
     assert missing <= unknown
     assert health["SohLo"] <= health["Soh"] <= health["SohHi"]
@@ -398,7 +398,7 @@ def test_an_unknown_health_is_not_available_on_the_wire():
     health = block.layout.decode(block.bytes())
     for name in ("Soh", "SohLo", "SohHi", "SohAge", "Cap", "CapLo", "CapHi", "Spread", "Weak"):
         assert health[name] is None, name
-    for name in ("R", "RLo", "RHi", "RAge", "Rte", "RestDv", "SelfDis"):
+    for name in ("R", "RLo", "RHi", "RAge", "RestDv"):
         assert health[name] is None, name
     assert health["Ref"] == Refusal.NO_EVIDENCE
     assert health["Mth"] == health["RMth"] == Method.NONE

@@ -69,8 +69,9 @@ class Pack:
             soh_method=4,
             soh_age_s=200,
             fec_centi=12399,
-            publish_health=lambda block: block.set("SelfDis", 300),
+            publish_health=lambda block: block.set("SohN", 3),
             publish_lifetime=lambda block: block.set("NDeep", 4),
+            publish_energy=lambda block: block.set("SelfDis", 300),
         )
         task = SimpleNamespace(name="measure", longest_us=1234)
         self.executive = SimpleNamespace(tasks=[task], loop_us=2345, overruns=1)

@@ -26,7 +26,7 @@ def healthy_blocks():
             "Seq": 90000, "Boot": 3, "Soh": 9100, "SohLo": 8950, "SohHi": 9250,
             "Mth": codes.Method.FUSED, "Ref": 0, "Next": 0, "SohAge": 7200, "SohN": 6,
             "R": 21000, "RLo": 20000, "RHi": 22000, "RRef": 20000, "Spread": 120, "SpreadHi": 180,
-            "Weak": 4, "WeakZ": 11, "Rte": 9650, "RestDv": 6, "SelfDis": 110,
+            "Weak": 4, "WeakZ": 11, "RestDv": 6,
             "Chem": codes.Chemistry.NMC,
         },
         models.LIFETIME: {

@@ -41,6 +41,9 @@ class Estimators:
     fec_centi = 12345
 
     def publish_health(self, block):
+        block.set("SohN", 3)
+
+    def publish_energy(self, block):
         block.set("SelfDis", 300)
 
     def publish_lifetime(self, block):
