@@ -42,6 +42,8 @@ package(
         "estimators/__init__.py",
         "estimators/anchors.py",
         "estimators/charge.py",
+        "estimators/efficiency.py",
+        "estimators/energy.py",
         "estimators/estimators.py",
         "estimators/lifetime.py",
         "estimators/ocv.py",

@@ -18,9 +18,10 @@ from common.crc import crc32
 from common.mp import const
 from common.profiles import CellProfile
 from common.registers import Block
-from firmware.estimators import anchors as kinds
 from firmware.estimators.anchors import OPENED, Anchors
 from firmware.estimators.charge import Charge
+from firmware.estimators.efficiency import Efficiency
+from firmware.estimators.energy import POWER_S, Energy
 from firmware.estimators.lifetime import Lifetime
 from firmware.estimators.resistance import PULSE_MS, Resistance
 from firmware.estimators.soc import Soc
@@ -71,6 +72,8 @@ class Estimators:
         self.charge = Charge()
         self.resistance = Resistance(settings)
         self.anchors = Anchors(settings, self.charge, self.resistance)
+        self.energy = Energy(settings, self.resistance)
+        self.efficiency = Efficiency(settings)
         self.soc = Soc(settings, self.charge)
         self.soh = Soh(settings)
         self.window: ChargeWindow | None = None
@@ -99,6 +102,8 @@ class Estimators:
         if not plausible:
             self.anchors.interrupt()
             self.resistance.interrupt()
+            self.energy.interrupt()
+            self.efficiency.interrupt()
             if self.window is not None:
                 self.window.interrupt()
         if not snapshot.valid:
@@ -113,6 +118,7 @@ class Estimators:
         self.soc.count(delta_uah)
         self.soc.observe(snapshot, now_s, plausible)
         if plausible:
+            self.efficiency.update(snapshot, self.charge, now_s)
             self._voltages(snapshot, now_s)
         self._charge_state(now_s)
         self.lifetime.update(snapshot, self.soc_bp, plausible)
@@ -128,8 +134,10 @@ class Estimators:
     def _voltages(self, snapshot: Snapshot, now_s: int) -> None:
         if 500 <= snapshot.dt_ms <= 1500:
             self.resistance.update(snapshot, now_s, self.soc_bp)
+            self.energy.update(snapshot)
         else:
             self.resistance.interrupt()
+            self.energy.interrupt()
         if self.window is not None and self.window.update(snapshot):
             self._windows(self.window, now_s)
         change = self.anchors.update(snapshot, now_s)
@@ -151,8 +159,6 @@ class Estimators:
         self.fec_centi = self.soh.fec_centi = self.lifetime.fec_centi()
         if opened:
             self.soh.opened(now_s)
-            if anchor.kind == kinds.FULL:
-                self.lifetime.full()
         self.soc.anchor(anchor, opened, now_s)
         if self.soh.evidence(anchor, self.anchors.slots, now_s):
             mean = self.soh.mean()
@@ -233,7 +239,35 @@ class Estimators:
 
     def publish_energy(self, block: Block) -> None:
         """Write the energy model, all but what the image stamps."""
-        block.set("EnRef", Refusal.SOC_UNKNOWN)
+        self._publish_power(block)
+
+    def _publish_power(self, block: Block) -> None:
+        put = block.set
+        energy = self.energy
+        _put_interval(block, "Wh", self.remaining_wh(), 10)
+        put("WhA", energy.current_ma)
+        power = energy.power(8000)
+        _put_interval(block, "P80", power, 1)
+        _put_interval(block, "P20", energy.power(2000), 1)
+        put("PwrS", POWER_S)
+        put("EnRef", energy.refusal(self.soc.known, self.refusal, power is not None))
+        rte = self.efficiency.figure()
+        _put_interval(block, "Rte", rte, 1)
+        put("RteMth", Method.NONE if rte is None else Method.CLOSED_CYCLE)
+        put("RteRef", Refusal.NOT_CLOSED if rte is None else Refusal.NONE)
+        put("RteAge", None if rte is None else self.now_s - self.efficiency.at_s)
+
+    def remaining_wh(self) -> "tuple[float, float, float] | None":
+        """``(Wh, lo, hi)`` until the first cell is empty; ``None`` without SOC or capacity."""
+        if not self.soc.known or self.soh_bp is None:
+            return None
+        weak = self.soh.weakest()
+        _soh, lo, hi = self.soh.interval(weak, self.now_s)
+        soc, var = self.soc.predict(self.now_s)
+        scale = self._rated_mah / 10000
+        return self.energy.remaining(
+            soc, var**0.5, self.soh.soh[weak] * scale, (hi - lo) / 4 * scale, weak
+        )
 
     @property
     def refusal(self) -> int:
@@ -360,6 +394,16 @@ def _state_bytes(n_cells: int, n_words: int) -> int:
     fixed = struct.calcsize(_HEAD) + struct.calcsize(_SOC) + struct.calcsize(_RESISTANCE)
     each = struct.calcsize(_HEALTH) + struct.calcsize(_PAIR)
     return fixed + 4 * (n_words + 4) + n_cells * each
+
+
+def _put_interval(
+    block: Block, name: str, figure: "tuple[float, float, float] | None", scale: int
+) -> None:
+    """Write a figure and its interval, ``scale`` to the unit of what is given."""
+    value, low, high = figure or (None, None, None)
+    block.set(name, None if value is None else int(value * scale + 0.5))
+    block.set(name + "Lo", None if low is None else int(low * scale))
+    block.set(name + "Hi", None if high is None else int(high * scale) + 1)
 
 
 def _whole(value: "float | None", unit: int) -> "int | None":

@@ -59,8 +59,6 @@ class Lifetime:
         self.rest = array("i", bytes(16))  # remainders of the first four
         self._ms = 0
         self._deep = self._over = False
-        self._full: tuple | None = None  # type: ignore[type-arg]  # counters at the last full charge
-        self.rte_bp: int | None = None
 
     def update(self, s: Snapshot, soc_bp: "int | None", plausible: bool = True) -> None:
         """Count one valid snapshot; only a plausible one can be the highest or lowest ever."""
@@ -137,26 +135,6 @@ class Lifetime:
         """Full equivalent cycles in hundredths: throughput / (2 x rated)."""
         words = self.words
         return (words[CHARGED] + words[DISCHARGED]) * 5000 // self._rated_mah
-
-    def full(self) -> None:
-        """The pack was charged full: a cycle closed, if it was deep and gave back its charge.
-
-        The round-trip efficiency is energy out over energy in from one full charge to the next,
-        taken when the charges agree within 3 % and came to a third of the rated capacity.
-        """
-        now = [0.0] * 4
-        units = (_UAH_PER_DAH, _UAH_PER_DAH, _UNITS_PER_DWH, _UNITS_PER_DWH)
-        counts = tuple([self.words[k] for k in range(4)])
-        rests = tuple([self.rest[k] for k in range(4)])
-        before = self._full
-        self._full = (counts, rests)
-        if before is None:
-            return
-        for k in range(4):
-            now[k] = (counts[k] - before[0][k]) + (rests[k] - before[1][k]) / units[k]
-        into, out, energy_in, energy_out = now
-        if into * 300 >= self._rated_mah and abs(into - out) <= 0.03 * into and energy_in > 0:
-            self.rte_bp = int(energy_out / energy_in * 10000 + 0.5)
 
     def publish(self, block: Block) -> None:
         """Write every point of the lifetime model that is ours to write."""

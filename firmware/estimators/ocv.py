@@ -38,3 +38,32 @@ def soc_sigma_bp(profile: CellProfile, mv: float, sigma_mv: float) -> float:
     above = soc_bp(profile, mv + 2 * sigma_mv) - middle
     below = middle - soc_bp(profile, mv - 2 * sigma_mv)
     return max(above, below) / 2
+
+
+def rested_mv(profile: CellProfile, soc_bp: float) -> float:
+    """Rested voltage in mV at a SOC in basis points; the ends' beyond them."""
+    soc = profile.soc_bp
+    table = profile.ocv_mv
+    last = len(soc) - 1
+    if soc_bp <= soc[0]:
+        return float(table[0])
+    at = 1
+    while at < last and soc[at] < soc_bp:
+        at += 1
+    part = min(1.0, (soc_bp - soc[at - 1]) / (soc[at] - soc[at - 1]))
+    return table[at - 1] + part * (table[at] - table[at - 1])
+
+
+def mean_mv(profile: CellProfile, low_bp: float, high_bp: float) -> float:
+    """Mean rested voltage in mV between two SOC, ``low_bp < high_bp``."""
+    soc = profile.soc_bp
+    area = 0.0
+    back_bp = low_bp
+    back_mv = rested_mv(profile, low_bp)
+    for k in range(len(soc)):
+        if low_bp < soc[k] < high_bp:
+            area += (soc[k] - back_bp) * (back_mv + profile.ocv_mv[k])
+            back_bp = soc[k]
+            back_mv = profile.ocv_mv[k]
+    area += (high_bp - back_bp) * (back_mv + rested_mv(profile, high_bp))
+    return area / 2 / (high_bp - low_bp)

@@ -346,17 +346,6 @@ def test_harmful_minutes_and_events_are_counted_once_each():
     assert (life["Tmp7"], life["Tmp0"]) == (2, 1)
 
 
-def test_the_round_trip_efficiency_comes_from_one_full_charge_to_the_next():
-    pack = bench("nmc", [0.9] * 3, soc=0.7)
-    pack.charge(0.5)
-    pack.rest(300)
-    assert pack.feeder.estimators.lifetime.rte_bp is None
-    pack.discharge(0.5)
-    pack.rest(300)
-    pack.charge(0.5)
-    assert 9000 < pack.feeder.estimators.lifetime.rte_bp < 9900
-
-
 # --- what is published, what survives -------------------------------------------------------
 
 
