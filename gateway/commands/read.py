@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from common import models
 from gateway.blocks import NotReadyError, TornBlockError, WrongBlockError
-from gateway.collector import DETAIL_BLOCKS
 from gateway.commands.bus_arguments import add_bus_arguments, master_from
 from gateway.errors import UserError
 from gateway.modbus.frames import MAX_UNIT, DeviceError
 from gateway.modbus.line import LineError
 from gateway.modbus.master import Master, NoAnswerError
 from gateway.pack import NotAPackError, Pack
+from gateway.planner import DETAIL_BLOCKS
 from gateway.reading import detail_message, state_message
 
 if TYPE_CHECKING:
