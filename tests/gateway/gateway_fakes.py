@@ -298,6 +298,8 @@ class PackTcpServer:
                         pack = packs.get(unit)
                         if pack is not None:
                             answer = pack.answer(pdu)
+                            if answer is None:
+                                continue  # lost on its way
                             head = struct.pack(">HHHB", number, 0, len(answer) + 1, unit)
                             self.request.sendall(head + answer)
 

@@ -45,6 +45,31 @@ def test_the_table_in_the_documentation_has_these_keys(root):
     assert set(re.findall("`(\\w+)`", "".join(rows))) == STATE_KEYS
 
 
+def test_what_the_documentation_says_of_the_detail_is_there(root, pack):
+    blocks = {
+        block.layout.id: block.layout.decode(block.bytes())
+        for block in pack.map.blocks
+        if block.layout.id in models.OURS
+    }
+    detail = detail_message(pack.serial, blocks, 0.0)
+    text = (root / "docs" / "gateway.md").read_text(encoding="utf-8")
+    section = text.split("## `detail`")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert len(rows) > 8
+    for row in rows:
+        part, stem = "", ""
+        for told in re.findall("`([^`]+)`", row):
+            if told[0] == "_":  # goes on from the first name of its row
+                key = stem + told
+            elif told[0] == ".":
+                key = told[1:]
+            else:
+                part, _, key = told.partition(".")
+                stem = re.sub("_(pct|a|pct_per_month)$", "", key)
+            table = detail[part]["cells"][0] if "[]" in key else detail[part]
+            assert key.removeprefix("cells[].") in table, (part, key)
+
+
 def test_numbers_are_in_si_and_codes_have_names(pack):
     block = pack.map.block(models.SNAPSHOT)
     for name, value in {
