@@ -17,6 +17,7 @@ from common import models
 from gateway.blocks import NotReadyError, TornBlockError, WrongBlockError
 from gateway.history import Progress
 from gateway.modbus.frames import DeviceError
+from gateway.planner import DETAIL_BLOCKS
 from gateway.reading import detail_message, encode, state_message
 from gateway.spool import Record
 
@@ -30,7 +31,6 @@ log = logging.getLogger(__name__)
 
 SET_UTC_EVERY_S = 3600.0
 TORN_DETAILS = 5  # polls in a row that ask again for details that changed while they were read
-DETAIL_BLOCKS = (models.HEALTH, models.LIFETIME, models.PROTECTION, models.DEVICE)
 
 
 class SameSerialError(Exception):
@@ -255,7 +255,7 @@ class PackCollector:
     async def _store_detail(self, blocks: dict[int, Decoded]) -> None:
         assert self.serial is not None
         health = blocks[models.HEALTH]
-        if any(block["Boot"] != health["Boot"] for block in (health, blocks[models.DEVICE])):
+        if len({block["Boot"] for block in blocks.values() if "Boot" in block}) > 1:
             raise WrongBlockError("the board started again while its details were read")
         message = detail_message(self.serial, blocks, self._utc())
         record = Record(self.serial, health["Boot"], health["Seq"], "detail", encode(message))

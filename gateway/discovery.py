@@ -2,7 +2,8 @@
 
 Topics and keys: https://www.home-assistant.io/integrations/mqtt (``<prefix>/sensor/<node>/
 <object>/config``). The state of health carries no device class, for ``battery`` means the state
-of charge. Recalled readings are history; they leave the shown value as it is.
+of charge. Recalled readings are history; they leave the shown value as it is. Figures of the
+``detail`` do not expire: it is retained, and comes seldom.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Announced:
 
 @dataclass(frozen=True)
 class Entity:
-    """One figure of the ``state`` message as a sensor."""
+    """One figure of the ``state`` or ``detail`` message as a sensor."""
 
     key: str
     label: str
@@ -40,6 +41,7 @@ class Entity:
     diagnostic: bool = False
     expression: str | None = None  # of the template; None: the key itself
     numeric: bool = True
+    part: str | None = None  # of the ``detail`` that holds the key; None: the ``state`` does
 
 
 ENTITIES = (
@@ -60,6 +62,20 @@ ENTITIES = (
         expression="value_json.faults | join(', ') or 'none'",
         numeric=False,
     ),
+    Entity("remaining_energy_wh", "Remaining energy", "Wh", "energy_storage", part="energy"),
+    Entity("power_soc_80_w", "Power at 80 % charge", "W", "power", True, part="energy"),
+    Entity("power_soc_20_w", "Power at 20 % charge", "W", "power", True, part="energy"),
+    Entity(
+        "round_trip_efficiency_pct",
+        "Round-trip efficiency",
+        "%",
+        diagnostic=True,
+        part="energy",
+    ),
+    Entity(
+        "self_discharge_pct_per_month", "Self-discharge", "%/month", diagnostic=True, part="energy"
+    ),
+    Entity("phase", "Test", diagnostic=True, numeric=False, part="test"),
 )
 
 
@@ -89,13 +105,11 @@ def messages(prefix: str, topics: Topics, pack: Announced, expire_s: int) -> dic
         for n in range(pack.n_cells)
     ]
     shared = {
-        "state_topic": topics.pack(pack.serial, "state"),
         "availability": [
             {"topic": topics.status},
             {"topic": topics.pack(pack.serial, "status")},
         ],
         "availability_mode": "all",
-        "expire_after": expire_s,
         "device": {
             "identifiers": [node],
             "name": pack.name or pack.serial,
@@ -106,23 +120,31 @@ def messages(prefix: str, topics: Topics, pack: Announced, expire_s: int) -> dic
         },
         "origin": {"name": "Echelon", "sw_version": __version__},
     }
-    return {
-        f"{prefix}/sensor/{node}/{entity.key}/config": json.dumps(
-            _entity(node, entity) | shared, separators=(",", ":")
-        ).encode()
-        for entity in entities
-    }
+    state, detail = (topics.pack(pack.serial, kind) for kind in ("state", "detail"))
+    found = {}
+    for entity in entities:
+        name = entity.key if entity.part is None else f"{entity.part}_{entity.key}"
+        config: dict[str, object] = {"unique_id": f"{node}_{name}", "object_id": f"{node}_{name}"}
+        if entity.part is None:
+            config |= {"state_topic": state, "expire_after": expire_s}
+        else:
+            config["state_topic"] = detail
+        config |= _shown(entity) | shared
+        payload = json.dumps(config, separators=(",", ":")).encode()
+        found[f"{prefix}/sensor/{node}/{name}/config"] = payload
+    return found
 
 
-def _entity(node: str, entity: Entity) -> dict[str, object]:
-    expression = entity.expression or f"value_json.{entity.key}"
-    shown = "(this.state if is_number(this.state) else none)" if entity.numeric else "this.state"
-    config: dict[str, object] = {
-        "unique_id": f"{node}_{entity.key}",
-        "object_id": f"{node}_{entity.key}",
-        "name": entity.label,
-        "value_template": f"{{{{ {shown} if value_json.recalled else ({expression}) }}}}",
-    }
+def _shown(entity: Entity) -> dict[str, object]:
+    """What is shown of a figure, and how."""
+    if entity.part is None:
+        expression = entity.expression or f"value_json.{entity.key}"
+        kept = "(this.state if is_number(this.state) else none)"
+        kept = kept if entity.numeric else "this.state"
+        template = f"{kept} if value_json.recalled else ({expression})"
+    else:
+        template = f"value_json.{entity.part}.{entity.key}"
+    config: dict[str, object] = {"name": entity.label, "value_template": f"{{{{ {template} }}}}"}
     if entity.unit is not None:
         config["unit_of_measurement"] = entity.unit
     if entity.device_class is not None:

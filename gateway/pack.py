@@ -93,11 +93,7 @@ class Pack:
         )
         data = read.cut(await self._master.exchange(request, self.retries))
         control_bytes = 2 * plan.layouts[models.CONTROL].words
-        try:
-            control = plan.layouts[models.CONTROL].decode(data[:control_bytes])
-        except ValueError as error:
-            self.forget()
-            raise WrongBlockError(str(error)) from error
+        control = self._control(plan, data[:control_bytes])
         if control["RecSel"] != seq:
             raise TornBlockError(f"reading {control['RecSel']} came instead of {seq}")
         try:
@@ -106,6 +102,20 @@ class Pack:
             return None
         return block if block["Seq"] == seq else None
 
+    async def command(self, code: int) -> int:
+        """Give the board one of ``codes.Command``; what became of it, of ``codes.CommandResult``.
+
+        It is sent once: a command whose answer is lost (``NoAnswerError``) may have been taken.
+        """
+        plan = (await self.identify()).plan
+        read = plan.command
+        address = plan.addresses[models.CONTROL] + plan.layouts[models.CONTROL].offset("Cmd")
+        request = read_write_request(self.unit, read.address, read.count, address, [code])
+        control = self._control(plan, read.cut(await self._master.exchange(request, 0)))
+        if control["Cmd"] != code:
+            raise TornBlockError(f"command {control['Cmd']} came back instead of {code}")
+        return int(control["CmdRes"])
+
     async def set_utc(self, utc_s: int) -> None:
         """Tell the board the time: seconds since 1970-01-01 UTC."""
         plan = (await self.identify()).plan
@@ -113,6 +123,13 @@ class Pack:
         await self._master.exchange(
             write_request(self.unit, address, [utc_s >> 16, utc_s & 0xFFFF]), self.retries
         )
+
+    def _control(self, plan: Plan, data: bytes) -> Decoded:
+        try:
+            return plan.layouts[models.CONTROL].decode(data)
+        except ValueError as error:
+            self.forget()
+            raise WrongBlockError(str(error)) from error
 
     def _decode(self, identity: Identity, layout: Layout, data: bytes) -> Decoded:
         try:

@@ -7,7 +7,7 @@ some registers before its block and what is too much is cut off.
 
     >>> plan = Plan(16)
     >>> [read.count for read in plan.reads(models.HEALTH)]
-    [125, 63]
+    [124, 62]
 """
 
 from __future__ import annotations
@@ -18,6 +18,14 @@ from common import models
 from common.registers import HEADER_WORDS, MAX_READ_WORDS, Layout, RegisterMap
 
 WALK_STEPS = 20  # models of a chain that are looked at, ours and foreign ones
+DETAIL_BLOCKS = (
+    models.HEALTH,
+    models.LIFETIME,
+    models.PROTECTION,
+    models.DEVICE,
+    models.ENERGY,
+    models.TEST,
+)
 BEGIN_WORDS = 2 + Layout(models.COMMON, 1).words  # "SunS" and the common model, one read
 
 
@@ -50,7 +58,10 @@ def walk_read(header_address: int, step: int) -> Read:
 
 
 class Plan:
-    """The reads of one pack, from the number of its cells and where its models stand."""
+    """The reads of one pack, from the number of its cells and where its models stand.
+
+    ``recall`` and ``command`` answer requests that write into CONTROL and read it back.
+    """
 
     def __init__(self, n_cells: int, addresses: dict[int, int] | None = None) -> None:
         """``addresses`` maps a model's id to the address of its ID register."""
@@ -60,47 +71,48 @@ class Plan:
         self.addresses = addresses
         self.layouts = {model_id: Layout(model_id, n_cells) for model_id in models.OURS}
         self._used = {HEADER_WORDS + step for step in range(WALK_STEPS)} | {BEGIN_WORDS}
-        # the polled block first: it gets the reads that carry nothing to be cut off
-        order = (
-            models.SNAPSHOT,
-            models.HEALTH,
-            models.LIFETIME,
-            models.PROTECTION,
-            models.DEVICE,
-        )
-        self._reads = {
-            model_id: self._pieces(addresses[model_id], self.layouts[model_id].words)
-            for model_id in order
-        }
+        # the polled block first: it gets the reads that carry nothing to be cut off; then what
+        # must be one read, then the blocks from the shortest, for long ones have more choice
+        self._reads = {models.SNAPSHOT: self._pieces(models.SNAPSHOT)}
         self.recall = self._plan_recall()
+        self.command = self._one_piece(
+            addresses[models.CONTROL], self.layouts[models.CONTROL].words
+        )
+        for model_id in sorted(DETAIL_BLOCKS, key=lambda each: self.layouts[each].words):
+            self._reads[model_id] = self._pieces(model_id)
 
     def reads(self, model_id: int) -> tuple[Read, ...]:
         """The exchanges that together give one block."""
         return self._reads[model_id]
 
-    def _pieces(self, address: int, words: int) -> tuple[Read, ...]:
+    def _pieces(self, model_id: int) -> tuple[Read, ...]:
+        address, words = self.addresses[model_id], self.layouts[model_id].words
         pieces = []
-        while words:
-            count = min(words, MAX_READ_WORDS)
-            while count in self._used and count > 1:
-                count -= 1
-            if words <= MAX_READ_WORDS or count in self._used:
-                # the last piece: rather a little too much than one exchange more
-                count = self._free_from(words)
-                pieces.append(Read(address - (count - words), count, count - words))
-                break
+        while (count := self._shortest_free(words)) is None:
+            count = max(self._free())
             self._used.add(count)
             pieces.append(Read(address, count))
             address += count
             words -= count
-        return tuple(pieces)
+        return (*pieces, self._one_piece(address, words))
 
-    def _free_from(self, words: int) -> int:
-        for count in range(words, MAX_READ_WORDS + 1):
-            if count not in self._used:
-                self._used.add(count)
-                return count
-        raise ValueError(f"{self.n_cells} cells: no plan with reads of different lengths")
+    def _one_piece(self, address: int, words: int) -> Read:
+        count = self._shortest_free(words)
+        if count is None:
+            raise ValueError(f"{self.n_cells} cells: no read of {words} registers is left")
+        self._used.add(count)
+        return Read(address - (count - words), count, count - words)
+
+    def _free(self) -> set[int]:
+        """Numbers of registers that no read has yet."""
+        free = set(range(HEADER_WORDS, MAX_READ_WORDS + 1)) - self._used
+        if not free:
+            raise ValueError(f"{self.n_cells} cells: no plan with reads of different lengths")
+        return free
+
+    def _shortest_free(self, words: int) -> int | None:
+        """The fewest registers that hold ``words`` and that no read has yet."""
+        return min((count for count in self._free() if count >= words), default=None)
 
     def _plan_recall(self) -> Read:
         """CONTROL and RECALL together: the answer repeats which reading was asked for."""
@@ -108,7 +120,4 @@ class Plan:
         if recall != control + self.layouts[models.CONTROL].words:
             raise ValueError("the models CONTROL and RECALL do not stand side by side")
         words = self.layouts[models.CONTROL].words + self.layouts[models.RECALL].words
-        if words > MAX_READ_WORDS:
-            raise ValueError(f"{self.n_cells} cells: a kept reading does not fit one read")
-        count = self._free_from(words)
-        return Read(control - (count - words), count, count - words)
+        return self._one_piece(control, words)

@@ -123,11 +123,19 @@ def _lifetime(block: Decoded) -> Message:
     return message
 
 
-def _health(block: Decoded) -> Message:
-    message = _named(block, keys.HEALTH)
+def _with_cells(block: Decoded, table: dict[str, str], cell_table: dict[str, str]) -> Message:
+    message = _named(block, table)
     message["cells"] = [
-        {"number": n} | _named(cell, keys.HEALTH_CELL) for n, cell in enumerate(block["cells"], 1)
+        {"number": n} | _named(cell, cell_table) for n, cell in enumerate(block["cells"], 1)
     ]
+    return message
+
+
+def commanded_test(block: Decoded) -> Message:
+    """The commanded test of a TEST block: how far it is, and the ``result`` of the last one."""
+    message = _named(block, keys.TEST)
+    result = _with_cells(block, keys.TEST_RESULT, keys.TEST_CELL)
+    message["result"] = {"utc": iso_time(block["ResUtc"])} | result
     return message
 
 
@@ -140,11 +148,13 @@ def _protection(block: Decoded) -> Message:
 
 
 def detail_message(serial: str, blocks: dict[int, Decoded], gateway_time_s: float) -> Message:
-    """The ``detail`` of one pack, from HEALTH, LIFETIME, PROTECTION and DEVICE by model id."""
+    """The ``detail`` of one pack, from its ``planner.DETAIL_BLOCKS`` by model id."""
     health, device = blocks[models.HEALTH], blocks[models.DEVICE]
     message = _stamp(serial, health, health["Boot"], gateway_time_s)
     message["utc"] = _utc(device)
-    message["health"] = _health(health)
+    message["health"] = _with_cells(health, keys.HEALTH, keys.HEALTH_CELL)
+    message["energy"] = _with_cells(blocks[models.ENERGY], keys.ENERGY, keys.ENERGY_CELL)
+    message["test"] = commanded_test(blocks[models.TEST])
     message["lifetime"] = _lifetime(blocks[models.LIFETIME])
     message["protection"] = _protection(blocks[models.PROTECTION])
     message["device"] = _named(device, keys.DEVICE)

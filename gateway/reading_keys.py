@@ -112,6 +112,7 @@ PROTECTION: dict[str, str] = {
     "Cvl": "charge_voltage_limit_v",
     "CclWhy": "charge_limit_reason",
     "DclWhy": "discharge_limit_reason",
+    "ReqA": "requested_current_a",
     "NFlt": "fault_count",
     "LastFlt": "last_fault",
     "LastFltS": "last_fault_uptime_s",
@@ -147,6 +148,93 @@ DEVICE: dict[str, str] = {
     "RecLast": "record_last_seq",
 }
 
+ENERGY: dict[str, str] = {
+    "Wh": "remaining_energy_wh",
+    "WhLo": "remaining_energy_low_wh",
+    "WhHi": "remaining_energy_high_wh",
+    "WhA": "remaining_energy_at_a",
+    "P80": "power_soc_80_w",
+    "P80Lo": "power_soc_80_low_w",
+    "P80Hi": "power_soc_80_high_w",
+    "P20": "power_soc_20_w",
+    "P20Lo": "power_soc_20_low_w",
+    "P20Hi": "power_soc_20_high_w",
+    "PwrS": "power_held_s",
+    "EnRef": "energy_refusal",
+    "Rte": "round_trip_efficiency_pct",
+    "RteLo": "round_trip_efficiency_low_pct",
+    "RteHi": "round_trip_efficiency_high_pct",
+    "RteMth": "round_trip_efficiency_method",
+    "RteRef": "round_trip_efficiency_refusal",
+    "RteAge": "round_trip_efficiency_age_s",
+    "SelfDis": "self_discharge_pct_per_month",
+    "SelfDisLo": "self_discharge_low_pct_per_month",
+    "SelfDisHi": "self_discharge_high_pct_per_month",
+    "SelfRef": "self_discharge_refusal",
+    "SelfAge": "self_discharge_age_s",
+    "IOff": "current_offset_a",
+    "IOffLo": "current_offset_low_a",
+    "IOffHi": "current_offset_high_a",
+    "IOffAge": "current_offset_age_s",
+}
+
+ENERGY_CELL: dict[str, str] = {
+    "Soc": "soc_pct",
+    "SocLo": "soc_low_pct",
+    "SocHi": "soc_high_pct",
+    "Dif": "surplus_pct",
+    "DifLo": "surplus_low_pct",
+    "DifHi": "surplus_high_pct",
+    "Leak": "leak_pct_per_month",
+    "LeakLo": "leak_low_pct_per_month",
+    "LeakHi": "leak_high_pct_per_month",
+    "Bled": "bled_ah",
+}
+
+TEST: dict[str, str] = {
+    "Tst": "test",
+    "TstPh": "phase",
+    "TstStop": "stop_reason",
+    "Stp": "step",
+    "NStp": "step_count",
+    "Elap": "elapsed_s",
+    "Left": "left_s",
+}
+
+# what is recorded of the last test that ended
+TEST_RESULT: dict[str, str] = {
+    "ResTst": "test",
+    "ResMth": "soh_method",
+    "ResRef": "refusal",
+    "ResStop": "stop_reason",
+    "ResBoot": "boot",
+    "ResUpS": "uptime_s",
+    "ResDur": "duration_s",
+    "ResTmp": "temperature_c",
+    "NPul": "pulse_count",
+    "Wid1": "first_pulse_ms",
+    "Wid2": "second_pulse_ms",
+    "RteC": "current_of_rated_pct",
+    "ChaAh": "charged_ah",
+    "DisAh": "discharged_ah",
+    "ChaWh": "charged_wh",
+    "DisWh": "discharged_wh",
+    "Soh": "soh_pct",
+    "SohLo": "soh_low_pct",
+    "SohHi": "soh_high_pct",
+    "MdlCrc": "model_crc",
+}
+
+TEST_CELL: dict[str, str] = {
+    "Soh": "soh_pct",
+    "SohLo": "soh_low_pct",
+    "SohHi": "soh_high_pct",
+    "Ref": "refusal",
+    "R": "resistance_ohm",
+    "RLo": "resistance_low_ohm",
+    "RHi": "resistance_high_ohm",
+}
+
 SYMBOLS: dict[str, type] = {
     "state": codes.State,
     "time_quality": codes.TimeQuality,
@@ -160,4 +248,11 @@ SYMBOLS: dict[str, type] = {
     "discharge_limit_reason": codes.LimitReason,
     "last_fault": codes.Fault,
     "reset_cause": codes.ResetCause,
+    "energy_refusal": codes.Refusal,
+    "round_trip_efficiency_method": codes.Method,
+    "round_trip_efficiency_refusal": codes.Refusal,
+    "self_discharge_refusal": codes.Refusal,
+    "test": codes.Test,
+    "phase": codes.TestPhase,
+    "stop_reason": codes.TestStop,
 }

@@ -1,17 +1,22 @@
-"""What ``scan`` and ``read`` share: the port on the command line, and a master for it."""
+"""What the commands on a bus share: the port and the address, a master, and the errors' words."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from gateway.blocks import NotReadyError, TornBlockError, WrongBlockError
 from gateway.config import BAUDRATES, port_fault
 from gateway.errors import UserError
-from gateway.modbus.line import Port
-from gateway.modbus.master import Timing
+from gateway.modbus.frames import MAX_UNIT, DeviceError
+from gateway.modbus.line import LineError, Port
+from gateway.modbus.master import NoAnswerError, Timing
+from gateway.pack import NotAPackError
 from gateway.service import make_master
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from gateway.modbus.master import Master
 
@@ -25,6 +30,33 @@ def add_bus_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout-ms", type=int, default=300, help="for an answer; twice as long when late (300)"
     )
+
+
+def add_address_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ADDRESS."""
+    parser.add_argument("address", metavar="ADDRESS", type=int, help="unit address, 1 to 247")
+
+
+def checked_address(args: argparse.Namespace) -> int:
+    """ADDRESS; ``UserError`` when no unit can have it."""
+    if not 1 <= args.address <= MAX_UNIT:
+        raise UserError(f"echelon: address {args.address} is not one (try 1 to {MAX_UNIT})")
+    return int(args.address)
+
+
+@contextmanager
+def bus_errors(args: argparse.Namespace) -> Iterator[None]:
+    """Turn what can go wrong with a pack on a bus into a ``UserError``."""
+    try:
+        yield
+    except LineError as error:
+        raise UserError(f"echelon: {error}") from error
+    except (NoAnswerError, NotAPackError, DeviceError) as error:
+        raise UserError(
+            f"echelon: {args.port}: {error} (echelon scan {args.port} shows who answers)"
+        ) from error
+    except (WrongBlockError, TornBlockError, NotReadyError) as error:
+        raise UserError(f"echelon: {args.port}: {error} (try again)") from error
 
 
 def master_from(args: argparse.Namespace) -> Master:

@@ -102,6 +102,12 @@ def readable(found: Grade) -> Iterator[str]:
         yield f"  {result.verdict:>7}  {result.id:<22} {result.label}{value}{limit}"
     for limitation in found.limitations:
         yield f"  note: {limitation}"
+    made_by = found.evidence
+    crc = "unknown" if made_by.cell_profile_crc is None else f"{made_by.cell_profile_crc:08x}"
+    yield (
+        f"  figures: cell profile {made_by.cell_profile or 'unknown'} (CRC-32 {crc}), "
+        f"firmware {made_by.firmware or 'unknown'}"
+    )
     yield f"  limits: profile {profile.id} v{profile.version}, sha256 {profile.sha256[:16]}"
 
 

@@ -5,29 +5,34 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from common import models
-from gateway.blocks import NotReadyError, TornBlockError, WrongBlockError
-from gateway.collector import DETAIL_BLOCKS
-from gateway.commands.bus_arguments import add_bus_arguments, master_from
-from gateway.errors import UserError
-from gateway.modbus.frames import MAX_UNIT, DeviceError
-from gateway.modbus.line import LineError
-from gateway.modbus.master import Master, NoAnswerError
-from gateway.pack import NotAPackError, Pack
+from gateway.commands.bus_arguments import (
+    add_address_argument,
+    add_bus_arguments,
+    bus_errors,
+    checked_address,
+    master_from,
+)
+from gateway.pack import Pack
+from gateway.planner import DETAIL_BLOCKS
 from gateway.reading import detail_message, state_message
 
 if TYPE_CHECKING:
     import argparse
 
+    from gateway.modbus.master import Master
+
 HELP = "prints what one pack says"
+ROW_WIDTH = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_bus_arguments(parser)
-    parser.add_argument("address", metavar="ADDRESS", type=int, help="unit address, 1 to 247")
+    add_address_argument(parser)
     parser.add_argument("--json", action="store_true", help="as the messages the gateway sends")
 
 
@@ -71,31 +76,35 @@ def print_table(title: str, table: dict[str, Any]) -> None:
 
 
 def print_rows(title: str, entries: list[dict[str, Any]]) -> None:
-    """A line an entry, under the names of its figures."""
+    """A line an entry, under the names of its figures; in parts where a line would be too long.
+
+    Each part begins with the first figure, which says whose line it is.
+    """
     lines = [list(entries[0]), *([_text(value) for value in each.values()] for each in entries)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    first, *columns = zip(*lines, strict=True)
     print(f"{title}:")
-    for line in lines:
-        padded = (text.rjust(width) for text, width in zip(line, widths, strict=True))
-        print("  " + "  ".join(padded))
+    while columns:
+        part = [first, columns.pop(0)]
+        while columns and _width([*part, columns[0]]) <= ROW_WIDTH:
+            part.append(columns.pop(0))
+        for line in zip(*map(_justified, part), strict=True):
+            print("  " + "  ".join(line))
+
+
+def _width(columns: list[tuple[str, ...]]) -> int:
+    return sum(2 + max(map(len, column)) for column in columns)
+
+
+def _justified(column: tuple[str, ...]) -> list[str]:
+    width = max(map(len, column))
+    return [text.rjust(width) for text in column]
 
 
 async def _run(args: argparse.Namespace) -> int:
-    if not 1 <= args.address <= MAX_UNIT:
-        raise UserError(f"echelon: address {args.address} is not one (try 1 to {MAX_UNIT})")
+    address = checked_address(args)
     master = master_from(args)
-    try:
-        values = await read_pack(master, args.address)
-    except LineError as error:
-        raise UserError(f"echelon: {error}") from error
-    except (NoAnswerError, NotAPackError, DeviceError) as error:
-        raise UserError(
-            f"echelon: {args.port}: {error} (echelon scan {args.port} shows who answers)"
-        ) from error
-    except (WrongBlockError, TornBlockError, NotReadyError) as error:
-        raise UserError(f"echelon: {args.port}: {error} (try again)") from error
-    finally:
-        master.close()
+    with closing(master), bus_errors(args):
+        values = await read_pack(master, address)
     if args.json:
         print(json.dumps(values))
     else:

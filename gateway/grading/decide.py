@@ -71,7 +71,7 @@ class Grade:
 
     def to_message(self) -> dict[str, Any]:
         """The flat JSON that is published; ``results`` are left to ``to_report``."""
-        binding = self.binding
+        binding, evidence, screening = self.binding, self.evidence, self.evidence.screening
         return {
             "serial": self.serial,
             "class": self.grade_class,
@@ -84,9 +84,13 @@ class Grade:
             "binding_unit": binding and binding.unit,
             "margin": binding and _rounded(binding.margin),
             "reason": self.reason,
-            "soh_pct": self.evidence.soh_pct,
-            "soh_low_pct": self.evidence.soh_low_pct,
-            "soh_high_pct": self.evidence.soh_high_pct,
+            "soh_pct": evidence.soh_pct,
+            "soh_low_pct": evidence.soh_low_pct,
+            "soh_high_pct": evidence.soh_high_pct,
+            "screening_soh_pct": screening and screening.soh_pct,
+            "screening_soh_low_pct": screening and screening.soh_low_pct,
+            "screening_soh_high_pct": screening and screening.soh_high_pct,
+            "screening_model_crc": screening and screening.model_crc,
             "probabilities": self.probabilities,
             "weak_cells": list(self.weak_cells),
             "next_test": self.next_test,
@@ -94,8 +98,11 @@ class Grade:
             "profile": self.profile.id,
             "profile_version": self.profile.version,
             "profile_sha256": self.profile.sha256,
-            "evidence_boot": self.evidence.boot,
-            "evidence_seq": self.evidence.seq,
+            "cell_profile": evidence.cell_profile,
+            "cell_profile_crc": evidence.cell_profile_crc,
+            "firmware": evidence.firmware,
+            "evidence_boot": evidence.boot,
+            "evidence_seq": evidence.seq,
         }
 
     def to_report(self) -> dict[str, Any]:
@@ -268,6 +275,12 @@ class _Decision:
         )
 
     def _limitations(self) -> Iterator[str]:
+        screening = self.evidence.screening
+        if screening is not None:
+            yield (
+                f"screening only, not graded: a pulse test says {screening.soh_pct:.1f} % "
+                f"({screening.soh_low_pct:.1f} to {screening.soh_high_pct:.1f} %)"
+            )
         for result in self.results:
             if result.otherwise == "list" and result.verdict == "unknown":
                 yield f"not checked: {result.label}"

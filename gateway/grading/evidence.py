@@ -45,8 +45,16 @@ QUANTITIES: dict[str, Quantity] = {
     "capacity_spread_pct": Quantity("cell capacity spread (upper bound)", "%", 1),
     "spread_half_width_pct": Quantity("half-width of the capacity spread", "points", 1),
     "rest_voltage_spread_mv": Quantity("cell voltage difference at rest", "mV", 0),
-    "self_discharge_pct_per_month": Quantity("self-discharge", "% a month", 1),
-    "round_trip_efficiency_pct": Quantity("round-trip efficiency", "%", 1),
+    "self_discharge_pct_per_month": Quantity(
+        "self-discharge of the worst cell (upper bound)", "% a month", 1
+    ),
+    "self_discharge_low_pct_per_month": Quantity(
+        "self-discharge of the worst cell (lower bound)", "% a month", 1
+    ),
+    "self_discharge_half_width_pct_per_month": Quantity(
+        "half-width of the worst cell's self-discharge", "points a month", 1
+    ),
+    "round_trip_efficiency_pct": Quantity("round-trip efficiency (lower bound)", "%", 1),
     "hot_share_pct": Quantity("share of time above 45 °C", "%", 1),
     "deep_discharge_count": Quantity("number of deep discharges", "", 0),
     "critical_event_count": Quantity("number of deep discharges and over-voltages", "", 0),
@@ -69,12 +77,23 @@ class CellHealth:
     soh_high_pct: float | None
 
 
+class Screening(NamedTuple):
+    """A state of health that a pulse test alone has given, and the model that judged it."""
+
+    soh_pct: float
+    soh_low_pct: float
+    soh_high_pct: float
+    model_crc: int | None
+
+
 @dataclass(frozen=True)
 class Evidence:
     """One pack at one moment. ``values`` has every key of ``QUANTITIES``.
 
     ``faults`` are the names of the active and latched faults, ``None`` where they are not known.
     ``checks`` are what a person found: True passed, False failed; absent means not checked.
+    ``cell_profile``, its CRC-32 and ``firmware`` are what made the figures on the board.
+    ``screening`` is there only where the board has no state of health by better evidence.
     """
 
     serial: str
@@ -89,6 +108,10 @@ class Evidence:
     next_test: str | None
     weak_cell_number: int | None
     weak_cell_z: float | None
+    cell_profile: str | None
+    cell_profile_crc: int | None
+    firmware: str | None
+    screening: Screening | None
     values: Mapping[str, float | None]
     faults: frozenset[str] | None
     cells: tuple[CellHealth, ...]
@@ -116,12 +139,10 @@ class Evidence:
             low = soh = high = None  # a figure without its interval is no figure
         elif not low <= soh <= high:  # type: ignore[operator]  # all three are numbers here
             raise EvidenceError(f"health: soh_pct {soh} is not within {low} .. {high}")
-        boot, seq = _number(detail, "boot"), _number(detail, "seq")
-        weak = _number(health, "weak_cell_number")
         return Evidence(
             serial=serial,
-            boot=None if boot is None else int(boot),
-            seq=None if seq is None else int(seq),
+            boot=_whole(detail, "boot"),
+            seq=_whole(detail, "seq"),
             chemistry=_code(health, "chemistry"),
             soh_pct=soh,
             soh_low_pct=low,
@@ -129,9 +150,15 @@ class Evidence:
             soh_method=_code(health, "soh_method"),
             refusal=_code(health, "refusal"),
             next_test=_code(health, "next_test"),
-            weak_cell_number=None if weak is None else int(weak),
+            weak_cell_number=_whole(health, "weak_cell_number"),
             weak_cell_z=_number(health, "weak_cell_z"),
-            values=_values(state, health, _part(detail, "lifetime"), low, high),
+            cell_profile=_code(health, "profile"),
+            cell_profile_crc=_whole(health, "profile_crc"),
+            firmware=_code(_part(detail, "device"), "firmware"),
+            screening=_screening(_part(_part(detail, "test"), "result")) if soh is None else None,
+            values=_values(
+                state, health, _part(detail, "lifetime"), _part(detail, "energy"), low, high
+            ),
             faults=_faults(state),
             cells=_cells(health),
             checks=dict(checks or {}),
@@ -142,6 +169,7 @@ def _values(
     state: Mapping[str, Any],
     health: Mapping[str, Any],
     lifetime: Mapping[str, Any],
+    energy: Mapping[str, Any],
     low: float | None,
     high: float | None,
 ) -> dict[str, float | None]:
@@ -166,8 +194,8 @@ def _values(
             None if spread is None or spread_high is None else spread_high - spread
         ),
         "rest_voltage_spread_mv": None if rest_v is None else rest_v * 1000,
-        "self_discharge_pct_per_month": _number(health, "self_discharge_pct_per_month"),
-        "round_trip_efficiency_pct": _number(health, "round_trip_efficiency_pct"),
+        **_self_discharge(energy),
+        "round_trip_efficiency_pct": _number(energy, "round_trip_efficiency_low_pct"),
         "hot_share_pct": _hot_share(lifetime),
         "deep_discharge_count": deep,
         "critical_event_count": None if deep is None or over is None else deep + over,
@@ -180,6 +208,35 @@ def _values(
     }
     # 0.1 + 0.2 must not decide a class: registers hold no more than 6 decimals of anything
     return {name: None if v is None else round(v, 6) for name, v in values.items()}
+
+
+def _self_discharge(energy: Mapping[str, Any]) -> dict[str, float | None]:
+    """The worst cell's, both bounds: that of the mean cell and what a cell leaks beyond it.
+
+    The upper bound is unknown as soon as the mean's or one cell's is, for that cell could be the
+    worst. The lower one needs only one of them: the worst cell is no better than the mean, and no
+    cell charges itself.
+    """
+    lows, highs = (
+        [_number(cell, f"leak_{end}_pct_per_month") for cell in _entries(energy, "energy")]
+        for end in ("low", "high")
+    )
+    mean_low = _number(energy, "self_discharge_low_pct_per_month")
+    mean_high = _number(energy, "self_discharge_high_pct_per_month")
+    known_lows = [leak for leak in lows if leak is not None]
+    known_highs = [leak for leak in highs if leak is not None]
+    low = high = half_width = None
+    if known_lows or mean_low is not None:
+        low = (mean_low or 0.0) + max([0.0, *known_lows])
+    if mean_high is not None and known_highs and len(known_highs) == len(highs):
+        high = mean_high + max(known_highs)
+    if low is not None and high is not None:
+        half_width = (high - low) / 2
+    return {
+        "self_discharge_pct_per_month": high,
+        "self_discharge_low_pct_per_month": low,
+        "self_discharge_half_width_pct_per_month": half_width,
+    }
 
 
 def _hot_share(lifetime: Mapping[str, Any]) -> float | None:
@@ -199,6 +256,13 @@ def _ratio(value: float | None, reference: float | None) -> float | None:
     return value / reference
 
 
+def _screening(result: Mapping[str, Any]) -> Screening | None:
+    low, soh, high = (_number(result, key) for key in ("soh_low_pct", "soh_pct", "soh_high_pct"))
+    if _code(result, "soh_method") != "pulse_test" or low is None or soh is None or high is None:
+        return None
+    return Screening(soh, low, high, _whole(result, "model_crc"))
+
+
 def _faults(state: Mapping[str, Any]) -> frozenset[str] | None:
     found: set[str] = set()
     for key in ("faults", "latched"):
@@ -212,16 +276,22 @@ def _faults(state: Mapping[str, Any]) -> frozenset[str] | None:
 
 
 def _cells(health: Mapping[str, Any]) -> tuple[CellHealth, ...]:
-    cells = health.get("cells") or []
-    if not isinstance(cells, list):
-        raise EvidenceError(f"health: cells is {cells!r}, not a list")
     found = []
-    for position, cell in enumerate(cells, 1):
-        if not isinstance(cell, dict) or cell.get("number") != position:
-            raise EvidenceError(f"health: cells: entry {position} is not cell {position}")
+    for position, cell in enumerate(_entries(health, "health"), 1):
         low, soh, high = (_number(cell, key) for key in ("soh_low_pct", "soh_pct", "soh_high_pct"))
         found.append(CellHealth(position, soh, low, high))
     return tuple(found)
+
+
+def _entries(part: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """The entries of the cells of one part, cell 1 first."""
+    cells = part.get("cells") or []
+    if not isinstance(cells, list):
+        raise EvidenceError(f"{name}: cells is {cells!r}, not a list")
+    for position, cell in enumerate(cells, 1):
+        if not isinstance(cell, dict) or cell.get("number") != position:
+            raise EvidenceError(f"{name}: cells: entry {position} is not cell {position}")
+    return cells
 
 
 def _part(detail: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -233,6 +303,11 @@ def _part(detail: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 def _number(part: Mapping[str, Any], key: str) -> float | None:
     return _checked(key, part.get(key))
+
+
+def _whole(part: Mapping[str, Any], key: str) -> int | None:
+    value = _number(part, key)
+    return None if value is None else int(value)
 
 
 def _checked(key: str, value: object) -> float | None:

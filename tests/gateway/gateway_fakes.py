@@ -73,7 +73,7 @@ class FakePack:
             for name, value in (("Seq", self.seq), ("SeqEnd", self.seq), ("Boot", self.boot)):
                 if name in block.layout.index and model_id != models.RECALL:
                     block.set(name, value)
-            if model_id in (models.SNAPSHOT, models.HEALTH):
+            if block.layout.group and model_id != models.RECALL:
                 block.set("NCell", self.n_cells)
         snapshot = self.map.block(models.SNAPSHOT)
         snapshot.set("UpS", self.seq)
@@ -89,8 +89,10 @@ class FakePack:
         for n, cell_mv in enumerate(cells_mv):
             snapshot.set_cell("V", n, cell_mv)
             self.map.block(models.HEALTH).set_cell("Soh", n, self.detail_figure("health", n))
+            self.map.block(models.ENERGY).set_cell("Bled", n, self.detail_figure("energy", n))
         self.map.block(models.LIFETIME).set("ChaAh", self.detail_figure("lifetime"))
         self.map.block(models.PROTECTION).set("NFlt", self.detail_figure("protection") % 60000)
+        self.map.block(models.TEST).set("Left", self.detail_figure("test"))
         device = self.map.block(models.DEVICE)
         device.set("MemFree", self.detail_figure("device"))
         device.set("RecEvery", self.every)
@@ -296,6 +298,8 @@ class PackTcpServer:
                         pack = packs.get(unit)
                         if pack is not None:
                             answer = pack.answer(pdu)
+                            if answer is None:
+                                continue  # lost on its way
                             head = struct.pack(">HHHB", number, 0, len(answer) + 1, unit)
                             self.request.sendall(head + answer)
 

@@ -27,7 +27,7 @@ def healthy_blocks():
             "Mth": codes.Method.FUSED, "Ref": 0, "Next": 0, "SohAge": 7200, "SohN": 6,
             "R": 21000, "RLo": 20000, "RHi": 22000, "RRef": 20000, "Spread": 120, "SpreadHi": 180,
             "Weak": 4, "WeakZ": 11, "RestDv": 6,
-            "Chem": codes.Chemistry.NMC,
+            "Chem": codes.Chemistry.NMC, "ProfCrc": 0x1A2B3C4D,
         },
         models.LIFETIME: {
             "RunMin": 60 * 24 * 60, "NDeep": 0, "NOver": 0, "ColdChaMin": 0, "VMinEver": 2950,
@@ -36,6 +36,11 @@ def healthy_blocks():
         },
         models.DEVICE: {"Seq": 90000, "Boot": 3, "TQual": codes.TimeQuality.GATEWAY},
         models.PROTECTION: {"Seq": 90000, "Flt": 0, "Ltc": 0},
+        models.ENERGY: {
+            "Seq": 90000, "Boot": 3, "Rte": 9700, "RteLo": 9650, "RteHi": 9750,
+            "SelfDis": 60, "SelfDisLo": 40, "SelfDisHi": 80,
+        },
+        models.TEST: {"Seq": 90000, "Boot": 3},
     }  # fmt: skip
     for model_id, values in numbers.items():
         for name, value in values.items():
@@ -44,6 +49,10 @@ def healthy_blocks():
         soh = 9100 + 10 * (cell % 4)
         for name, value in (("Soh", soh), ("SohLo", soh - 150), ("SohHi", soh + 150)):
             pack.block(models.HEALTH).set_cell(name, cell, value)
+        for name, value in (("Leak", 0), ("LeakLo", -30), ("LeakHi", 30)):
+            pack.block(models.ENERGY).set_cell(name, cell, value)
+    pack.block(models.HEALTH).set_text("Prof", "nmc")
+    pack.block(models.DEVICE).set_text("Fw", "0.1.0")
     found = {}
     for model_id in numbers:
         block = pack.block(model_id)
@@ -56,11 +65,13 @@ STATE = reading.state_message(SERIAL, _BLOCKS[models.SNAPSHOT], GATEWAY_TIME_S, 
 DETAIL = reading.detail_message(SERIAL, _BLOCKS, GATEWAY_TIME_S)
 
 
-def messages(state=None, health=None, lifetime=None):
-    """``(state, detail)`` of the healthy pack with some keys changed."""
+def messages(state=None, health=None, lifetime=None, energy=None, result=None):
+    """``(state, detail)`` of the healthy pack with some keys changed; ``result``: a test's."""
     detail = copy.deepcopy(DETAIL)
     detail["health"].update(health or {})
     detail["lifetime"].update(lifetime or {})
+    detail["energy"].update(energy or {})
+    detail["test"]["result"].update(result or {})
     return STATE | (state or {}), detail
 
 
@@ -70,9 +81,23 @@ def soh(low, high=None):
     return {"soh_low_pct": low, "soh_pct": round((low + high) / 2, 2), "soh_high_pct": high}
 
 
-def evidence(state=None, health=None, lifetime=None, checks=CHECKED):
-    """Evidence of the healthy pack with some keys changed."""
-    return Evidence.from_messages(*messages(state, health, lifetime), checks)
+def self_discharge(low, high):
+    """The keys of ENERGY where the worst cell's self-discharge is ``low .. high``."""
+    cells = [
+        {"number": n, "leak_low_pct_per_month": 0.0, "leak_high_pct_per_month": 0.5}
+        for n in range(1, N_CELLS + 1)
+    ]
+    return {
+        "self_discharge_pct_per_month": (low + high) / 2,
+        "self_discharge_low_pct_per_month": low,
+        "self_discharge_high_pct_per_month": high - 0.5,
+        "cells": cells,
+    }
+
+
+def evidence(checks=CHECKED, **changes):
+    """Evidence of the healthy pack with some keys of ``messages`` changed."""
+    return Evidence.from_messages(*messages(**changes), checks)
 
 
 def cells(*lows):

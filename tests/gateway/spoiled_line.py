@@ -7,6 +7,7 @@ from gateway.blocks import NotReadyError, TornBlockError, WrongBlockError
 from gateway.modbus.line import Port
 from gateway.modbus.master import Master, NoAnswerError, Timing
 from gateway.pack import NotAPackError, Pack
+from gateway.planner import DETAIL_BLOCKS
 
 TIMING = Timing(timeout_s=0.04, drain_s=0.11, retries=1)
 REFUSALS = (NoAnswerError, WrongBlockError, TornBlockError, NotReadyError, NotAPackError)
@@ -21,10 +22,14 @@ def wrong_values(fake, model_id, block):
     if model_id == models.HEALTH:
         wanted = [fake.detail_figure("health", n, seq) for n in range(fake.n_cells)]
         return [] if [round(c["Soh"] * 100) for c in block["cells"]] == wanted else [block]
+    if model_id == models.ENERGY:
+        wanted = [fake.detail_figure("energy", n, seq) for n in range(fake.n_cells)]
+        return [] if [round(c["Bled"] * 1000) for c in block["cells"]] == wanted else [block]
     name, key = {
         models.LIFETIME: ("lifetime", "ChaAh"),
         models.PROTECTION: ("protection", "NFlt"),
         models.DEVICE: ("device", "MemFree"),
+        models.TEST: ("test", "Left"),
     }[model_id]
     scale = 10 if key == "ChaAh" else 1
     return [] if round(block[key] * scale) == fake.detail_figure(name, 0, seq) else [block]
@@ -57,7 +62,7 @@ async def spoiled_exchanges(exchanges, seed=7):
                     wrong.append(block)
                     continue
             else:
-                model_id = rng.choice((models.SNAPSHOT, models.SNAPSHOT, *models.OURS[1:5]))
+                model_id = rng.choice((models.SNAPSHOT, models.SNAPSHOT, *DETAIL_BLOCKS))
                 block = await pack.block(model_id)
         except REFUSALS:
             refused += 1

@@ -114,6 +114,23 @@ def test_what_the_ring_no_longer_holds_is_counted_as_lost(caplog):
     assert sink.seqs() == [10, 211, 170, 180, 190, 200, 210, 212]
 
 
+def test_nothing_is_written_but_the_clock_and_which_kept_reading_is_wanted():
+    fake, sink = FakePack(), MemorySink()
+    collect(fake, sink, [7] * 60, detail_s=5.0)
+    control = fake.map.block(models.CONTROL)
+    written = set()
+    for pdu in fake.requests:
+        if pdu[0] == 16:
+            written.add(int.from_bytes(pdu[1:3], "big"))
+        elif pdu[0] == 23:
+            written.add(int.from_bytes(pdu[5:7], "big"))
+        else:
+            assert pdu[0] == 3
+    points = {control.address + control.layout.offset(name) for name in ("SetUtc", "RecSel")}
+    assert written == points
+    assert control.get("Cmd") is None
+
+
 def test_what_a_board_measured_before_it_was_first_met_is_not_lost():
     fake, sink = FakePack(depth=5), MemorySink()
     fake.measure(200)

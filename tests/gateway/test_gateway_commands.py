@@ -12,6 +12,8 @@ from gateway_fakes import FakePack, PackTcpServer
 
 from common import __version__
 from gateway.cli import main
+from gateway.commands.read import ROW_WIDTH
+from gateway.reading_keys import ENERGY_CELL
 
 
 @pytest.fixture
@@ -156,6 +158,21 @@ def test_read_prints_a_line_a_cell(server, capsys):
     assert head[:2] == ["number", "soh_pct"]
     assert [cell[0] for cell in cells] == [str(n) for n in range(1, 9)]
     assert {len(cell) for cell in cells} == {len(head)}
+
+
+def test_what_does_not_fit_a_line_is_printed_in_parts_that_each_name_the_cell(server, capsys):
+    assert main(["read", server.url, "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= ROW_WIDTH
+    at = lines.index("energy cells:")
+    parts = [lines[at + 1 + 9 * n : at + 1 + 9 * (n + 1)] for n in range(2)]
+    keys = []
+    for head, *cells in parts:
+        first, *others = head.split()
+        assert first == "number"
+        assert [cell.split()[0] for cell in cells] == [str(n) for n in range(1, 9)]
+        keys += others
+    assert keys == list(ENERGY_CELL.values())
 
 
 @pytest.mark.peer

@@ -4,16 +4,16 @@ import pytest
 
 from common import models
 from common.registers import MAX_READ_WORDS, RegisterMap
-from gateway.planner import WALK_STEPS, Plan, begin_read, walk_read
+from gateway.planner import DETAIL_BLOCKS, WALK_STEPS, Plan, begin_read, walk_read
 
-BLOCKS = (models.SNAPSHOT, models.HEALTH, models.LIFETIME, models.PROTECTION, models.DEVICE)
+BLOCKS = (models.SNAPSHOT, *DETAIL_BLOCKS)
 
 
 @pytest.mark.parametrize("n_cells", range(1, 48))
 def test_no_two_requests_to_a_pack_expect_the_same_number_of_registers(n_cells):
     plan = Plan(n_cells)
     reads = [read for model_id in BLOCKS for read in plan.reads(model_id)]
-    reads += [plan.recall, begin_read()]
+    reads += [plan.recall, plan.command, begin_read()]
     reads += [walk_read(40070, step) for step in range(WALK_STEPS)]
     counts = [read.count for read in reads]
     assert len(set(counts)) == len(counts)
@@ -35,7 +35,24 @@ def test_the_reads_of_a_block_give_the_block(n_cells):
         assert got == block.bytes()
 
 
+@pytest.mark.parametrize("n_cells", [1, 16, 47])
+def test_what_is_read_back_of_a_command_ends_with_the_control_block(n_cells):
+    plan = Plan(n_cells)
+    first, last = plan.command.address, plan.command.address + plan.command.count
+    control = plan.addresses[models.CONTROL]
+    assert first + plan.command.skip == control
+    assert last == control + plan.layouts[models.CONTROL].words
+
+
 def test_a_pack_of_sixteen_cells_is_polled_with_one_read_of_nothing_but_the_snapshot():
     (read,) = Plan(16).reads(models.SNAPSHOT)
     assert (read.count, read.skip) == (65, 0)
     assert len(Plan(16).reads(models.HEALTH)) == 2
+
+
+@pytest.mark.parametrize("n_cells", range(1, 48))
+def test_a_block_costs_at_most_one_exchange_more_than_its_registers_ask_for(n_cells):
+    plan = Plan(n_cells)
+    for model_id in BLOCKS:
+        least = -(-plan.layouts[model_id].words // MAX_READ_WORDS)
+        assert len(plan.reads(model_id)) <= least + (n_cells > 16)

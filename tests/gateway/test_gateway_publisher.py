@@ -2,15 +2,19 @@
 
 import asyncio
 import json
+import re
 
 import pytest
 from mqtt_rig import Broker, Subscriber, free_port, wait_for
 
+from common.registers import RegisterMap
 from gateway import mqtt_link
 from gateway import publisher as publisher_module
 from gateway.config import MqttTable
 from gateway.discovery import Announced, messages
+from gateway.planner import DETAIL_BLOCKS
 from gateway.publisher import Publisher
+from gateway.reading import detail_message
 from gateway.spool import Record, Spool
 from gateway.spool_writer import SpoolWriter
 from gateway.topics import Topics
@@ -247,7 +251,39 @@ def test_home_assistant_is_told_every_figure_with_its_class():
     assert len(set(ids)) == len(ids)
 
 
-UNITS = {"voltage": "V", "current": "A", "power": "W", "battery": "%", "temperature": "°C"}
+def test_home_assistant_is_told_what_the_detail_knows():
+    told = messages("homeassistant", Topics("echelon", "g1"), PACK, 60)
+    blocks = {}
+    for block in RegisterMap(PACK.n_cells).blocks:
+        if block.layout.id in DETAIL_BLOCKS:
+            block.set("Seq", 1)
+            blocks[block.layout.id] = block.layout.decode(block.bytes())
+    detail = detail_message(PACK.serial, blocks, 0.0)
+    found = {
+        topic.split("/")[3]: config
+        for topic, payload in told.items()
+        if (config := json.loads(payload))["state_topic"] == "echelon/g1/EB_1/detail"
+    }
+    assert set(found) == {
+        "energy_remaining_energy_wh", "energy_power_soc_80_w", "energy_power_soc_20_w",
+        "energy_round_trip_efficiency_pct", "energy_self_discharge_pct_per_month", "test_phase",
+    }  # fmt: skip
+    for config in found.values():
+        part, key = re.fullmatch(
+            r"{{ value_json\.(\w+)\.(\w+) }}", config["value_template"]
+        ).groups()
+        assert key in detail[part]
+        assert "expire_after" not in config
+
+
+UNITS = {
+    "energy_storage": "Wh",
+    "voltage": "V",
+    "current": "A",
+    "power": "W",
+    "battery": "%",
+    "temperature": "°C",
+}
 
 
 def test_home_assistant_accepts_every_combination_of_class_and_unit():

@@ -9,7 +9,7 @@ from gateway_fakes import FakePack
 from common import codes, models
 from common.registers import Layout, RegisterMap
 from gateway import reading_keys
-from gateway.reading import detail_message, encode, iso_time, state_message
+from gateway.reading import commanded_test, detail_message, encode, iso_time, state_message
 
 STATE_KEYS = set(
     """serial boot seq uptime_s utc time_quality gateway_time recalled pack_voltage_v
@@ -43,6 +43,31 @@ def test_the_table_in_the_documentation_has_these_keys(root):
     section = text.split("## `state`")[1].split("\n## ")[0]
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     assert set(re.findall("`(\\w+)`", "".join(rows))) == STATE_KEYS
+
+
+def test_what_the_documentation_says_of_the_detail_is_there(root, pack):
+    blocks = {
+        block.layout.id: block.layout.decode(block.bytes())
+        for block in pack.map.blocks
+        if block.layout.id in models.OURS
+    }
+    detail = detail_message(pack.serial, blocks, 0.0)
+    text = (root / "docs" / "gateway.md").read_text(encoding="utf-8")
+    section = text.split("## `detail`")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert len(rows) > 8
+    for row in rows:
+        part, stem = "", ""
+        for told in re.findall("`([^`]+)`", row):
+            if told[0] == "_":  # goes on from the first name of its row
+                key = stem + told
+            elif told[0] == ".":
+                key = told[1:]
+            else:
+                part, _, key = told.partition(".")
+                stem = re.sub("_(pct|a|pct_per_month)$", "", key)
+            table = detail[part]["cells"][0] if "[]" in key else detail[part]
+            assert key.removeprefix("cells[].") in table, (part, key)
 
 
 def test_numbers_are_in_si_and_codes_have_names(pack):
@@ -104,6 +129,10 @@ def test_the_detail_names_every_cell_and_block(pack):
     assert [cell["number"] for cell in detail["health"]["cells"]] == [1, 2, 3, 4]
     assert detail["health"]["cells"][2]["soh_pct"] == pack.detail_figure("health", 2) / 100
     assert detail["health"]["refusal"] is None
+    energy, test = detail["energy"], detail["test"]
+    assert energy["cells"][3]["bled_ah"] == pack.detail_figure("energy", 3) / 1000
+    assert test["left_s"] == pack.detail_figure("test")
+    assert [cell["number"] for cell in test["result"]["cells"]] == [1, 2, 3, 4]
     assert detail["lifetime"]["charged_ah"] == pack.detail_figure("lifetime") / 10
     assert len(detail["lifetime"]["soc_histogram_min"]) == models.N_SOC_BINS
     assert detail["device"]["record_every"] == 10
@@ -117,12 +146,54 @@ def test_the_detail_names_every_cell_and_block(pack):
         (models.LIFETIME, reading_keys.LIFETIME),
         (models.PROTECTION, reading_keys.PROTECTION),
         (models.DEVICE, reading_keys.DEVICE),
+        (models.ENERGY, reading_keys.ENERGY),
+        (models.TEST, reading_keys.TEST),
+        (models.TEST, reading_keys.TEST_RESULT),
         (models.SNAPSHOT, reading_keys.STATE),
     ],
 )
 def test_every_key_stands_for_a_point_and_none_stands_twice(model_id, table):
     assert set(table) <= set(Layout(model_id, 1).index)
     assert len(set(table.values())) == len(table)
+
+
+def test_every_point_of_energy_and_test_is_published():
+    frame = {"ID", "L", "SnCrc", "Seq", "SeqEnd", "Boot", "NCell"}
+    for model_id, tables, cell_table in (
+        (models.ENERGY, (reading_keys.ENERGY,), reading_keys.ENERGY_CELL),
+        (
+            models.TEST,
+            (reading_keys.TEST, reading_keys.TEST_RESULT, {"ResUtc": "utc"}),
+            reading_keys.TEST_CELL,
+        ),
+    ):
+        layout = Layout(model_id, 1)
+        assert set().union(*tables) == set(layout.index) - frame
+        assert set(cell_table) == set(layout.cell_index)
+
+
+def test_a_test_under_way_and_the_result_of_the_last_one_have_their_names(pack):
+    block = pack.map.block(models.TEST)
+    for name, value in {
+        "Tst": codes.Test.FULL, "TstPh": codes.TestPhase.CHARGING, "TstStop": 0, "Stp": 2,
+        "NStp": 5, "Elap": 60, "Left": 7200, "ResTst": codes.Test.QUICK,
+        "ResMth": codes.Method.PULSE_TEST, "ResRef": 0, "ResStop": codes.TestStop.NO_CURRENT,
+        "ResUtc": 1_790_000_000, "ResTmp": 251, "RteC": 15000, "MdlCrc": 7,
+    }.items():  # fmt: skip
+        block.set(name, value)
+    block.set_cell("R", 1, 250)
+    block.set_cell("Ref", 1, codes.Refusal.UNLIKE)
+    test = commanded_test(block.layout.decode(block.bytes()))
+    assert (test["test"], test["phase"], test["step"], test["step_count"]) == (
+        "full", "charging", 2, 5,
+    )  # fmt: skip
+    result = test["result"]
+    assert (result["test"], result["stop_reason"]) == ("quick", "no_current")
+    assert (result["soh_method"], result["utc"]) == ("pulse_test", "2026-09-21T14:13:20.000Z")
+    assert (result["temperature_c"], result["current_of_rated_pct"]) == (25.1, 150.0)
+    assert result["cells"][1]["resistance_ohm"] == 0.0025
+    assert result["cells"][1]["refusal"] == "unlike"
+    assert result["cells"][0]["refusal"] is None
 
 
 def test_times_are_iso_in_utc():

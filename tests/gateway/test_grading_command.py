@@ -38,6 +38,7 @@ def test_a_file_is_graded_in_words(pack_file, capsys):
     )
     assert lines[1] == "  route: repurpose, status recommended: repurposed"
     assert any(line.split()[:2] == ["pass", "history"] for line in lines)
+    assert lines[-2] == "  figures: cell profile nmc (CRC-32 1a2b3c4d), firmware 0.1.0"
     assert lines[-1].startswith("  limits: profile packgrade-2026 v1, sha256 ")
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from grading_packs import CHECKED, cells, evidence, soh
+from grading_packs import CHECKED, cells, evidence, self_discharge, soh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +28,7 @@ def test_a_healthy_pack_is_reused_and_its_tightest_criterion_named():
     assert found.binding.margin == 2.5
     assert found.reason == (
         "Class A (the same use): every criterion holds; the tightest is round-trip efficiency "
-        "96.5 %, the limit is 94.0 %."
+        "(lower bound) 96.5 %, the limit is 94.0 %."
     )
     assert found.next_test is None
     assert found.weak_cells == ()
@@ -61,11 +61,12 @@ CLASSES = [
         {"health": {"rest_voltage_spread_v": 0.012, "chemistry": "lfp"},
          "lifetime": {"cell_voltage_max_v": 3.6}}, "B", "rest_voltage", 12, 10,
     ),
-    ({"health": {"self_discharge_pct_per_month": 2.5}}, "B", "self_discharge", 2.5, 2.0),
-    ({"health": {"self_discharge_pct_per_month": 4.0}}, "C", "self_discharge", 4.0, 3.0),
-    ({"health": {"round_trip_efficiency_pct": 93.0}}, "B", "efficiency", 93.0, 94.0),
-    ({"health": {"round_trip_efficiency_pct": 86.0}}, "C", "efficiency", 86.0, 90.0),
-    ({"health": {"round_trip_efficiency_pct": 80.0}}, "R", "efficiency", 80.0, 85.0),
+    ({"energy": self_discharge(1.5, 2.5)}, "B", "self_discharge", 2.5, 2.0),
+    ({"energy": self_discharge(3.0, 4.0)}, "C", "self_discharge", 4.0, 3.0),
+    ({"energy": self_discharge(4.5, 5.1)}, "R", "self_discharge", 5.1, 5.0),
+    ({"energy": {"round_trip_efficiency_low_pct": 93.0}}, "B", "efficiency", 93.0, 94.0),
+    ({"energy": {"round_trip_efficiency_low_pct": 86.0}}, "C", "efficiency", 86.0, 90.0),
+    ({"energy": {"round_trip_efficiency_low_pct": 80.0}}, "R", "efficiency", 80.0, 85.0),
     ({"lifetime": {HISTOGRAM: [*[0] * 3, 97, 0, 0, 3, 0]}}, "B", "hot_share", 3, 1),
     ({"lifetime": {HISTOGRAM: [*[0] * 3, 90, 0, 0, 5, 5]}}, "C", "hot_share", 10, 5),
     ({"lifetime": {"over_voltage_count": 1}}, "B", "critical_events", 1, 0),
@@ -120,7 +121,7 @@ RECYCLED = [
     ),
     ({"lifetime": {"temperature_max_c": 80.1}}, "temperature_ceiling"),
     ({"lifetime": {"deep_discharge_count": 11}}, "deep_discharges"),
-    ({"health": {"self_discharge_pct_per_month": 5.1}}, "self_discharge_ceiling"),
+    ({"energy": self_discharge(5.1, 6.0)}, "self_discharge_ceiling"),
     ({"checks": CHECKED | {"visual": False}}, "visual"),
     ({"checks": CHECKED | {"insulation": False}}, "insulation"),
     ({"checks": CHECKED | {"calendar_expiry": False}}, "calendar_expiry"),
@@ -153,6 +154,7 @@ HELD = [
     ({"health": {"soh_age_s": 31 * 86400}}, "evidence_age", "another charge"),
     ({"health": soh(80.0, 90.1)}, "interval", "full cycle"),
     ({"health": {"capacity_spread_high_pct": 11.0}}, "spread_interval", "full cycle"),
+    ({"energy": self_discharge(0.5, 5.1)}, "self_discharge_interval", "rest for a week"),
     ({"health": {"resistance_high_ohm": None}}, "resistance", "one current step"),
     ({"health": {"capacity_spread_high_pct": None}}, "spread", "full cycle"),
     ({"health": {"rest_voltage_spread_v": None}}, "rest_voltage", "two hours at rest"),
@@ -195,12 +197,39 @@ def test_everything_that_holds_a_grade_is_listed():
 
 def test_the_bench_profile_lists_what_nobody_checked_instead_of_requiring_it():
     short = {"observed_min": 600}
-    found = graded(BENCH, lifetime=short, checks={}, health={"self_discharge_pct_per_month": None})
+    nobody_watched = {"self_discharge_low_pct_per_month": None, "cells": []}
+    found = graded(BENCH, lifetime=short, checks={}, energy=nobody_watched)
     assert found.grade_class == "A"
     assert "not checked: no swelling, leak, impact or water" in found.limitations
     assert "not checked: insulation of 500 ohm per volt at least" in found.limitations
-    assert found.limitations.count("not checked: self-discharge") == 1
+    self_discharge = "not checked: self-discharge of the worst cell (lower bound)"
+    assert found.limitations.count(self_discharge) == 1
     assert graded(FIELD, lifetime=short).route == "hold"
+
+
+def test_a_leak_that_may_be_there_scraps_no_pack_and_one_that_is_there_does():
+    may = {"energy": self_discharge(0.5, 8.0)}
+    assert graded(**may).route == "hold"
+    assert graded(BENCH, **may).grade_class == "A"
+    assert graded(BENCH, energy=self_discharge(2.5, 8.0)).binding.id == "self_discharge"
+
+
+def test_a_pulse_test_alone_is_told_and_not_graded():
+    unknown = {"soh_low_pct": None, "soh_pct": None, "soh_high_pct": None}
+    pulses = {"soh_method": "pulse_test", "model_crc": 0xDEADBEEF} | soh(78.0, 84.0)
+    found = graded(BENCH, health=unknown, result=pulses)
+    assert found.route == "hold"
+    said = "screening only, not graded: a pulse test says 81.0 % (78.0 to 84.0 %)"
+    assert said in found.limitations
+    message = found.to_message()
+    assert (message["screening_soh_pct"], message["screening_model_crc"]) == (81.0, 0xDEADBEEF)
+    assert message["soh_pct"] is None
+
+    known = graded(BENCH, result=pulses)
+    assert said not in known.limitations
+    assert known.to_message()["screening_soh_pct"] is None
+    full = graded(BENCH, health=unknown, result=pulses | {"soh_method": "full_cycle"})
+    assert full.to_message()["screening_soh_pct"] is None
 
 
 def test_the_bench_profile_wants_todays_cycle():
@@ -273,11 +302,13 @@ def test_probabilities_come_from_the_interval_and_sum_to_one():
     assert capped.probabilities == {"A": 0.0, "B": 0.0, "C": 1.0, "R": 0.0}
 
 
-def test_a_grade_carries_the_profile_it_was_given_by_and_the_same_input_gives_the_same_grade():
+def test_a_grade_carries_what_it_was_made_by_and_the_same_input_gives_the_same_grade():
     found = graded().to_message()
     assert found["profile"] == "packgrade-2026"
     assert found["profile_version"] == 1
     assert found["profile_sha256"] == FIELD.sha256
+    assert (found["cell_profile"], found["cell_profile_crc"]) == ("nmc", 0x1A2B3C4D)
+    assert found["firmware"] == "0.1.0"
     assert (found["evidence_boot"], found["evidence_seq"]) == (3, 90000)
     assert graded().to_report() == graded().to_report()
 
@@ -305,6 +336,8 @@ NEAR_LIMITS = {
     "spread_half_width_pct": st.floats(0, 7),
     "rest_voltage_spread_mv": st.floats(0, 100),
     "self_discharge_pct_per_month": st.floats(0, 6),
+    "self_discharge_low_pct_per_month": st.floats(-1, 6),
+    "self_discharge_half_width_pct_per_month": st.floats(0, 4),
     "round_trip_efficiency_pct": st.floats(80, 100),
     "hot_share_pct": st.floats(0, 20),
     "deep_discharge_count": st.integers(0, 12),

@@ -28,6 +28,8 @@ def test_the_gateways_messages_carry_every_quantity():
         "spread_half_width_pct": 0.6,
         "rest_voltage_spread_mv": 6.0,
         "self_discharge_pct_per_month": 1.1,
+        "self_discharge_low_pct_per_month": 0.4,
+        "self_discharge_half_width_pct_per_month": 0.35,
         "round_trip_efficiency_pct": 96.5,
         "hot_share_pct": 0.0,
         "deep_discharge_count": 0,
@@ -55,6 +57,39 @@ def test_a_figure_without_its_interval_is_no_figure():
     assert found.soh_pct is None
     assert found.values["soh_low_pct"] is None
     assert evidence(health={"resistance_high_ohm": None}).values["resistance_ratio"] is None
+
+
+MEAN = {"self_discharge_low_pct_per_month": 0.5, "self_discharge_high_pct_per_month": 1.5}
+NO_MEAN = dict.fromkeys(MEAN)
+
+
+def leaks(*intervals):
+    return {
+        "cells": [
+            {"number": n, "leak_low_pct_per_month": low, "leak_high_pct_per_month": high}
+            for n, (low, high) in enumerate(intervals, 1)
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("energy", "low", "high"),
+    [
+        (MEAN | leaks((-1, 0), (3, 4)), 3.5, 5.5),
+        (MEAN | leaks((-1, 0), (-2, 0.5)), 0.5, 2.0),  # the worst is no better than the mean
+        (MEAN | leaks((3, 4), (None, None)), 3.5, None),  # the other could be worse still
+        (NO_MEAN | leaks((3, 4), (-1, 0)), 3.0, None),  # a soft short, whatever the mean
+        (MEAN | leaks(), 0.5, None),
+        (NO_MEAN | leaks((None, None)), None, None),
+        (NO_MEAN | leaks(), None, None),
+    ],
+)
+def test_self_discharge_is_that_of_the_worst_cell_as_far_as_it_is_known(energy, low, high):
+    values = evidence(energy=energy).values
+    assert values["self_discharge_low_pct_per_month"] == low
+    assert values["self_discharge_pct_per_month"] == high
+    half_width = None if high is None else (high - low) / 2
+    assert values["self_discharge_half_width_pct_per_month"] == half_width
 
 
 def test_hot_time_is_a_share_of_the_time_observed():
@@ -105,6 +140,8 @@ def changed(part, key, value):
         ("detail", "serial", "P-2", "detail: serial is 'P-2', but state is of 'P-0001'"),
         ("detail", "health", None, "detail: health is None, not an object"),
         ("detail", "lifetime", 3, "detail: lifetime is 3, not an object"),
+        ("detail", "energy", None, "detail: energy is None, not an object"),
+        ("energy", "cells", 1, "energy: cells is 1, not a list"),
         ("health", "soh_pct", "91", "soh_pct is '91', not a number"),
         ("health", "soh_pct", True, "soh_pct is True, not a number"),
         ("health", "soh_pct", float("nan"), "soh_pct is nan, not a number"),
@@ -128,11 +165,14 @@ JSON = st.recursive(
 )
 
 
-@given(part=st.sampled_from(["state", "detail", "health", "lifetime"]), data=st.data(), value=JSON)
+PARTS = {"state": STATE, "detail": DETAIL} | {
+    key: part for key, part in DETAIL.items() if isinstance(part, dict)
+}
+
+
+@given(part=st.sampled_from(sorted(PARTS)), data=st.data(), value=JSON)
 def test_no_message_breaks_it(part, data, value):
-    known = {"state": STATE, "detail": DETAIL, "health": DETAIL["health"]}.get(
-        part, DETAIL["lifetime"]
-    )
+    known = PARTS[part]
     key = data.draw(st.sampled_from(sorted(known)))
     with suppress(EvidenceError):
         found = Evidence.from_messages(*changed(part, key, value))
