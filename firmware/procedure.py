@@ -29,7 +29,7 @@ class Procedure:
     """One pack's test. Pure: it is fed snapshots and limits, and asks for a current.
 
     ``step`` of ``steps`` and ``left_s`` say how far it is; ``temp_dc`` is the temperature at its
-    begin, ``rate_bp`` the largest current that flowed, of the rating.
+    begin.
     """
 
     kind = Test.NONE
@@ -93,6 +93,11 @@ class Procedure:
             self._end(TestStop.TOO_LONG)
         else:
             self._cycle(s, ccl_ma, dcl_ma)
+
+    @property
+    def rate_bp(self) -> int:
+        """The largest current of the test, of the rating."""
+        raise NotImplementedError
 
     def left_s(self, soc_bp: "int | None") -> int:
         """Seconds it will still take, about, with the pack at ``soc_bp`` now."""
