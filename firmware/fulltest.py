@@ -17,7 +17,8 @@ the discharge gave, over the share of its charge that the lowest cell had given:
 
 with SOC by the profile's table. The 95 % interval adds the squares of: the current's gain (0.5 %),
 its offset (rated/1000 for the time of the discharge), the repeatability of an end of charge
-(0.5 %), the table's error and 3 mV of settling at each end. The table is no help on a plateau: a
+(1 %, or 2 % where the full voltage is far above the table's end and the charge goes past it), the
+table's error and 3 mV of settling at each end. The table is no help on a plateau: a
 cell whose interval is wider than MOST_HALF_BP has no figure.
 
 A lost measurement sets the request to 0 until the next one, for three seconds at most; charge is
@@ -50,6 +51,8 @@ _TAPER_PARTS = const(20)
 _GAIN = 0.005
 _OFFSET_PARTS = 1000.0
 _REPEAT_BP = 50.0
+_PAST_BP = 100.0  # in place of it for cells that take charge beyond the table's end ...
+_PAST_MV = const(50)  # ... because their full voltage is so far above it
 _SETTLING_MV = 3.0
 
 
@@ -72,6 +75,8 @@ class FullTest(Procedure):
         self._high_mv = cells.cell_full_mv - _FULL_MV
         self._low_mv = max(cells.cell_empty_mv, settings.cuv_mv) + EMPTY_MARGIN_MV
         self.steps = 5
+        past_mv = cells.cell_full_mv - cells.ocv_mv[len(cells.ocv_mv) - 1]
+        self._repeat_bp = _PAST_BP if past_mv > _PAST_MV else _REPEAT_BP
 
     def _clear(self) -> None:
         super()._clear()
@@ -119,13 +124,15 @@ class FullTest(Procedure):
             if self._end_mv[i] < self._end_mv[lowest]:
                 lowest = i
         left, sigma = self._soc(self._end_mv[lowest])
-        return self._soh(10000 - left, math.sqrt(sigma * sigma + _REPEAT_BP * _REPEAT_BP))
+        return self._soh(
+            10000 - left, math.sqrt(sigma * sigma + self._repeat_bp * self._repeat_bp)
+        )
 
     def cell_soh(self, cell: int) -> "tuple[int, int, int] | None":
         """``(SOH, lo, hi)`` of a cell (index) in basis points of the rating, or ``None``."""
         full, above = self._soc(self._full_mv[cell])
         left, below = self._soc(self._end_mv[cell])
-        sigma = math.sqrt(above * above + below * below + _REPEAT_BP * _REPEAT_BP)
+        sigma = math.sqrt(above * above + below * below + self._repeat_bp * self._repeat_bp)
         return self._soh(full - left, sigma)
 
     def _soc(self, mv: int) -> "tuple[float, float]":
@@ -153,12 +160,6 @@ class FullTest(Procedure):
         super()._go(phase)
         self._ended = self._idle_ms = self._over_ms = self._held_ms = 0
         self._still = False
-
-    def update(self, s: Snapshot, ccl_ma: int, dcl_ma: int, faulty: bool) -> None:
-        """Take one cycle; what flowed in it is counted whatever becomes of it."""
-        if s.valid and self.running:
-            self._count(s)
-        super().update(s, ccl_ma, dcl_ma, faulty)
 
     def _count(self, s: Snapshot) -> None:
         phase = self.phase

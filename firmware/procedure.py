@@ -76,6 +76,8 @@ class Procedure:
         """Take one cycle, its limits, and whether a fault is active or a switch is held open."""
         if not self.running:
             return
+        if s.valid:
+            self._count(s)
         if faulty:
             self._end(TestStop.FAULT)
             return
@@ -104,6 +106,9 @@ class Procedure:
         raise NotImplementedError
 
     # --- what a test is made of -----------------------------------------------------------
+
+    def _count(self, s: Snapshot) -> None:
+        """Count what flowed in a measured cycle, whatever becomes of it."""
 
     def _cycle(self, s: Snapshot, ccl_ma: int, dcl_ma: int) -> None:
         """One cycle whose measurement is whole, within the temperatures."""

@@ -65,7 +65,7 @@ class Follower:
     def stop(self) -> None:
         """Open the terminals and follow no longer."""
         self.running = False
-        self._client.close()
+        self._client.close()  # type: ignore[no-untyped-call]
         self._drive(OPEN)
 
     def _look(self) -> None:
@@ -90,7 +90,7 @@ class Follower:
             return self._layout.decode(data)
         except (ModbusException, OSError, ValueError):
             with contextlib.suppress(OSError):
-                self._client.close()
+                self._client.close()  # type: ignore[no-untyped-call]
             return None
 
     def _wanted(self, block: dict[str, Any] | None) -> Demand:
