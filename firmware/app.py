@@ -148,7 +148,7 @@ class App(Commands):
         tests = self.tests
         snapshot = self.snapshot
         if tests.update(snapshot, self.protection):
-            tests.finish(snapshot.uptime_s, self.image.utc_s(snapshot.uptime_s))
+            tests.finish(self.image.utc_s(tests.ended_s or 0))
         tests.publish(snapshot.seq, self.estimators.soc_bp)
         self.image.testing = tests.running
         self.image.request_ma = tests.request_ma

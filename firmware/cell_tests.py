@@ -4,7 +4,7 @@
     >>> tests.restore(storage.load("test"))
     >>> tests.start(Test.QUICK, snapshot, protection, soc_bp)  # one of codes.CommandResult
     >>> if tests.update(snapshot, protection):                 # each cycle
-    ...     tests.finish(snapshot.uptime_s, utc_s)
+    ...     tests.finish(image.utc_s(tests.ended_s))
     >>> tests.request_ma                                       # to stand in ReqA
     >>> tests.publish(snapshot.seq, soc_bp)                    # each cycle
 
@@ -12,12 +12,14 @@ A test is refused while another one runs, and unless everything is known and wel
 or latched, both switches closed, SOC and temperature within the test's range. It changes nothing
 about protection, which goes on by itself.
 
-The result is written into the TEST model when a test ends, whatever its end, and stands there
-until the next one ends. ``state`` is those registers and whether a test runs; with ``changed`` it
+When a test is through, one cell is judged a cycle, for a pulse model takes its time. Then the
+result is written into the TEST model, whatever the test's end, and stands there until the next
+one ends. ``state`` is those registers and whether a test runs; with ``changed`` it
 wants to be saved. A board that starts and finds that a test was running records it as POWER_LOST.
 """
 
 import struct
+from array import array
 
 from common import models
 from common.cells import pulse
@@ -37,6 +39,9 @@ _VERSION = const(1)
 _HEAD = "<BBHBLLL"  # version, map version, cells, running test, boot, rated mAh, profile CRC
 _TURN = const(5)  # in which cycle of ``detail_every`` the model is written
 _BOTH = Switch.CHARGE | Switch.DISCHARGE
+_SOH = const(0)  # places of a cell's points
+_REF = const(3)
+_R = const(4)
 _SOC_BP = (500, 9500)  # a pulse beyond would meet a cell's end
 
 _STOPPED_BY = {
@@ -63,8 +68,15 @@ class CellTests:
         self._points = names[names.index("ResTst") :]
         self._cell_points = [point[0] for point in block.layout.group[1]]
         self._test: Procedure | None = None  # the running one, or the last since boot
+        self.running = False
         self._open = False  # it was started, and its result is not written yet
-        self._model: PulseModel | None = None  # for the running quick test
+        self._model: PulseModel | None = None  # for the running quick test ...
+        self._soh: PulseSoh | None = None  # ... and what it needs to judge
+        self._record: PulseTest | None = None
+        self._judged = 0  # cells
+        # Figures of each cell in the order of the model's points; -1: none.
+        self._figures = array("i", bytes(4 * settings.n_cells * len(self._cell_points)))
+        self.ended_s: int | None = None  # uptime
         self._told = -1  # which step the TEST model tells
         self.request_ma = 0
         self.changed = False
@@ -72,13 +84,13 @@ class CellTests:
         block.set("ResTst", Test.NONE)
 
     @property
-    def running(self) -> bool:
-        """Whether a test is under way."""
-        return self._test is not None and self._test.running
+    def busy(self) -> bool:
+        """Whether a test is under way, or its result is not written yet."""
+        return self._open
 
     def start(self, kind: int, s: Snapshot, protection: Protection, soc_bp: "int | None") -> int:
         """Begin a test of ``codes.Test``; one of ``codes.CommandResult``."""
-        if self._open:
+        if self.busy:
             return CommandResult.REFUSED_BUSY
         if not s.valid or s.faults or _unsafe(s, protection):
             return CommandResult.REFUSED_UNSAFE
@@ -98,9 +110,16 @@ class CellTests:
         if s.min_dc == UNKNOWN_DC or s.min_dc < test.cold_dc or s.max_dc > test.hot_dc:
             return CommandResult.REFUSED_UNSAFE
         self._model = model
+        self._soh = None if model is None else PulseSoh(model)
+        self._record = None
+        if isinstance(test, QuickTest) and model is not None:
+            self._record = PulseTest(self._settings.rated_mah, model.charges, model.discharges)
+        self._judged = 0
+        self.ended_s = None
         self._test = test
         self._open = True
         test.start()
+        self.running = True
         self._told = -1
         self.changed = True
         return CommandResult.DONE
@@ -109,38 +128,53 @@ class CellTests:
         """End the running test, if any: from now on nothing is asked for."""
         if self._test is not None:
             self._test.abort(why)
+        self.running = False
         self.request_ma = 0
 
     def update(self, s: Snapshot, protection: Protection) -> bool:
-        """Take one cycle; whether a test has ended that is not finished yet (``finish``)."""
+        """Take one cycle; whether a test has ended and is judged (then ``finish`` it)."""
         test = self._test
         if test is None or not self._open:
             return False
         test.update(s, protection.ccl_ma, protection.dcl_ma, _unsafe(s, protection))
         self.request_ma = test.request_ma
-        return not test.running
+        self.running = test.running
+        if self.running:
+            return False
+        if self.ended_s is None:
+            self.ended_s = s.uptime_s
+        if test.phase != TestPhase.DONE:
+            return True
+        self._judge(test, self._judged)
+        self._judged += 1
+        return self._judged == self._settings.n_cells
 
-    def finish(self, uptime_s: int, utc_s: "int | None") -> None:
-        """Write the result of the test that has ended, at ``uptime_s`` and ``utc_s``."""
+    def finish(self, utc_s: "int | None") -> None:
+        """Write the result of the test that has ended, at ``ended_s``, which was ``utc_s``."""
         test = self._test
         if test is None:
             return
         self._clear_result()
         put = self._block.set
+        done = test.phase == TestPhase.DONE
         put("ResTst", test.kind)
         put("ResStop", test.stop)
         put("ResRef", _STOPPED_BY.get(test.stop, Refusal.NO_EVIDENCE))
         put("ResBoot", self._boot)
-        put("ResUpS", uptime_s)
+        put("ResUpS", self.ended_s)
         put("ResUtc", utc_s)
         put("ResDur", test.took_s)
         put("ResTmp", None if test.temp_dc == UNKNOWN_DC else test.temp_dc)
         put("RteC", test.rate_bp)
+        if done:
+            self._put_cells()
         if isinstance(test, QuickTest):
-            self._finish_quick(test)
+            self._finish_quick(test, done)
         elif isinstance(test, FullTest):
-            self._finish_full(test)
+            self._finish_full(test, done)
         self._model = None
+        self._soh = None
+        self._record = None
         self._open = False
         self._told = -1
         self.changed = True
@@ -156,89 +190,85 @@ class CellTests:
                 block.set_cell(name, cell, None)
         block.set("ResMth", Method.NONE)
 
-    def _finish_quick(self, test: QuickTest) -> None:
-        block = self._block
-        put = block.set
+    def _judge(self, test: Procedure, cell: int) -> None:
+        """Find the figures of one cell (index)."""
+        figures = self._figures
+        at = cell * len(self._cell_points)
+        for k in range(len(self._cell_points)):
+            figures[at + k] = -1
+        if isinstance(test, FullTest):
+            soh = test.cell_soh(cell)
+            figures[at + _REF] = Refusal.TOO_UNCERTAIN
+            if soh is not None:
+                figures[at + _SOH], figures[at + _SOH + 1], figures[at + _SOH + 2] = soh
+                figures[at + _REF] = Refusal.NONE
+            return
+        if not isinstance(test, QuickTest):
+            return
+        ohm = test.resistance(cell)
+        if ohm is not None:
+            figures[at + _R] = int(ohm[0] / 10 + 0.5)
+            figures[at + _R + 1] = max(0, int(ohm[1] / 10))
+            figures[at + _R + 2] = int(ohm[2] / 10) + 1
+        figures[at + _REF] = Refusal.NO_MODEL
+        judge, record = self._soh, self._record
+        if judge is None or record is None:
+            return
+        test.fill(cell, record)
+        judge.estimate(record)
+        figures[at + _REF] = _REFUSALS[judge.reason]
+        if judge.soh_bp is not None and judge.lo_bp is not None and judge.hi_bp is not None:
+            figures[at + _SOH] = judge.soh_bp
+            figures[at + _SOH + 1] = judge.lo_bp
+            figures[at + _SOH + 2] = judge.hi_bp
+
+    def _put_cells(self) -> None:
+        n_points = len(self._cell_points)
+        for cell in range(self._settings.n_cells):
+            for k in range(n_points):
+                value = self._figures[cell * n_points + k]
+                self._block.set_cell(self._cell_points[k], cell, None if value < 0 else value)
+
+    def _finish_quick(self, test: QuickTest, done: bool) -> None:
+        put = self._block.set
         put("NPul", test.pulses)
         put("Wid1", test.widths_ms[0])
         put("Wid2", test.widths_ms[1])
-        done = test.phase == TestPhase.DONE
-        model = self._model
-        judge = None
-        if model is not None:
-            judge = PulseSoh(model)
-            put("MdlCrc", model.crc)
-        elif done:
-            put("ResRef", Refusal.NO_MODEL)
-        record = PulseTest(self._settings.rated_mah, (test.pulses + 1) // 2, test.pulses // 2)
-        lowest = 0
-        lowest_bp: int | None = None
-        known = done and judge is not None
-        for cell in range(self._settings.n_cells):
-            figure = test.resistance(cell)
-            if figure is not None:
-                self._put_cell(cell, "R", "RLo", "RHi", figure, 10)
-            if judge is None or not done:
-                block.set_cell("Ref", cell, block.get("ResRef"))
-                continue
-            test.fill(cell, record)
-            if not judge.estimate(record):
-                known = False
-                put("ResRef", _REFUSALS[judge.reason])
-            soh_bp = judge.soh_bp
-            block.set_cell("Ref", cell, _REFUSALS[judge.reason])
-            if soh_bp is None:
-                continue
-            block.set_cell("Soh", cell, soh_bp)
-            block.set_cell("SohLo", cell, judge.lo_bp)
-            block.set_cell("SohHi", cell, judge.hi_bp)
-            if lowest_bp is None or soh_bp < lowest_bp:
-                lowest, lowest_bp = cell, soh_bp
-        if known:
-            for name in ("Soh", "SohLo", "SohHi"):
-                put(name, block.get_cell(name, lowest))
-            put("ResRef", Refusal.NONE)
-            put("ResMth", Method.PULSE_TEST)
+        if self._model is not None:
+            put("MdlCrc", self._model.crc)
+        if not done:
+            return
+        figures = self._figures
+        weakest = 0
+        for at in range(0, len(figures), len(self._cell_points)):
+            if figures[at + _REF]:
+                put("ResRef", figures[at + _REF])
+                return
+            if figures[at + _SOH] < figures[weakest + _SOH]:
+                weakest = at
+        put("Soh", figures[weakest + _SOH])
+        put("SohLo", figures[weakest + _SOH + 1])
+        put("SohHi", figures[weakest + _SOH + 2])
+        put("ResRef", Refusal.NONE)
+        put("ResMth", Method.PULSE_TEST)
 
-    def _finish_full(self, test: FullTest) -> None:
-        block = self._block
-        put = block.set
+    def _finish_full(self, test: FullTest, done: bool) -> None:
+        put = self._block.set
         put("ChaAh", test.charged.mah)
         put("DisAh", -test.discharged.mah)
         put("ChaWh", test.charged_wh.mah // 100)
         put("DisWh", -test.discharged_wh.mah // 100)
-        done = test.phase == TestPhase.DONE
-        why = Refusal.TOO_UNCERTAIN if done else block.get("ResRef")
-        for cell in range(self._settings.n_cells):
-            figure = test.cell_soh(cell)
-            if figure is None:
-                block.set_cell("Ref", cell, why)
-                continue
-            self._put_cell(cell, "Soh", "SohLo", "SohHi", figure, 1)
-            block.set_cell("Ref", cell, Refusal.NONE)
+        if not done:
+            return
         pack = test.pack_soh()
-        if pack is not None:
-            put("Soh", pack[0])
-            put("SohLo", pack[1])
-            put("SohHi", pack[2])
-            put("ResRef", Refusal.NONE)
-            put("ResMth", Method.FULL_CYCLE)
-        else:
-            put("ResRef", why)
-
-    def _put_cell(
-        self,
-        cell: int,
-        middle: str,
-        low: str,
-        high: str,
-        figure: "tuple[float, float, float]",
-        unit: int,
-    ) -> None:
-        put = self._block.set_cell
-        put(middle, cell, int(figure[0] / unit + 0.5))
-        put(low, cell, max(0, int(figure[1] / unit)))
-        put(high, cell, int(figure[2] / unit) + 1)
+        if pack is None:
+            put("ResRef", Refusal.TOO_UNCERTAIN)
+            return
+        put("Soh", pack[0])
+        put("SohLo", pack[1])
+        put("SohHi", pack[2])
+        put("ResRef", Refusal.NONE)
+        put("ResMth", Method.FULL_CYCLE)
 
     # --- register image -------------------------------------------------------------------
 
@@ -248,7 +278,9 @@ class CellTests:
         In between the model stands still, so that its two requests agree in ``Seq``.
         """
         test = self._test
-        step = 0 if test is None else 2 * test.step + (1 if test.running else 0)
+        if self._open and not self.running:
+            return  # it is being judged: its end is told with its result
+        step = 0 if test is None else 2 * test.step + (1 if self.running else 0)
         if step == self._told and seq % self._settings.detail_every != _TURN:
             return
         self._told = step
@@ -264,7 +296,7 @@ class CellTests:
             block.set("Stp", test.step)
             block.set("NStp", test.steps)
             block.set("Elap", test.took_s)
-            block.set("Left", test.left_s(soc_bp) if test.running else 0)
+            block.set("Left", test.left_s(soc_bp) if self.running else 0)
         block.set("Seq", seq)
         block.set("SeqEnd", seq)
 

@@ -91,13 +91,13 @@ class Bench:
         s = self.s
         self.protection.update(s)
         if self.tests.update(s, self.protection):
-            self.tests.finish(s.uptime_s, None)
+            self.tests.finish(None)
         self.tests.publish(s.seq, None)
 
     def run(self, most=100000):
         """Cycles until the test has ended; how many those were."""
         for k in range(most):
-            if not self.tests.running:
+            if not self.tests.busy:
                 return k
             self.cycle()
         raise AssertionError("the test does not end")

@@ -255,8 +255,8 @@ def test_micropython_finds_the_same_and_takes_little_memory(micropython: str) ->
     found = [line.split() for line in lines(micropython, "commanded_tests.py")]
     mean, most = found.pop(), found.pop()
     assert (mean[0], most[0]) == ("mean", "most")
-    assert int(mean[1]) <= 256
-    assert int(most[1]) <= 512
+    assert int(mean[1]) <= 160
+    assert int(most[1]) <= 256
     expected = [line.split() for line in lines(sys.executable, "commanded_tests.py")]
     assert [name for name, _ in found] == [name for name, _ in expected]
     for (name, value), (_, wanted) in zip(found, expected, strict=True):

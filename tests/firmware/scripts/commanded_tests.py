@@ -35,13 +35,13 @@ class Measured(Bench):
                 total += took
                 cycles += 1
         if ended:
-            self.tests.finish(self.s.uptime_s, None)
+            self.tests.finish(None)
 
 
 for kind, dt_ms in ((Test.QUICK, 1000), (Test.FULL, 4000)):
     bench = Measured(soc=0.9 if kind == Test.FULL else 0.5, dt_ms=dt_ms)
     bench.start(kind)
-    while bench.tests.running:
+    while bench.tests.busy:
         gc.collect()
         gc.disable()
         bench.cycle(20)
