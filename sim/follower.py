@@ -49,6 +49,8 @@ class Follower:
         port = pack.spec.tcp_port
         if not port:
             raise ValueError(f'pack "{pack.spec.serial}": a follower needs a tcp_port of its own')
+        if pack.spec.program:
+            raise ValueError(f'pack "{pack.spec.serial}": its tester has a program already')
         self.world = world
         self.pack = pack
         self.period_s = period_s

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from sim import station as st
+from sim.bench import Rest
 from sim.follower import STALE_S, Follower
 from sim.pack import OPEN, Demand, PackSpec
 
@@ -128,7 +129,15 @@ def test_nobody_listens_where_nobody_is(desk: Desk) -> None:
     assert desk.follower.failures == 1
 
 
-def test_a_pack_without_a_port_cannot_be_followed() -> None:
-    pack = SimpleNamespace(spec=PackSpec("F"), demand=OPEN)
-    with pytest.raises(ValueError, match="tcp_port"):
-        Follower(World(), pack)
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        (PackSpec("F"), "tcp_port"),
+        (PackSpec("F", tcp_port=1, program=(Rest(1.0),)), "program"),
+    ],
+)
+def test_a_pack_without_a_port_or_with_a_tester_cannot_be_followed(
+    spec: PackSpec, why: str
+) -> None:
+    with pytest.raises(ValueError, match=why):
+        Follower(World(), SimpleNamespace(spec=spec, demand=OPEN))
