@@ -14,8 +14,8 @@ about protection, which goes on by itself.
 
 When a test is through, one cell is judged a cycle, for a pulse model takes its time. Then the
 result is written into the TEST model, whatever the test's end, and stands there until the next
-one ends. ``state`` is those registers and whether a test runs; with ``changed`` it
-wants to be saved. A board that starts and finds that a test was running records it as POWER_LOST.
+one ends. ``state`` is those registers and whether a test runs; with ``changed`` it wants to be
+saved. A board that starts and finds that a test was running records it as POWER_LOST.
 """
 
 import struct
@@ -74,8 +74,8 @@ class CellTests:
         self._soh: PulseSoh | None = None  # ... and what it needs to judge
         self._record: PulseTest | None = None
         self._judged = 0  # cells
-        # Figures of each cell in the order of the model's points; -1: none.
-        self._figures = array("i", bytes(4 * settings.n_cells * len(self._cell_points)))
+        # Figures of each cell in the order of the model's points; -1: none. Held while needed.
+        self._figures = array("i", bytes(0))
         self.ended_s: int | None = None  # uptime
         self._told = -1  # which step the TEST model tells
         self.request_ma = 0
@@ -114,6 +114,7 @@ class CellTests:
         self._record = None
         if isinstance(test, QuickTest) and model is not None:
             self._record = PulseTest(self._settings.rated_mah, model.charges, model.discharges)
+        self._figures = array("i", bytes(4 * self._settings.n_cells * len(self._cell_points)))
         self._judged = 0
         self.ended_s = None
         self._test = test
@@ -175,6 +176,8 @@ class CellTests:
         self._model = None
         self._soh = None
         self._record = None
+        self._figures = array("i", bytes(0))
+        test.forget()
         self._open = False
         self._told = -1
         self.changed = True

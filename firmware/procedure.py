@@ -101,6 +101,9 @@ class Procedure:
         """The largest current of the test, of the rating."""
         raise NotImplementedError
 
+    def forget(self) -> None:
+        """Give back the memory of what was recorded; how the test ended stays."""
+
     def left_s(self, soc_bp: "int | None") -> int:
         """Seconds it will still take, about, with the pack at ``soc_bp`` now."""
         raise NotImplementedError

@@ -22,7 +22,7 @@ are those of the same direction that would be larger.
 A pulse's time runs from the first reading that shows its current. Its begin is that reading, its
 end the last one before the request ends, so a cycle of 1 s serves ``MODEL_SLOW`` only: models that
 use instants want readings within 10 ms of an edge. Readings take 2 bytes a cell and turning
-point, held from ``start`` to the next one. Charge drawn or given is below 1 % of the rating.
+point, held from ``start`` to ``forget``. Charge drawn or given is below 1 % of the rating.
 """
 
 import math
@@ -98,6 +98,10 @@ class QuickTest(Procedure):
         if len(self._u_mv) != size:
             self._u_mv = array("H", bytes(2 * size))
         super().start()
+
+    def forget(self) -> None:
+        """Give back the memory of the readings."""
+        self._u_mv = array("H", bytes(0))
 
     def left_s(self, soc_bp: "int | None") -> int:  # noqa: ARG002 - a train takes what it takes
         """Seconds it will still take, about."""
