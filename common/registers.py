@@ -221,6 +221,12 @@ class Block:
         """A copy of the block, from ``ID`` to its end."""
         return bytes(self._image[self.start : self.start + 2 * self.layout.words])
 
+    def put_bytes(self, offset: int, data: "bytearray | memoryview") -> None:
+        """Put back a part of ``bytes()`` that began at its byte ``offset``."""
+        at = self.start + offset
+        for i in range(len(data)):
+            self._image[at + i] = data[i]
+
     def _write(self, at: int, kind: int, words: int, value: "int | None") -> None:
         image = self._image
         if kind == _U16:

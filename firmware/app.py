@@ -5,6 +5,7 @@
 | measure | ``period_ms`` | reads the AFE, judges, opens or closes the switches: always first |
 | balance | ``period_ms`` | chooses the cells to bleed |
 | estimate | ``period_ms`` | SOC, SOH, resistance, lifetime |
+| test | ``period_ms`` | a commanded test: what it asks of charger and load |
 | image | ``period_ms`` | writes what is known into the register image |
 | serve | whenever the loop wakes | answers Modbus on the UART |
 | store | 1 s | saves latches and commands when they change, estimates now and then |
@@ -16,13 +17,14 @@
 
 import gc
 
-from common import __version__
-from common.codes import Command, CommandResult, Fault
+from common import __version__, models
+from common.codes import Command, CommandResult, Fault, Test
 from common.mp import const
 from firmware.afe import Afe
 from firmware.afe.bq76952 import Bq76952
 from firmware.balancing import Balancing
 from firmware.board import Board
+from firmware.cell_tests import CellTests
 from firmware.estimators.estimators import Estimators
 from firmware.executive import Executive
 from firmware.image import Image
@@ -66,10 +68,12 @@ class App(Commands):
         self._retry_s = 0
         self.boot = 1 + self._load_number("boot")
         self._restore()
-        self._store()  # the boot before anything bears its number
         self.image = Image(
             settings, self.boot, board.reset_cause, __version__, board.name, self.afe.name
         )
+        self.tests = CellTests(settings, self.image.map.block(models.TEST), self.boot)
+        self.tests.restore(self.storage.load("test"))
+        self._store()  # the boot before anybody reads its number
         self.pdu_server = PduServer(self.image.map, self)
         self.image.server = self.pdu_server
         self._rtu: RtuServer | None = None
@@ -84,6 +88,7 @@ class App(Commands):
                 ("measure", period_ms, self._measure),
                 ("balance", period_ms, self._balance),
                 ("estimate", period_ms, self._estimate),
+                ("test", period_ms, self._test),
                 ("image", period_ms, self._publish),
                 ("serve", 0, self._serve),
                 ("store", STORE_MS, self._store),
@@ -128,6 +133,8 @@ class App(Commands):
 
     def _balance(self) -> None:
         cells = self.balancing.choose(self.snapshot, self.protection.allowed)
+        if self.tests.running:
+            cells = 0  # what is bled would be missing in the test's balance
         self._bled_cycles += 1
         if cells == self._bled and (not cells or self._bled_cycles < REFRESH_CYCLES):
             return
@@ -136,6 +143,15 @@ class App(Commands):
 
     def _estimate(self) -> None:
         self.estimators.update(self.snapshot)
+
+    def _test(self) -> None:
+        tests = self.tests
+        snapshot = self.snapshot
+        if tests.update(snapshot, self.protection):
+            tests.finish(self.image.utc_s(tests.ended_s or 0))
+        tests.publish(snapshot.seq, self.estimators.soc_bp)
+        self.image.testing = tests.running
+        self.image.request_ma = tests.request_ma
 
     def _publish(self) -> None:
         self.image.update(
@@ -193,6 +209,9 @@ class App(Commands):
         if not self._boot_saved:
             save("boot", self.boot.to_bytes(4, "little"))
             self._boot_saved = True
+        if self.tests.changed:
+            save("test", self.tests.state())
+            self.tests.changed = False
         if now_s - self._saved_s >= SAVE_EVERY_S:
             save("estimates", self.estimators.state())
             self._saved_s = now_s
@@ -228,8 +247,23 @@ class App(Commands):
         if code == Command.CONNECT:
             return self.protection.connect()
         if code == Command.DISCONNECT:
+            self._stop_test()
             return self.protection.disconnect()
+        if code == Command.START_QUICK_TEST:
+            return self._start_test(Test.QUICK)
+        if code == Command.START_FULL_TEST:
+            return self._start_test(Test.FULL)
+        if code == Command.STOP_TEST:
+            self._stop_test()
+            return CommandResult.DONE
         return CommandResult.REFUSED_UNKNOWN
+
+    def _start_test(self, kind: int) -> int:
+        return self.tests.start(kind, self.snapshot, self.protection, self.estimators.soc_bp)
+
+    def _stop_test(self) -> None:
+        self.tests.stop()
+        self.image.ask_nothing()
 
     def set_utc(self, utc_s: int) -> None:
         """Take the time: seconds since 1970-01-01 UTC."""

@@ -56,6 +56,8 @@ class Image:
         self.settings = settings
         self.map = RegisterMap(settings.n_cells)
         self.server: PduServer | None = None  # whose counters DEVICE tells
+        self.testing = False  # a commanded test runs ...
+        self.request_ma = 0  # ... and asks this of charger and load
         self._image = self.map.image
         self._boot = boot
         self._detail_every = settings.detail_every
@@ -99,6 +101,7 @@ class Image:
         self._state_span = span(self._protection, "Seq", "AfePf")
         self._limit_span = span(self._protection, "Ccl", "LastFltV")
         self._protection_end_at = _place(self._protection, "SeqEnd")
+        self._request_at = _place(self._protection, "ReqA")
         self._device_utc_at = _place(self._device, "Utc")
 
     # --- what never changes -----------------------------------------------------------------
@@ -153,6 +156,17 @@ class Image:
         self._utc_at_s = uptime_s
         self._quality = TimeQuality.GATEWAY
 
+    def utc_s(self, uptime_s: int) -> "int | None":
+        """Seconds since 1970 at ``uptime_s`` since boot; ``None`` while nobody has told."""
+        if self._utc_high < 0:
+            return None
+        return (self._utc_high << 16) + self._utc_low + uptime_s - self._utc_at_s
+
+    def ask_nothing(self) -> None:
+        """Let charger and load stop at once, without waiting for the next cycle."""
+        self.request_ma = 0
+        pack_into(">l", self._image, self._request_at, 0)
+
     def recall(self, seq: int) -> bool:
         """Put the kept reading ``seq`` into the RECALL model; ``False`` when it is not kept."""
         return self._recall.select(seq)
@@ -171,6 +185,7 @@ class Image:
         seq = snapshot.seq
         self._update_snapshot(snapshot, protection, estimators)
         self._update_protection(snapshot, protection)
+        self._sunspec.testing = self.testing
         self._sunspec.update(snapshot, protection, estimators)
         self._recall.record(seq)
         turn = seq % self._detail_every
@@ -245,7 +260,8 @@ class Image:
         f, at = self._limit_span
         pack_into(
             f, image, at,
-            u32(p.ccl_ma), u32(p.dcl_ma), u32(p.cvl_mv), u16(p.ccl_why), u16(p.dcl_why), 0,
+            u32(p.ccl_ma), u32(p.dcl_ma), u32(p.cvl_mv), u16(p.ccl_why), u16(p.dcl_why),
+            self.request_ma,
             min(p.n_faults, 0xFFFE), u16(p.last_fault), u32(p.last_fault_s),
             _NONE_I32 if value is None else value,
         )  # fmt: skip

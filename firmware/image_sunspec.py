@@ -41,6 +41,7 @@ _DISCHARGING = const(3)
 _CHARGING = const(4)
 _FULL = const(5)
 _HOLDING = const(6)
+_TESTING = const(7)
 
 # Bits of Evt1 by fault; what SunSpec has no bit for is OTHER_ALARM (25) or OTHER_WARNING (26).
 _EVT1 = (
@@ -152,6 +153,7 @@ class SunSpecModels:
         self._battery = register_map.block(models.BATTERY)
         self._module = register_map.block(models.MODULE)
         self._rest_ma = max(settings.rated_mah // 200, 10)
+        self.testing = False  # a commanded test runs
         self._n_sensors = settings.n_sensors  # grows to the highest one that was ever there
         self._scale()
         self._fill_battery()
@@ -248,6 +250,8 @@ class SunSpecModels:
             return NONE16
         if not s.switches & (Switch.CHARGE | Switch.DISCHARGE):
             return _OFF
+        if self.testing:
+            return _TESTING
         if s.current_ma > self._rest_ma:
             return _CHARGING
         if s.current_ma < -self._rest_ma:

@@ -7,8 +7,10 @@ from core_fakes import healthy, nmc, set_cells, set_temperatures
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.codes import TestPhase as Phase
+from common.codes import TestStop as Stop
 from firmware.estimators.pulse import FEATURES, PulseTest, Reason, features
-from firmware.quicktest import MARGIN_MV, REST_S, Phase, QuickTest, Stop
+from firmware.quicktest import MARGIN_MV, REST_S, QuickTest
 
 N = 4
 RATED_MAH = 10000
@@ -132,7 +134,7 @@ def test_it_can_be_ended_at_any_time_and_asks_for_nothing_from_then_on(
     if bench.quick.phase != Phase.DONE:
         assert bench.quick.phase == Phase.STOPPED
         assert bench.quick.stop in {
-            Stop.ABORTED, Stop.FAULT, Stop.NOT_MEASURED, Stop.TEMPERATURE,
+            Stop.BY_COMMAND, Stop.FAULT, Stop.NOT_MEASURED, Stop.TEMPERATURE,
         }  # fmt: skip
         test = PulseTest(RATED_MAH, 3, 2)
         bench.quick.fill(0, test)
@@ -212,7 +214,7 @@ def test_a_test_can_be_begun_again_and_forgets_the_last(bench: Bench) -> None:
     assert not any(test.have)
     bench.quick.abort()
     bench.quick.abort()
-    assert bench.quick.stop == Stop.ABORTED
+    assert bench.quick.stop == Stop.BY_COMMAND
 
 
 @pytest.mark.parametrize(

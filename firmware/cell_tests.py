@@ -1,0 +1,375 @@
+"""Commanded tests of one pack: which one runs, what it asks for, and what the last one found.
+
+    >>> tests = CellTests(settings, image.map.block(models.TEST), boot)
+    >>> tests.restore(storage.load("test"))
+    >>> tests.start(Test.QUICK, snapshot, protection, soc_bp)  # one of codes.CommandResult
+    >>> if tests.update(snapshot, protection):                 # each cycle
+    ...     tests.finish(image.utc_s(tests.ended_s))
+    >>> tests.request_ma                                       # to stand in ReqA
+    >>> tests.publish(snapshot.seq, soc_bp)                    # each cycle
+
+A test is refused while another one runs, and unless everything is known and well: no fault active
+or latched, both switches closed, SOC and temperature within the test's range. It changes nothing
+about protection, which goes on by itself.
+
+When a test is through, one cell is judged a cycle, for a pulse model takes its time. Then the
+result is written into the TEST model, whatever the test's end, and stands there until the next
+one ends. ``state`` is those registers and whether a test runs; with ``changed`` it wants to be
+saved. A board that starts and finds that a test was running records it as POWER_LOST.
+"""
+
+import struct
+from array import array
+
+from common import models
+from common.cells import pulse
+from common.codes import CommandResult, Method, Refusal, Switch, Test, TestPhase, TestStop
+from common.mp import const
+from common.registers import Block
+from firmware.estimators.estimators import profile_crc
+from firmware.estimators.pulse import PulseModel, PulseSoh, PulseTest, Reason
+from firmware.fulltest import FullTest
+from firmware.procedure import Procedure
+from firmware.protection import Protection
+from firmware.quicktest import QuickTest
+from firmware.settings import Settings
+from firmware.snapshot import UNKNOWN_DC, Snapshot
+
+_VERSION = const(1)
+_HEAD = "<BBHBLLL"  # version, map version, cells, running test, boot, rated mAh, profile CRC
+_TURN = const(5)  # in which cycle of ``detail_every`` the model is written
+_BOTH = Switch.CHARGE | Switch.DISCHARGE
+_SOH = const(0)  # places of a cell's points
+_REF = const(3)
+_R = const(4)
+_SOC_BP = (500, 9500)  # a pulse beyond would meet a cell's end
+
+_STOPPED_BY = {
+    TestStop.TEMPERATURE: Refusal.TEMPERATURE,
+    TestStop.NOT_RESTED: Refusal.NOT_RESTED,
+}
+_REFUSALS = {
+    Reason.NONE: Refusal.NONE,
+    Reason.NOT_MEASURED: Refusal.NO_EVIDENCE,
+    Reason.NO_STEP: Refusal.NO_EVIDENCE,
+    Reason.OCV_OUTSIDE: Refusal.UNLIKE,
+    Reason.UNLIKE: Refusal.UNLIKE,
+}
+
+
+class CellTests:
+    """The tests of one pack and the TEST model ``block``; ``boot`` is this boot's number."""
+
+    def __init__(self, settings: Settings, block: Block, boot: int) -> None:
+        self._settings = settings
+        self._block = block
+        self._boot = boot
+        names = [point[0] for point in block.layout.points]
+        self._points = names[names.index("ResTst") :]
+        self._cell_points = [point[0] for point in block.layout.group[1]]
+        self._test: Procedure | None = None  # the running one, or the last since boot
+        self.running = False
+        self._open = False  # it was started, and its result is not written yet
+        self._model: PulseModel | None = None  # for the running quick test ...
+        self._soh: PulseSoh | None = None  # ... and what it needs to judge
+        self._record: PulseTest | None = None
+        self._judged = 0  # cells
+        # Figures of each cell in the order of the model's points; -1: none. Held while needed.
+        self._figures = array("i", bytes(0))
+        self.ended_s: int | None = None  # uptime
+        self._told = -1  # which step the TEST model tells
+        self.request_ma = 0
+        self.changed = False
+        block.set("Boot", boot)
+        block.set("ResTst", Test.NONE)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a test is under way, or its result is not written yet."""
+        return self._open
+
+    def start(self, kind: int, s: Snapshot, protection: Protection, soc_bp: "int | None") -> int:
+        """Begin a test of ``codes.Test``; one of ``codes.CommandResult``."""
+        if self.busy:
+            return CommandResult.REFUSED_BUSY
+        if not s.valid or s.faults or _unsafe(s, protection):
+            return CommandResult.REFUSED_UNSAFE
+        test: Procedure
+        model = None
+        if kind == Test.QUICK:
+            low, high = _SOC_BP
+            if soc_bp is not None and not low <= soc_bp <= high:
+                return CommandResult.REFUSED_UNSAFE
+            model = _model(self._settings.profile.name)
+            if model is None:
+                test = QuickTest(self._settings)
+            else:
+                test = QuickTest(self._settings, model.charges, model.discharges)
+        else:
+            test = FullTest(self._settings)
+        if s.min_dc == UNKNOWN_DC or s.min_dc < test.cold_dc or s.max_dc > test.hot_dc:
+            return CommandResult.REFUSED_UNSAFE
+        self._model = model
+        self._soh = None if model is None else PulseSoh(model)
+        self._record = None
+        if isinstance(test, QuickTest) and model is not None:
+            self._record = PulseTest(self._settings.rated_mah, model.charges, model.discharges)
+        self._figures = array("i", bytes(4 * self._settings.n_cells * len(self._cell_points)))
+        self._judged = 0
+        self.ended_s = None
+        self._test = test
+        self._open = True
+        test.start()
+        self.running = True
+        self._told = -1
+        self.changed = True
+        return CommandResult.DONE
+
+    def stop(self, why: int = TestStop.BY_COMMAND) -> None:
+        """End the running test, if any: from now on nothing is asked for."""
+        if self._test is not None:
+            self._test.abort(why)
+        self.running = False
+        self.request_ma = 0
+
+    def update(self, s: Snapshot, protection: Protection) -> bool:
+        """Take one cycle; whether a test has ended and is judged (then ``finish`` it)."""
+        test = self._test
+        if test is None or not self._open:
+            return False
+        test.update(s, protection.ccl_ma, protection.dcl_ma, _unsafe(s, protection))
+        self.request_ma = test.request_ma
+        self.running = test.running
+        if self.running:
+            return False
+        if self.ended_s is None:
+            self.ended_s = s.uptime_s
+        if test.phase != TestPhase.DONE:
+            return True
+        self._judge(test, self._judged)
+        self._judged += 1
+        return self._judged == self._settings.n_cells
+
+    def finish(self, utc_s: "int | None") -> None:
+        """Write the result of the test that has ended, at ``ended_s``, which was ``utc_s``."""
+        test = self._test
+        if test is None:
+            return
+        self._clear_result()
+        put = self._block.set
+        done = test.phase == TestPhase.DONE
+        put("ResTst", test.kind)
+        put("ResStop", test.stop)
+        put("ResRef", _STOPPED_BY.get(test.stop, Refusal.NO_EVIDENCE))
+        put("ResBoot", self._boot)
+        put("ResUpS", self.ended_s)
+        put("ResUtc", utc_s)
+        put("ResDur", test.took_s)
+        put("ResTmp", None if test.temp_dc == UNKNOWN_DC else test.temp_dc)
+        put("RteC", test.rate_bp)
+        if done:
+            self._put_cells()
+        if isinstance(test, QuickTest):
+            self._finish_quick(test, done)
+        elif isinstance(test, FullTest):
+            self._finish_full(test, done)
+        self._model = None
+        self._soh = None
+        self._record = None
+        self._figures = array("i", bytes(0))
+        test.forget()
+        self._open = False
+        self._told = -1
+        self.changed = True
+
+    # --- results --------------------------------------------------------------------------
+
+    def _clear_result(self) -> None:
+        block = self._block
+        for name in self._points:
+            block.set(name, None)
+        for cell in range(self._settings.n_cells):
+            for name in self._cell_points:
+                block.set_cell(name, cell, None)
+        block.set("ResMth", Method.NONE)
+
+    def _judge(self, test: Procedure, cell: int) -> None:
+        """Find the figures of one cell (index)."""
+        figures = self._figures
+        at = cell * len(self._cell_points)
+        for k in range(len(self._cell_points)):
+            figures[at + k] = -1
+        if isinstance(test, FullTest):
+            soh = test.cell_soh(cell)
+            figures[at + _REF] = Refusal.TOO_UNCERTAIN
+            if soh is not None:
+                figures[at + _SOH], figures[at + _SOH + 1], figures[at + _SOH + 2] = soh
+                figures[at + _REF] = Refusal.NONE
+            return
+        if not isinstance(test, QuickTest):
+            return
+        ohm = test.resistance(cell)
+        if ohm is not None:
+            figures[at + _R] = int(ohm[0] / 10 + 0.5)
+            figures[at + _R + 1] = max(0, int(ohm[1] / 10))
+            figures[at + _R + 2] = int(ohm[2] / 10) + 1
+        figures[at + _REF] = Refusal.NO_MODEL
+        judge, record = self._soh, self._record
+        if judge is None or record is None:
+            return
+        test.fill(cell, record)
+        judge.estimate(record)
+        figures[at + _REF] = _REFUSALS[judge.reason]
+        if judge.soh_bp is not None and judge.lo_bp is not None and judge.hi_bp is not None:
+            figures[at + _SOH] = judge.soh_bp
+            figures[at + _SOH + 1] = judge.lo_bp
+            figures[at + _SOH + 2] = judge.hi_bp
+
+    def _put_cells(self) -> None:
+        n_points = len(self._cell_points)
+        for cell in range(self._settings.n_cells):
+            for k in range(n_points):
+                value = self._figures[cell * n_points + k]
+                self._block.set_cell(self._cell_points[k], cell, None if value < 0 else value)
+
+    def _finish_quick(self, test: QuickTest, done: bool) -> None:
+        put = self._block.set
+        put("NPul", test.pulses)
+        put("Wid1", test.widths_ms[0])
+        put("Wid2", test.widths_ms[1])
+        if self._model is not None:
+            put("MdlCrc", self._model.crc)
+        if not done:
+            return
+        figures = self._figures
+        weakest = 0
+        for at in range(0, len(figures), len(self._cell_points)):
+            if figures[at + _REF]:
+                put("ResRef", figures[at + _REF])
+                return
+            if figures[at + _SOH] < figures[weakest + _SOH]:
+                weakest = at
+        put("Soh", figures[weakest + _SOH])
+        put("SohLo", figures[weakest + _SOH + 1])
+        put("SohHi", figures[weakest + _SOH + 2])
+        put("ResRef", Refusal.NONE)
+        put("ResMth", Method.PULSE_TEST)
+
+    def _finish_full(self, test: FullTest, done: bool) -> None:
+        put = self._block.set
+        put("ChaAh", test.charged.mah)
+        put("DisAh", -test.discharged.mah)
+        put("ChaWh", test.charged_wh.mah // 100)
+        put("DisWh", -test.discharged_wh.mah // 100)
+        if not done:
+            return
+        pack = test.pack_soh()
+        if pack is None:
+            put("ResRef", Refusal.TOO_UNCERTAIN)
+            return
+        put("Soh", pack[0])
+        put("SohLo", pack[1])
+        put("SohHi", pack[2])
+        put("ResRef", Refusal.NONE)
+        put("ResMth", Method.FULL_CYCLE)
+
+    # --- register image -------------------------------------------------------------------
+
+    def publish(self, seq: int, soc_bp: "int | None") -> None:
+        """Write how far the test is: when its step changes, and in one cycle of detail_every.
+
+        In between the model stands still, so that its two requests agree in ``Seq``.
+        """
+        test = self._test
+        if self._open and not self.running:
+            return  # it is being judged: its end is told with its result
+        step = 0 if test is None else 2 * test.step + (1 if self.running else 0)
+        if step == self._told and seq % self._settings.detail_every != _TURN:
+            return
+        self._told = step
+        block = self._block
+        if test is None:
+            block.set("Tst", Test.NONE)
+            block.set("TstPh", TestPhase.IDLE)
+            block.set("TstStop", TestStop.NONE)
+        else:
+            block.set("Tst", test.kind)
+            block.set("TstPh", test.phase)
+            block.set("TstStop", test.stop)
+            block.set("Stp", test.step)
+            block.set("NStp", test.steps)
+            block.set("Elap", test.took_s)
+            block.set("Left", test.left_s(soc_bp) if self.running else 0)
+        block.set("Seq", seq)
+        block.set("SeqEnd", seq)
+
+    # --- what survives power-off ----------------------------------------------------------
+
+    def state(self) -> bytes:
+        """What ``restore`` takes up again: some hundred bytes."""
+        settings = self._settings
+        head = struct.pack(
+            _HEAD, _VERSION, models.MAP_VERSION, settings.n_cells,
+            self._test.kind if self._test is not None and self._open else Test.NONE,
+            self._boot, settings.rated_mah, profile_crc(settings.profile),
+        )  # fmt: skip
+        data = self._block.bytes()
+        return head + data[self._first() : self._last()]
+
+    def restore(self, data: "bytes | None") -> None:
+        """Take up ``state()`` of before; a record of another pack or map is left alone.
+
+        With another profile or rating what was measured stands, what was concluded does not.
+        """
+        head = struct.calcsize(_HEAD)
+        size = self._last() - self._first()
+        if data is None or len(data) != head + size:
+            return
+        settings = self._settings
+        version, map_version, n, kind, boot, rated_mah, crc = struct.unpack_from(_HEAD, data, 0)
+        if (version, map_version, n) != (_VERSION, models.MAP_VERSION, settings.n_cells):
+            return
+        block = self._block
+        if kind != Test.NONE:
+            self._clear_result()
+            block.set("ResTst", kind)
+            block.set("ResStop", TestStop.POWER_LOST)
+            block.set("ResRef", Refusal.NO_EVIDENCE)
+            block.set("ResBoot", boot)
+            self.changed = True
+            return
+        block.put_bytes(self._first(), memoryview(data)[head:])
+        if rated_mah == settings.rated_mah and crc == profile_crc(settings.profile):
+            return
+        if block.get("ResTst") == Test.NONE:
+            return
+        block.set("ResRef", Refusal.PROFILE_CHANGED)
+        block.set("ResMth", Method.NONE)
+        for name in ("Soh", "SohLo", "SohHi"):
+            block.set(name, None)
+            for cell in range(n):
+                block.set_cell(name, cell, None)
+                block.set_cell("Ref", cell, Refusal.PROFILE_CHANGED)
+
+    def _first(self) -> int:
+        return 2 * self._block.layout.offset("ResTst")
+
+    def _last(self) -> int:
+        return 2 * self._block.layout.offset("SeqEnd")
+
+
+def _model(name: str) -> "PulseModel | None":
+    try:
+        data = pulse(name)
+    except ImportError:  # a board has the models that were put on it
+        return None
+    return None if data is None else PulseModel(data)
+
+
+def _unsafe(s: Snapshot, protection: Protection) -> bool:
+    """Whether anything is wrong, or a switch is not closed or about to open."""
+    if protection.active or protection.latched or not protection.connected:
+        return True
+    if protection.allowed != _BOTH:
+        return True
+    return s.valid and s.switches & _BOTH != _BOTH
