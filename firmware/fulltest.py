@@ -17,7 +17,7 @@ the discharge gave, over the share of its charge that the lowest cell had given:
 
 with SOC by the profile's table. The 95 % interval adds the squares of: the current's gain (0.5 %),
 its offset (rated/1000 for the time of the discharge), the repeatability of an end of charge
-(1 %, or 2 % where the full voltage is far above the table's end and the charge goes past it), the
+(1 %, or 3 % where the full voltage is far above the table's end and the charge goes past it), the
 table's error and 3 mV of settling at each end. The table is no help on a plateau: a
 cell whose interval is wider than MOST_HALF_BP has no figure.
 
@@ -51,7 +51,7 @@ _TAPER_PARTS = const(20)
 _GAIN = 0.005
 _OFFSET_PARTS = 1000.0
 _REPEAT_BP = 50.0
-_PAST_BP = 100.0  # in place of it for cells that take charge beyond the table's end ...
+_PAST_BP = 150.0  # in place of it for cells that take charge beyond the table's end ...
 _PAST_MV = const(50)  # ... because their full voltage is so far above it
 _SETTLING_MV = 3.0
 
