@@ -1,7 +1,7 @@
 """Round-trip efficiency: the voltage at which charge comes out over that at which it went in.
 
-The charge counter is divided into bins of 1/40 of the rated charge. A bin that was crossed from
-one edge to the other keeps the mean stack voltage of that crossing, for each direction. Over the
+The charge counter is divided into bins of 1/20 of the rated charge. A bin that was crossed from
+one edge to the other keeps the mean cell voltage of that crossing, for each direction. Over the
 bins that were crossed both ways
 
     efficiency = sum of V_out / sum of V_in
@@ -24,27 +24,28 @@ from firmware.estimators.charge import Charge
 from firmware.settings import Settings
 from firmware.snapshot import Snapshot
 
-_BINS = const(40)  # to the rated charge
-_KEPT = const(64)  # bins kept: any 1.6 times the rated charge
-_LEAST = const(14)  # bins crossed both ways that make a figure: a third of rated
+_BINS = const(20)  # to the rated charge
+_KEPT = const(32)  # bins kept: any 1.6 times the rated charge
+_LEAST = const(7)  # bins crossed both ways that make a figure: a third of rated
 _STRAIGHT = 1.1  # charge moved in a bin against charge gained: more is to and fro
-_SLOWEST_S = const(7200)  # to cross a bin: C/80
+_SLOWEST_S = const(14400)  # to cross a bin: C/80
 _OUT = const(0)
 _IN = const(1)
 _ANY = const(2)
 _FLOOR_BP = 60.0
 _UNSEEN_BP = 200.0
-_FADED_S = const(7 * 86400)  # a crossing so much older than the other is of another time
+_FADED_H = const(7 * 24)  # a crossing so much older than the other is of another time
 
 
 class Efficiency:
-    """Mean stack voltages by charge and direction; 8 bytes and two times a bin, no cell's."""
+    """Mean cell voltages by charge and direction: 10 bytes a bin, none a cell."""
 
     def __init__(self, settings: Settings) -> None:
         self._bin_mah = max(1, settings.rated_mah // _BINS)
+        self._cells = settings.n_cells
         self._number = array("h", [-0x8000] * _KEPT)  # which bin stands at this place
-        self._mv = array("f", bytes(8 * _KEPT))  # by place: out, in; 0: not crossed
-        self._at_s = array("i", bytes(8 * _KEPT))
+        self._dmv = array("H", bytes(4 * _KEPT))  # by place: out, in, 0.1 mV; 0: not crossed
+        self._at_h = array("H", bytes(4 * _KEPT))  # hours, which wrap after seven years
         self._bin = 0
         self._entry = _ANY  # direction in which this bin was entered
         self._first = True
@@ -52,6 +53,8 @@ class Efficiency:
         self._moved_uah = 0
         self._energy = 0.0  # mV times mAh
         self._since_s = 0
+        self._last_s = 0  # of the last crossing
+        self._kept: tuple[float, float, float] | None = None  # from before the last start
         self.at_s = 0  # of the last crossing that is in the figure
 
     def update(self, s: Snapshot, charge: Charge, now_s: int) -> None:
@@ -80,10 +83,12 @@ class Efficiency:
             place = self._bin % _KEPT
             if self._number[place] != self._bin:
                 self._number[place] = self._bin
-                self._mv[2 * place] = self._mv[2 * place + 1] = 0.0
+                self._dmv[2 * place] = self._dmv[2 * place + 1] = 0
             at = 2 * place + way
-            self._mv[at] = abs(self._energy) / (gained * 0.001)
-            self._at_s[at] = now_s
+            mean_mv = abs(self._energy) / (gained * 0.001) / self._cells
+            self._dmv[at] = int(min(6553.0, mean_mv) * 10 + 0.5)
+            self._at_h[at] = now_s // 3600 & 0xFFFF
+            self._last_s = now_s
         self._entry = _ANY if self._first or not single else way
         self._first = False
         self._bin = now_bin
@@ -93,23 +98,27 @@ class Efficiency:
 
     def figure(self) -> "tuple[float, float, float] | None":
         """``(efficiency, lo, hi)`` in basis points; ``None`` before enough was crossed."""
-        out_mv = in_mv = 0.0
-        bins = 0
-        at_s = 0
+        out_dmv = in_dmv = bins = 0
         for place in range(_KEPT):
-            out_s = self._at_s[2 * place]
-            in_s = self._at_s[2 * place + 1]
-            if not self._mv[2 * place] or not self._mv[2 * place + 1]:
+            out = self._dmv[2 * place]
+            into = self._dmv[2 * place + 1]
+            if not out or not into or abs(self._bin - self._number[place]) > _KEPT:
                 continue
-            if abs(self._bin - self._number[place]) > _KEPT or abs(out_s - in_s) > _FADED_S:
+            apart_h = (self._at_h[2 * place] - self._at_h[2 * place + 1]) & 0xFFFF
+            if _FADED_H < apart_h < 0x10000 - _FADED_H:
                 continue
-            out_mv += self._mv[2 * place]
-            in_mv += self._mv[2 * place + 1]
-            at_s = max(at_s, out_s, in_s)
+            out_dmv += out
+            in_dmv += into
             bins += 1
         if bins < _LEAST:
-            return None
-        self.at_s = at_s
-        value = 10000 * out_mv / in_mv
-        half = _FLOOR_BP + _UNSEEN_BP * max(0, _BINS - 4 - bins) / _BINS
+            return self._kept
+        self._kept = None
+        self.at_s = self._last_s
+        value = 10000 * out_dmv / in_dmv
+        half = _FLOOR_BP + _UNSEEN_BP * max(0, _BINS - 2 - bins) / _BINS
         return value, value - half, min(10000.0, value + half)
+
+    def restore(self, figure: "tuple[float, float, float]", at_s: int) -> None:
+        """Take up a figure of before the last start, until enough is crossed again."""
+        self._kept = figure
+        self.at_s = at_s
