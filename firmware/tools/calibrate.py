@@ -18,7 +18,7 @@ from common.ecm import Ecm
 from common.profiles import GRID_BP, NAMES, CellProfile, module_name, profile, profile_crc
 from firmware.tools import drives, fit_ecm, fit_pulse
 from firmware.tools.datasets import DataError, load_cells
-from firmware.tools.fit_ocv import Ocv, fit_ocv, of_circuit
+from firmware.tools.fit_ocv import Ocv, fit_ocv, of_circuit, read_all
 from firmware.tools.fit_reference import fit_reference
 from firmware.tools.fit_windows import Seen, fit_windows
 from firmware.tools.profile_file import Fitted, as_json, as_module, data_of, pulse_module, rounded
@@ -113,7 +113,7 @@ class Calibration:
         if self.path.is_file():
             raise DataError("one file is no folder of drives")
         ecm = fit_ecm.calibrate(str(self.path))
-        return ecm, f"equivalent circuit, CRC {ecm.crc():08x}"
+        return ecm, f"equivalent circuit, CRC {ecm.crc():08x}; try it with: echelon validate soc"
 
     def _ocv(self, circuit: "Ecm | None") -> "tuple[Ocv, str]":
         try:
@@ -207,13 +207,19 @@ def _name(out: Path) -> str:
     return name
 
 
+def _one_kind(train: str) -> None:
+    rated_ah = {round(float(z["nominal_ah"]), 2) for z in read_all(train) if "nominal_ah" in z}
+    if len(rated_ah) > 1:
+        told = ", ".join(f"{ah:g}" for ah in sorted(rated_ah))
+        raise DataError(f"{train}: holds several kinds of cells ({told} Ah): name one file of it")
+
+
 def _base(train: str, chemistry: "str | None", name: "str | None") -> CellProfile:
-    if name is None:
-        return profile(chemistry or nearest(train))
-    base = profile(name)
-    if chemistry not in (None, _chemistry(base)):
+    base = None if name is None else profile(name)
+    if base is not None and chemistry not in (None, _chemistry(base)):
         raise DataError(f"--base {name} is {_chemistry(base)}, not {chemistry}")
-    return base
+    _one_kind(train)
+    return base or profile(chemistry or nearest(train))
 
 
 def _chemistry(base: CellProfile) -> str:

@@ -206,6 +206,13 @@ def test_recordings_of_something_else_are_told_part_by_part(tmp_path, capsys):
     assert not (tmp_path / "p.json").exists()
 
 
+def test_several_kinds_of_cells_are_not_made_into_one(tmp_path, capsys):
+    for ah in (2.1, 10.0):
+        np.savez(tmp_path / f"{ah}.npz", nominal_ah=np.array(ah), cell_id=np.array("X"))
+    assert run("--train", tmp_path, "--out", tmp_path / "p.json") == 2
+    assert "several kinds of cells (2.1, 10 Ah): name one file" in capsys.readouterr().err
+
+
 def test_a_file_that_cannot_be_written_is_named(tmp_path, capsys):
     write_cycles(tmp_path, "A", fade=0.0, cycles=2)
     out = tmp_path / "nowhere" / "p.json"
