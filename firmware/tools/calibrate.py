@@ -169,12 +169,19 @@ def of_step(ecm: Ecm) -> int:
 def nearest(path: "str | Path") -> str:
     """The chemistry whose generic profile rests nearest to what was recorded."""
     middle = slice(GRID_BP.index(1000), GRID_BP.index(9000) + 1)
-    off = {}
-    for name in _GENERIC:
-        base = profile(name)
-        found = np.array(fit_ocv(path, base).mv) - np.array(base.ocv_mv)
-        off[name] = float(np.sqrt(np.mean(found[middle] ** 2)))
-    return min(off, key=lambda name: off[name])
+    bases = [profile(name) for name in _GENERIC]
+    try:
+        found = [fit_ocv(path, base).mv for base in bases]
+    except DataError as error:
+        try:
+            found = [of_circuit(fit_ecm.calibrate(str(path)), 0).mv] * len(bases)
+        except drives.DataError:
+            raise error from None
+    off = [
+        float(np.sqrt(np.mean((np.array(mv) - np.array(base.ocv_mv))[middle] ** 2)))
+        for mv, base in zip(found, bases, strict=True)
+    ]
+    return _GENERIC[int(np.argmin(off))]
 
 
 def run(args: argparse.Namespace) -> int:

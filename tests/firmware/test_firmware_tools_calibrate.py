@@ -180,6 +180,48 @@ def test_pulse_tests_give_a_model_in_a_module_beside_the_profile(tmp_path, as_bo
     assert json.loads(json_out.read_text(encoding="utf-8"))["crc"] == profile_crc(board)
 
 
+def write_drives(folder, ohm=0.03):
+    """A slow discharge and two drives of cells without lags."""
+    draw = np.random.default_rng(1)
+    tests = {"25C_C20_OCV": np.full(1200, -RATED_AH / 20)}
+    for name in ("25C_one", "25C_two"):
+        tests[name] = np.repeat(draw.uniform(-2.5, 1.0, 150), 40)
+    for name, drawn_a in tests.items():
+        dt_s = 60.0 if "OCV" in name else 1.0
+        soc = 1 + np.cumsum(drawn_a) * dt_s / 3600 / RATED_AH
+        keep = soc > 0
+        current_a, soc = drawn_a[keep], soc[keep]
+        np.savez(
+            folder / f"{name}.npz",
+            cell_id=np.array("D"),
+            nominal_ah=np.array(RATED_AH),
+            t_s=np.arange(len(soc)) * dt_s,
+            current_a=current_a,
+            voltage_v=ocv_v(soc) + current_a * ohm,
+            temperature_c=np.full(len(soc), 25.0),
+            ah=(soc - 1) * RATED_AH,
+            soc_ref=soc,
+        )
+
+
+def test_drives_give_a_circuit_and_with_it_the_table_and_the_resistance(tmp_path, as_board):
+    train = tmp_path / "train"
+    train.mkdir()
+    write_drives(train)
+    out = tmp_path / "profile.json"
+    assert run("--train", train, "--out", out) == 0
+    made = json.loads(out.read_text(encoding="utf-8"))
+    assert made["chemistry"] == "lco"
+    assert made["resistance"]["r_ref_uohm_ah"] == pytest.approx(30000 * RATED_AH, rel=0.1)
+    table = np.array(made["ocv"]["mv"])
+    inner = (GRID >= 0.1) & (GRID <= 0.9)
+    assert np.abs(table - 1000 * ocv_v(GRID))[inner].max() < 10
+    assert run("--train", train, "--out", as_board / "mine.py") == 0
+    board = profile("mine")
+    assert board.circuit.crc() == made["circuit"]["crc"]
+    assert profile_crc(board) == made["crc"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
