@@ -1,189 +1,197 @@
 """Cell profiles: what the firmware may assume of a kind of cell before it has measured one.
 
-The limits here are hard: settings may be tighter, never looser. The OCV table gives the rested
-voltage of a new cell against its state of charge; SOC is counted in basis points (1 bp = 0.01 %),
-voltage in mV, temperature in 0.1 degC.
+``profile("lco-cs2")`` gives the profile in the module ``common.cells.lco_cs2``, or in
+``cells.lco_cs2`` where a board brings one of its own: a module made by ``echelon calibrate`` and
+put into the folder ``cells`` of the board's file system. Nothing is loaded but the cell asked for.
 
-Sources: ``nmc`` and ``lfp`` are computed from published half-cell potentials (C.-H. Chen et al.,
-J. Electrochem. Soc. 167 (2020) 080534; E. Prada et al., J. Electrochem. Soc. 160 (2013) A616) and
-rounded; limits are those usual in data sheets of such cells, narrowed. ``lco`` is fitted to the
-1.1 Ah cells CS2 of CALCE, University of Maryland (W. He et al., J. Power Sources 196 (2011)
-10314): charge and discharge branch of two early cycles of one cell, weighted by their currents;
-100 % is the end of a constant-voltage charge at 4.2 V, 0 % the end of a 1C discharge at 2.7 V.
-``nca`` is fitted to the 2.9 Ah cell of P. Kollmeyer (Panasonic 18650PF Li-ion Battery Data,
-Mendeley Data 2018, doi 10.17632/wykht8y7tg.1): a C/20 discharge to 2.5 V corrected by the drives.
+The limits here are hard. A profile may be tighter than its chemistry, never looser; settings may
+be tighter than the profile, never looser. They are those usual in data sheets of such cells,
+narrowed, and none is beyond what the cells recorded for a profile were themselves taken to.
+
+The OCV table gives the rested voltage of a new cell against its state of charge; SOC is counted
+in basis points (1 bp = 0.01 %), voltage in mV, temperature in 0.1 degC.
 """
 
+import struct
 from array import array
 
-from common.cells import calce_cs2
 from common.codes import Chemistry
+from common.crc import crc32
+from common.ecm import Ecm
+
+NAMES = (
+    "nmc", "lfp", "lco", "nca", "lmo", "nmc-21ah", "lfp-1.2ah", "lfp-20ah", "lfp-35ah", "lfp-68ah",
+    "lco-cs2", "lco-18650", "lco-kokam", "lmo-10ah",
+)  # fmt: skip
+
+GRID_BP = (
+    0, 100, 200, 300, 500, 750, 1000, 1500, 2000, 2500, 3000, 3500, 4000, 4500, 5000, 5500, 6000,
+    6500, 7000, 7500, 8000, 8500, 9000, 9500, 9800, 10000,
+)  # fmt: skip
+
+# name, and whether a lower value (-1) or a higher one (1) is the tighter
+LIMITS = (
+    ("cell_max_mv", -1),  # never above: switches open
+    ("cell_full_mv", -1),  # end of charge (CV)
+    ("cell_empty_mv", 1),  # end of discharge
+    ("cell_min_mv", 1),  # never below: switches open
+    ("cell_deep_mv", 1),  # damage: latched, for good
+    ("charge_min_dc", 1),
+    ("charge_max_dc", -1),
+    ("discharge_min_dc", 1),
+    ("discharge_max_dc", -1),
+    ("charge_c10", -1),  # highest rate, in tenths of C
+    ("discharge_c10", -1),
+)
+_HARD = {
+    Chemistry.NMC: (4250, 4200, 2800, 2500, 1500, 0, 450, -200, 600, 10, 20),
+    Chemistry.LFP: (3750, 3600, 2600, 2300, 1500, 0, 450, -200, 600, 10, 20),
+    Chemistry.LCO: (4250, 4200, 2700, 2400, 1500, 0, 450, -200, 600, 10, 20),
+    Chemistry.NCA: (4250, 4200, 2700, 2400, 1500, 0, 450, -200, 600, 5, 20),
+    Chemistry.LMO: (4250, 4200, 2700, 2400, 1500, 0, 450, -200, 600, 10, 20),
+}
+_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_"
 
 
 class CellProfile:
     """One kind of cell.
 
-    ``soc_bp`` and ``ocv_mv`` are arrays of one length, both rising. ``flat_bp`` is the range of
-    SOC in which the voltage tells nearly nothing. ``ocv_sigma_mv`` is the standard deviation of
-    the table against a rested, aged cell. ``r_ref_uohm_ah`` is the 1 s resistance of a new cell
-    at 25 degC and mid SOC, times its capacity: divide by Ah to get micro-ohms.
+    ``limits`` are ``(name, value)`` of those that are tighter than the chemistry's. ``ocv_mv``
+    stands on ``GRID_BP`` and rises; ``ocv_sigma_mv`` is its standard deviation against a rested,
+    aged cell. ``flat_bp`` is the range of SOC in which the voltage tells nearly nothing.
+    ``r_ref_uohm_ah`` is the 1 s resistance of a new cell at 25 degC and mid SOC, times its
+    capacity: divide by Ah to get micro-ohms.
+
+    What was fitted beyond that, if anything: ``windows``, a table of charge windows
+    (``firmware.estimators.window``) with its CRC; ``circuit``, the equivalent circuit; ``pulse``,
+    the module of the pulse model with the CRC of the model. ``ValueError`` names what cannot be.
     """
 
     def __init__(
         self,
         name: str,
         chemistry: int,
-        cell_max_mv: int,
-        cell_full_mv: int,
-        cell_empty_mv: int,
-        cell_min_mv: int,
-        cell_deep_mv: int,
-        charge_dc: "tuple[int, int]",
-        discharge_dc: "tuple[int, int]",
-        charge_c10: int,
-        discharge_c10: int,
-        r_ref_uohm_ah: int,
+        ocv_mv: "tuple[int, ...]",
         ocv_sigma_mv: int,
         flat_bp: "tuple[int, int]",
-        soc_bp: "tuple[int, ...]",
-        ocv_mv: "tuple[int, ...]",
+        r_ref_uohm_ah: int,
+        limits: "tuple[tuple[str, int], ...]" = (),
         windows: "tuple | None" = None,  # type: ignore[type-arg]
         windows_crc: int = 0,
+        circuit: "Ecm | None" = None,
+        pulse: "str | None" = None,
+        pulse_crc: int = 0,
     ) -> None:
+        if len(ocv_mv) != len(GRID_BP):
+            raise ValueError("ocv_mv has %d values, not %d" % (len(ocv_mv), len(GRID_BP)))
+        for k in range(1, len(ocv_mv)):
+            if ocv_mv[k] <= ocv_mv[k - 1]:
+                raise ValueError("ocv_mv does not rise at %d mV" % ocv_mv[k])
+        hard = _limits(chemistry, limits)
         self.name = name
         self.chemistry = chemistry
-        self.cell_max_mv = cell_max_mv  # never above: switches open
-        self.cell_full_mv = cell_full_mv  # end of charge (CV)
-        self.cell_empty_mv = cell_empty_mv  # end of discharge
-        self.cell_min_mv = cell_min_mv  # never below: switches open
-        self.cell_deep_mv = cell_deep_mv  # damage: latched, for good
-        self.charge_min_dc, self.charge_max_dc = charge_dc
-        self.discharge_min_dc, self.discharge_max_dc = discharge_dc
-        self.charge_c10 = charge_c10  # highest charge rate, in tenths of C
-        self.discharge_c10 = discharge_c10
+        self.cell_max_mv = hard[0]
+        self.cell_full_mv = hard[1]
+        self.cell_empty_mv = hard[2]
+        self.cell_min_mv = hard[3]
+        self.cell_deep_mv = hard[4]
+        self.charge_min_dc = hard[5]
+        self.charge_max_dc = hard[6]
+        self.discharge_min_dc = hard[7]
+        self.discharge_max_dc = hard[8]
+        self.charge_c10 = hard[9]
+        self.discharge_c10 = hard[10]
         self.r_ref_uohm_ah = r_ref_uohm_ah
         self.ocv_sigma_mv = ocv_sigma_mv
         self.flat_bp = flat_bp
-        self.soc_bp = array("H", soc_bp)
+        self.soc_bp = array("H", GRID_BP)
         self.ocv_mv = array("H", ocv_mv)
-        self.windows = windows  # table of charge windows (firmware/estimators/window.py), if any
+        self.windows = windows
         self.windows_crc = windows_crc
+        self.circuit = circuit
+        self.pulse = pulse
+        self.pulse_crc = pulse_crc
 
 
-_GRID_BP = (
-    0, 100, 200, 300, 500, 750, 1000, 1500, 2000, 2500, 3000, 3500, 4000, 4500, 5000, 5500, 6000,
-    6500, 7000, 7500, 8000, 8500, 9000, 9500, 9800, 10000,
-)  # fmt: skip
-
-NMC = CellProfile(
-    name="nmc",
-    chemistry=Chemistry.NMC,
-    cell_max_mv=4250,
-    cell_full_mv=4200,
-    cell_empty_mv=2800,
-    cell_min_mv=2500,
-    cell_deep_mv=1500,
-    charge_dc=(0, 450),
-    discharge_dc=(-200, 600),
-    charge_c10=10,
-    discharge_c10=20,
-    r_ref_uohm_ah=75000,
-    ocv_sigma_mv=10,
-    flat_bp=(0, 0),
-    soc_bp=_GRID_BP,
-    ocv_mv=(
-        2498, 2695, 2837, 2940, 3073, 3172, 3258, 3396, 3449, 3494, 3548, 3597, 3634, 3668, 3708,
-        3757, 3809, 3862, 3924, 3971, 4022, 4070, 4094, 4116, 4156, 4193,
-    ),
-)  # fmt: skip
-
-LFP = CellProfile(
-    name="lfp",
-    chemistry=Chemistry.LFP,
-    cell_max_mv=3750,
-    cell_full_mv=3600,
-    cell_empty_mv=2600,
-    cell_min_mv=2300,
-    cell_deep_mv=1500,
-    charge_dc=(0, 450),
-    discharge_dc=(-200, 600),
-    charge_c10=10,
-    discharge_c10=20,
-    r_ref_uohm_ah=90000,
-    ocv_sigma_mv=15,
-    flat_bp=(1200, 9800),
-    soc_bp=_GRID_BP,
-    ocv_mv=(
-        2498, 2658, 2777, 2872, 3005, 3099, 3149, 3192, 3214, 3233, 3249, 3260, 3268, 3272, 3275,
-        3278, 3283, 3289, 3298, 3306, 3312, 3316, 3318, 3320, 3322, 3347,
-    ),
-)  # fmt: skip
+def hard_limits(chemistry: int) -> "list[int]":
+    """The limits of a chemistry in the order of ``LIMITS``; ``ValueError`` where it has none."""
+    if chemistry not in _HARD:
+        raise ValueError("chemistry %r has no limits" % (chemistry,))
+    return list(_HARD[chemistry])
 
 
-def _lco(
-    name: str,
-    windows: "tuple | None",  # type: ignore[type-arg]
-    windows_crc: int,
-) -> CellProfile:
-    return CellProfile(
-        name=name,
-        chemistry=Chemistry.LCO,
-        cell_max_mv=4250,
-        cell_full_mv=4200,
-        cell_empty_mv=2700,
-        cell_min_mv=2400,
-        cell_deep_mv=1500,
-        charge_dc=(0, 450),
-        discharge_dc=(-200, 600),
-        charge_c10=10,
-        discharge_c10=20,
-        r_ref_uohm_ah=100000,
-        ocv_sigma_mv=15,
-        flat_bp=(0, 0),
-        soc_bp=_GRID_BP,
-        ocv_mv=(
-            3219, 3390, 3497, 3568, 3642, 3667, 3685, 3720, 3754, 3775, 3788, 3800, 3813, 3829,
-            3848, 3869, 3893, 3919, 3948, 3979, 4015, 4055, 4099, 4146, 4175, 4194,
-        ),
-        windows=windows,
-        windows_crc=windows_crc,
-    )  # fmt: skip
+def _limits(chemistry: int, own: "tuple[tuple[str, int], ...]") -> "list[int]":
+    found = hard_limits(chemistry)
+    names = [name for name, _tighter in LIMITS]
+    for name, value in own:
+        if name not in names:
+            raise ValueError("%s is not a limit (known: %s)" % (name, ", ".join(names)))
+        k = names.index(name)
+        if (value - found[k]) * LIMITS[k][1] < 0:
+            raise ValueError(
+                "%s %d is looser than %d, the limit of the chemistry" % (name, value, found[k])
+            )
+        found[k] = value
+    for k in range(4):
+        if found[k] <= found[k + 1]:
+            raise ValueError(
+                "%s %d must be above %s %d" % (names[k], found[k], names[k + 1], found[k + 1])
+            )
+    for k in (5, 7):
+        if found[k] >= found[k + 1]:
+            raise ValueError(
+                "%s %d must be below %s %d" % (names[k], found[k], names[k + 1], found[k + 1])
+            )
+    for k in (9, 10):
+        if found[k] < 1:
+            raise ValueError("%s %d must be at least 1" % (names[k], found[k]))
+    return found
 
 
-LCO = _lco("lco", None, 0)
-# The very cells ``lco`` was fitted to, with charge windows that hold for their kind alone.
-LCO_CS2 = _lco("lco-cs2", calce_cs2.WINDOWS, calce_cs2.CRC)
+def limits_of(p: CellProfile) -> "list[int]":
+    """The limits of a profile in the order of ``LIMITS``."""
+    return [getattr(p, name) for name, _tighter in LIMITS]
 
-NCA = CellProfile(
-    name="nca",
-    chemistry=Chemistry.NCA,
-    cell_max_mv=4250,
-    cell_full_mv=4200,
-    cell_empty_mv=2700,
-    cell_min_mv=2400,
-    cell_deep_mv=1500,
-    charge_dc=(0, 450),
-    discharge_dc=(-200, 600),
-    charge_c10=5,
-    discharge_c10=20,
-    r_ref_uohm_ah=85000,
-    ocv_sigma_mv=15,
-    flat_bp=(0, 0),
-    soc_bp=_GRID_BP,
-    ocv_mv=(
-        2507, 2946, 3080, 3167, 3255, 3291, 3314, 3396, 3443, 3500, 3545, 3573, 3600, 3630, 3666,
-        3696, 3738, 3791, 3838, 3882, 3930, 3985, 4037, 4078, 4115, 4154,
-    ),
-)  # fmt: skip
 
-PROFILES = (NMC, LFP, LCO, LCO_CS2, NCA)
+def profile_crc(p: CellProfile) -> int:
+    """CRC-32 of every number of a profile: by it a board says what it estimates with.
+
+    Windows and pulse models count by the CRC that was written beside them when they were fitted:
+    a board's 32-bit floats are not the desk's.
+    """
+    numbers = [p.chemistry, p.ocv_sigma_mv, p.flat_bp[0], p.flat_bp[1], p.r_ref_uohm_ah]
+    numbers += limits_of(p)
+    numbers += list(p.soc_bp) + list(p.ocv_mv)
+    data = b"".join([struct.pack("<l", number) for number in numbers])
+    data += struct.pack("<L", p.windows_crc)
+    data += struct.pack("<L", p.circuit.crc() if p.circuit is not None else 0)
+    data += struct.pack("<L", p.pulse_crc)
+    return crc32(data, 0, len(data))
+
+
+def module_name(name: str) -> str:
+    """The module of the profile ``name``; ``ValueError`` where none can have it."""
+    module = name.replace("-", "_").replace(".", "_")
+    if not module or module[0] == "_" or [c for c in module if c not in _LETTERS]:
+        raise ValueError(
+            "cell profile %r: a name has a-z, 0-9, dots and hyphens (known: %s)"
+            % (name, ", ".join(NAMES))
+        )
+    return module
 
 
 def profile(name: str) -> CellProfile:
-    """The profile called ``name``; ``ValueError`` names those there are."""
-    for known in PROFILES:
-        if known.name == name:
-            return known
-    raise ValueError(
-        "cell profile %r is not known (known: %s)" % (name, ", ".join([p.name for p in PROFILES]))
-    )
+    """The profile called ``name``; ``ValueError`` names those there are, or what is wrong."""
+    path = "%s.%s" % ("common.cells" if name in NAMES else "cells", module_name(name))
+    try:
+        found = __import__(path, None, None, ("PROFILE",)).PROFILE
+    except ImportError:
+        raise ValueError(  # noqa: B904  MicroPython has no "from"
+            "cell profile %r is not known (known: %s; or bring it as %s.py)"
+            % (name, ", ".join(NAMES), path.replace(".", "/"))
+        )
+    except Exception as error:
+        raise ValueError("cell profile %r: %s" % (name, error))  # noqa: B904
+    if not isinstance(found, CellProfile) or found.name != name:
+        raise ValueError("cell profile %r: %s.PROFILE is another one" % (name, path))
+    return found

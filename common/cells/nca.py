@@ -1,9 +1,15 @@
-"""Equivalent circuit of a 2.9 Ah NCA cell (P. Kollmeyer, doi 10.17632/wykht8y7tg.1).
+"""Cell profile nca.
 
-By firmware.tools.fit_ecm.calibrate(); CRC-32 of the numbers: b8b4ca1b.
+Made by ``echelon calibrate`` from panasonic_18650pf (1 cell), SHA-256
+80df0af45dc6ef692011b6be594391b7...
+Rested voltage: the circuit's own open-circuit voltage; within 15 mV (one deviation).
+Resistance: the circuit's, over 1 s at half charge.
+CRC-32 of the profile: 603005dc.
 """
 
+from common.codes import Chemistry
 from common.ecm import Ecm
+from common.profiles import CellProfile
 
 ECM = Ecm(
     soc_bp=(
@@ -61,4 +67,17 @@ ECM = Ecm(
     r_pm=150,
     r_s=3600,
     capacity_pm=30,
+)  # fmt: skip
+
+PROFILE = CellProfile(
+    name="nca",
+    chemistry=Chemistry.NCA,
+    ocv_mv=(
+        2507, 2946, 3080, 3167, 3255, 3291, 3314, 3396, 3443, 3500, 3545, 3573, 3600, 3630,
+        3666, 3696, 3738, 3791, 3838, 3882, 3930, 3985, 4037, 4078, 4115, 4154,
+    ),
+    ocv_sigma_mv=15,
+    flat_bp=(0, 0),
+    r_ref_uohm_ah=85000,
+    circuit=ECM,
 )  # fmt: skip

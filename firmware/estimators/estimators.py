@@ -12,11 +12,9 @@ the charge that moved meanwhile is unknown.
 
 import struct
 
-from common.cells import circuit
 from common.codes import Fault, Method, NextTest, Refusal, SocSync
-from common.crc import crc32
 from common.mp import const
-from common.profiles import CellProfile
+from common.profiles import profile_crc
 from common.registers import Block
 from firmware.estimators.anchors import OPENED, Anchors
 from firmware.estimators.charge import Charge
@@ -37,21 +35,6 @@ _HEALTH = "<fffBL"  # per cell: SOH, variance, best variance, method, time
 _RESISTANCE = "<LL"  # readings, time of the last
 _PAIR = "<ff"  # per cell: resistance, variance
 _DOUBTFUL = 1 << Fault.SENSOR_IMPLAUSIBLE | 1 << Fault.STACK_MISMATCH
-
-
-def profile_crc(profile: CellProfile) -> int:
-    """CRC-32 of all that the estimates take from a cell profile."""
-    p = profile
-    numbers = [p.chemistry, p.cell_full_mv, p.cell_empty_mv, p.ocv_sigma_mv]
-    numbers += [p.flat_bp[0], p.flat_bp[1], p.r_ref_uohm_ah // 1000]
-    numbers += list(p.soc_bp) + list(p.ocv_mv)
-    if p.windows is not None:
-        numbers += [p.windows_crc >> 16, p.windows_crc & 0xFFFF]
-    data = struct.pack("<%dH" % len(numbers), *numbers)
-    ecm = circuit(p.name)
-    if ecm is not None:
-        data += struct.pack("<L", ecm.crc())
-    return crc32(data, 0, len(data))
 
 
 class Estimators:

@@ -273,15 +273,9 @@ def numbers(ecm: Ecm) -> dict[str, int | list[int]]:
     return {k: v if isinstance(v, int) else list(v) for k, v in found.items()}
 
 
-def module_text(ecm: Ecm, source: str) -> str:
-    """A Python module of the circuit, as ``common/cells`` holds them."""
-    head = [f'"""Equivalent circuit {source}.', ""]
-    head += [
-        f"By firmware.tools.fit_ecm.calibrate(); CRC-32 of the numbers: {ecm.crc():08x}.",
-        '"""',
-    ]
-    lines = [*head, "", "from common.ecm import Ecm", ""]
-    lines.append("ECM = Ecm(")
+def source_lines(ecm: Ecm) -> list[str]:
+    """``ECM = Ecm(...)`` as the lines of a module that imports ``Ecm``."""
+    lines = ["ECM = Ecm("]
     for name, value in numbers(ecm).items():
         if isinstance(value, int):
             lines.append(f"    {name}={value},")
@@ -290,5 +284,4 @@ def module_text(ecm: Ecm, source: str) -> str:
         lines.append(f"    {name}=(")
         lines += textwrap.wrap(text + ",", 90, initial_indent=" " * 8, subsequent_indent=" " * 8)
         lines.append("    ),")
-    lines.append(")  # fmt: skip")
-    return "\n".join(lines) + "\n"
+    return [*lines, ")  # fmt: skip"]

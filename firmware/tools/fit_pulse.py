@@ -381,6 +381,18 @@ def source(pulses: PulseSet, made: dict[str, Fit]) -> str:
     return "\n".join(lines)
 
 
+def models(pulses: PulseSet) -> dict[str, Fit]:
+    """All models of one kind of cell, by the name each gets in a module."""
+    rng = np.random.default_rng(SEED)
+    copies = [Recorded(pulses, rng, noise=True).features() for _ in range(COPIES)]
+    rows = np.ones(len(pulses.soh), bool)
+    return {
+        "MODEL": fit(pulses, copies, rows),
+        "MODEL_AT_HALF": fit(pulses, copies, rows, known_soc_bp=KNOWN_SOC_BP),
+        "MODEL_SLOW": fit(pulses, copies, rows, slow=True),
+    }
+
+
 def main() -> int:
     """Fit all sets of a folder and write their modules."""
     parser = argparse.ArgumentParser(description="fit pulse models")
@@ -388,14 +400,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     args = parser.parse_args()
     for name, pulses in load(args.train).items():
-        rng = np.random.default_rng(SEED)
-        copies = [Recorded(pulses, rng, noise=True).features() for _ in range(COPIES)]
-        rows = np.ones(len(pulses.soh), bool)
-        made = {
-            "MODEL": fit(pulses, copies, rows),
-            "MODEL_AT_HALF": fit(pulses, copies, rows, known_soc_bp=KNOWN_SOC_BP),
-            "MODEL_SLOW": fit(pulses, copies, rows, slow=True),
-        }
+        made = models(pulses)
         path = args.out / f"pulse_{name}.py"
         path.write_text(source(pulses, made), encoding="utf-8")
         print(path, *(f"{key} {one.inner_loss:.2f}" for key, one in made.items()))

@@ -45,6 +45,16 @@ CASES = (
 )
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What the steps of some recordings gave, in micro-ohms."""
+
+    raw: float  # not referred to 25 degC
+    interval: tuple[float, float, float]  # at 25 degC, low, high
+    mean_dc: float
+    running: list[float]  # at 25 degC, after each step
+
+
 def judge(folder: Path) -> list[dict[str, Any]]:
     """Figures of the sets below ``folder`` that have steps at several temperatures."""
     results = []
@@ -56,18 +66,18 @@ def judge(folder: Path) -> list[dict[str, Any]]:
             got = _measure(folder, case, ((name, dc),))
             if reference is None or got is None:
                 continue
-            raw, (r, low, high), mean_dc, steps = got
-            _, (r_ref, low_ref, high_ref), _, _ = reference
+            r, low, high = got.interval
+            r_ref, low_ref, high_ref = reference.interval
             results.append(
                 {
                     "set": f"{case.folder}/{name}",
-                    "steps": steps,
-                    "temperature_c": mean_dc / 10,
-                    "as_measured_mohm": raw / 1000,
+                    "steps": len(got.running),
+                    "temperature_c": got.mean_dc / 10,
+                    "as_measured_mohm": got.raw / 1000,
                     "at_25c_mohm": r / 1000,
                     "half_width_mohm": (high - low) / 2000,
                     "reference_mohm": r_ref / 1000,
-                    "error_before": raw / r_ref - 1,
+                    "error_before": got.raw / r_ref - 1,
                     "error": r / r_ref - 1,
                     "intervals_meet": low <= high_ref and low_ref <= high,
                 }
@@ -77,14 +87,20 @@ def judge(folder: Path) -> list[dict[str, Any]]:
 
 def _measure(
     folder: Path, case: Case, files: tuple[tuple[str, int | None], ...]
-) -> tuple[float, tuple[float, float, float], float, int] | None:
-    settings = Settings("TEST", _STRING, case.profile, case.rated_mah)
+) -> Measured | None:
+    paths = [(folder / case.folder / f"{name}.npz", dc) for name, dc in files]
+    return measure(paths, case.profile, case.rated_mah)
+
+
+def measure(files: list[tuple[Path, int | None]], profile: str, rated_mah: int) -> Measured | None:
+    """Of recordings, each with its temperature where that is not recorded; None without a step."""
+    settings = Settings("TEST", _STRING, profile, rated_mah)
     resistance = Resistance(settings)
     temperatures: list[float] = []
-    raw: list[float] = []
+    running: list[float] = []
     now_s = 0
-    for name, dc in files:
-        snapshots = _grid(folder / case.folder / f"{name}.npz", dc)
+    for path, dc in files:
+        snapshots = _grid(path, dc)
         resistance.interrupt()
         s = Snapshot(_STRING)
         for row in snapshots:
@@ -99,11 +115,12 @@ def _measure(
             full = row[3]
             if resistance.update(s, now_s, full):
                 temperatures.append(row[2])
-                raw.append(resistance.r[0] / at_25(row[2])[0])
+                running.append(resistance.r[0])
     figure = resistance.interval(0)
     if figure is None:
         return None
-    return raw[-1], figure, float(np.mean(temperatures)), len(raw)
+    raw = running[-1] / at_25(temperatures[-1])[0]
+    return Measured(raw, figure, float(np.mean(temperatures)), running)
 
 
 def _grid(path: Path, dc: int | None) -> list[tuple[int, int, int, int | None] | None]:

@@ -23,9 +23,9 @@ from firmware.estimators.window import ChargeWindow, WindowModel, from_table
 from firmware.settings import Settings
 from firmware.snapshot import Snapshot
 from firmware.tools.bench import Device, devices, feed, measured
-from firmware.tools.calibrate import rounded
 from firmware.tools.datasets import Cell, DataError, load_cells
 from firmware.tools.fit_windows import Seen, fit_windows
+from firmware.tools.profile_file import rounded
 
 EXIT_USER_ERROR = 2
 TEST_SEED = 7

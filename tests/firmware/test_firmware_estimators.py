@@ -13,7 +13,7 @@ from interpreters import lines
 
 from common import models
 from common.codes import Chemistry, Fault, Method, NextTest, Refusal, SocSync
-from common.profiles import LFP, PROFILES, profile
+from common.profiles import NAMES, profile
 from common.registers import RegisterMap
 from firmware.estimators import ocv
 from firmware.estimators.charge import Charge
@@ -447,14 +447,14 @@ def test_invalid_snapshots_are_left_out():
 # --- the table ------------------------------------------------------------------------------
 
 
-@given(st.sampled_from(PROFILES), st.floats(2000, 4500), st.floats(0, 50))
+@given(st.sampled_from([profile(name) for name in NAMES]), st.floats(2000, 4500), st.floats(0, 50))
 def test_soc_rises_with_voltage_and_stays_in_range(kind, mv, more):
     low, high = ocv.soc_bp(kind, mv), ocv.soc_bp(kind, mv + more)
     assert 0 <= low <= high <= 10000
 
 
 def test_the_error_of_a_looked_up_soc_is_the_width_of_the_plateau():
-    assert ocv.soc_sigma_bp(LFP, 3290, 15) > 1000
+    assert ocv.soc_sigma_bp(profile("lfp"), 3290, 15) > 1000
     assert ocv.soc_sigma_bp(profile("nmc"), 4000, 10) < 200
 
 

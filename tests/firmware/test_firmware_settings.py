@@ -5,7 +5,7 @@ from core_fakes import nmc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.profiles import PROFILES
+from common.profiles import NAMES
 from firmware.settings import RANGES, Settings, SettingsError, load
 
 PACK = {"serial": "P1", "n_cells": 16, "profile": "lfp", "rated_mah": 100000}
@@ -19,7 +19,7 @@ def refused(**changes: object) -> str:
     return message
 
 
-@pytest.mark.parametrize("profile", [profile.name for profile in PROFILES])
+@pytest.mark.parametrize("profile", NAMES)
 @pytest.mark.parametrize("n_cells", [3, 16])
 @pytest.mark.parametrize("rated_mah", [1000, 100000, 280000, 1000000])
 def test_what_follows_from_a_profile_is_sound(profile: str, n_cells: int, rated_mah: int) -> None:

@@ -12,8 +12,8 @@ from interpreters import lines
 from common.cells import circuit
 from common.codes import SocSync
 from common.ecm import Ecm
-from common.profiles import NCA, NMC
-from firmware.estimators.estimators import Estimators, profile_crc
+from common.profiles import profile, profile_crc
+from firmware.estimators.estimators import Estimators
 from firmware.estimators.soc_filter import SocFilter
 from firmware.settings import Settings
 from firmware.tools.validate_soc import validate
@@ -183,13 +183,13 @@ def test_five_milliampere_over_days_are_counted_in_32_bits():
 
 def test_the_circuit_is_part_of_the_profile_hash():
     ecm = circuit("nca")
-    before = profile_crc(NCA)
+    before = profile_crc(profile("nca"))
     ecm.r0[0] += 1
     try:
-        assert profile_crc(NCA) != before
+        assert profile_crc(profile("nca")) != before
     finally:
         ecm.r0[0] -= 1
-    assert circuit(NMC.name) is None
+    assert circuit("nmc") is None
 
 
 def test_micropython_comes_to_the_same_soc_quickly_and_without_growth(micropython):

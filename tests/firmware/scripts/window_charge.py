@@ -4,7 +4,7 @@ import sys
 
 sys.path.insert(0, sys.argv[1])
 
-from common.cells.calce_cs2 import WINDOWS
+from common.cells.lco_cs2 import WINDOWS
 from firmware.estimators.window import ChargeWindow, from_table
 from firmware.snapshot import Snapshot
 
