@@ -127,7 +127,8 @@ class App(Commands):
             measurement.set_switches(allowed)
 
     def _balance(self) -> None:
-        cells = self.balancing.choose(self.snapshot, self.protection.allowed)
+        surplus_bp = self.estimators.differences.surplus_bp
+        cells = self.balancing.choose(self.snapshot, self.protection.allowed, surplus_bp)
         self._bled_cycles += 1
         if cells == self._bled and (not cells or self._bled_cycles < REFRESH_CYCLES):
             return

@@ -32,6 +32,17 @@ def soc_bp(profile: CellProfile, mv: float) -> float:
     return soc[low] + part * (soc[high] - soc[low])
 
 
+def rested_mv(profile: CellProfile, bp: int) -> float:
+    """Rested voltage in mV at the SOC ``bp`` in basis points, within 0..10000."""
+    soc = profile.soc_bp
+    at = 0
+    while at < len(soc) - 2 and bp >= soc[at + 1]:
+        at += 1
+    table = profile.ocv_mv
+    part = (bp - soc[at]) / (soc[at + 1] - soc[at])
+    return table[at] + part * (table[at + 1] - table[at])
+
+
 def soc_sigma_bp(profile: CellProfile, mv: float, sigma_mv: float) -> float:
     """Half the farther of the SOC at ``mv +- 2 sigma_mv``, in basis points: one deviation."""
     middle = soc_bp(profile, mv)
