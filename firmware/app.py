@@ -132,7 +132,8 @@ class App(Commands):
             measurement.set_switches(allowed)
 
     def _balance(self) -> None:
-        cells = self.balancing.choose(self.snapshot, self.protection.allowed)
+        surplus_bp = self.estimators.differences.surplus_bp
+        cells = self.balancing.choose(self.snapshot, self.protection.allowed, surplus_bp)
         if self.tests.running:
             cells = 0  # what is bled would be missing in the test's balance
         self._bled_cycles += 1

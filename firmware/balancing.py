@@ -1,21 +1,29 @@
 """Passive balancing: which cells to bleed, so that the pack's highest cells wait for the lowest.
 
-By voltage, and only where the voltage tells the charge: above ``balance_min_mv``, at no more
-than C/10 (a current shows differences of resistance, not of charge), with nothing wrong and
-nothing hot. A bled cell reads low and its neighbours high, so bleeding pauses for
-``PAUSE_CYCLES`` of every ``PERIOD_CYCLES``, and only readings of the pause's end choose the next
-cells: the highest first, never two neighbours, at most ``balance_max_cells``.
+By voltage where the voltage tells the charge: above ``balance_min_mv``, at no more than C/10 (a
+current shows differences of resistance, not of charge), with nothing wrong and nothing hot. Below
+that, on a plateau, by charge: the cells that surely hold ``SURPLUS_BP`` of the rated capacity more
+than the mean one (``estimators/differences.py``).
 
-    >>> measurement.set_balancing(balancing.choose(snapshot, protection.allowed))
+A bled cell reads low and its neighbours high, so bleeding pauses for ``PAUSE_CYCLES`` of every
+``PERIOD_CYCLES``, and only readings of the pause's end choose the next cells: the highest first,
+never two neighbours, at most ``balance_max_cells``.
+
+    >>> surplus_bp = estimators.differences.surplus_bp
+    >>> measurement.set_balancing(balancing.choose(snapshot, protection.allowed, surplus_bp))
 """
 
+from array import array
+
 from common.mp import const
+from firmware.estimators import ocv
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
 
 PERIOD_CYCLES = const(20)
 PAUSE_CYCLES = const(3)
 CHIP_HIGHEST_DC = const(700)
+SURPLUS_BP = const(50)
 _RATE_PARTS = const(10)
 
 
@@ -26,9 +34,17 @@ class Balancing:
         self.settings = settings
         self.cells = 0  # bit per cell that is to be bled in this period
         self._cycle = 0
+        profile = settings.profile
+        low_bp, high_bp = profile.flat_bp
+        self._plateau_mv = 0  # its lower end; 0: none
+        if high_bp > low_bp:
+            self._plateau_mv = int(ocv.rested_mv(profile, low_bp))
 
-    def choose(self, snapshot: Snapshot, allowed: int) -> int:
-        """Bit per cell to be bled until the next call; 0 in the pause and when in doubt."""
+    def choose(self, snapshot: Snapshot, allowed: int, surplus_bp: "array[int]") -> int:
+        """Bit per cell to be bled until the next call; 0 in the pause and when in doubt.
+
+        ``surplus_bp``: what each cell surely holds more than the mean one.
+        """
         if not self._may(snapshot, allowed):
             self.cells = 0
             self._cycle = 0
@@ -38,7 +54,7 @@ class Balancing:
             return 0
         if self._cycle == PAUSE_CYCLES:
             # A cell still bled now would be chosen by a reading that its own bleeding made.
-            self.cells = 0 if snapshot.balancing else self._choose(snapshot)
+            self.cells = 0 if snapshot.balancing else self._choose(snapshot, surplus_bp)
         if self._cycle >= PERIOD_CYCLES:
             self._cycle = 0
             return 0
@@ -55,19 +71,29 @@ class Balancing:
         slow_ma: int = settings.rated_mah // _RATE_PARTS
         return -slow_ma <= s.current_ma <= slow_ma
 
-    def _choose(self, s: Snapshot) -> int:
+    def _choose(self, s: Snapshot, surplus_bp: "array[int]") -> int:
         settings = self.settings
-        cells = s.cell_mv
+        if (
+            self._plateau_mv
+            and self._plateau_mv <= s.min_mv
+            and s.max_mv < settings.balance_min_mv
+        ):
+            return self._highest(s, surplus_bp, SURPLUS_BP, 0)
+        least_mv = s.min_mv + settings.balance_start_mv
+        return self._highest(s, s.cell_mv, least_mv, settings.balance_min_mv)
+
+    def _highest(self, s: Snapshot, values: "array[int]", least: int, least_mv: int) -> int:
+        """The cells with the highest values from ``least`` and voltages from ``least_mv`` on."""
         chosen = 0
-        for _ in range(settings.balance_max_cells):
+        for _ in range(self.settings.balance_max_cells):
             best = -1
-            best_mv = s.min_mv + settings.balance_start_mv - 1
+            most = least - 1
             for i in range(s.n_cells):
-                mv = cells[i]
+                value = values[i]
                 near = chosen & (7 << i >> 1)  # itself and its neighbours
-                if mv > best_mv and mv >= settings.balance_min_mv and not near:
+                if value > most and s.cell_mv[i] >= least_mv and not near:
                     best = i
-                    best_mv = mv
+                    most = value
             if best < 0:
                 break
             chosen |= 1 << best

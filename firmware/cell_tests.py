@@ -25,8 +25,8 @@ from common import models
 from common.cells import pulse
 from common.codes import CommandResult, Method, Refusal, Switch, Test, TestPhase, TestStop
 from common.mp import const
+from common.profiles import profile_crc
 from common.registers import Block
-from firmware.estimators.estimators import profile_crc
 from firmware.estimators.pulse import PulseModel, PulseSoh, PulseTest, Reason
 from firmware.fulltest import FullTest
 from firmware.procedure import Procedure

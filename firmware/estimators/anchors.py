@@ -24,6 +24,7 @@ from array import array
 from common.mp import const
 from firmware.estimators import ocv
 from firmware.estimators.charge import Charge
+from firmware.estimators.offset import CurrentOffset
 from firmware.estimators.resistance import Resistance
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
@@ -59,6 +60,7 @@ class Anchor:
         self.t_s = 0
         self.mah = 0
         self.uah = 0
+        self.doubt_mah = 0.0  # what the current sensor's offset may have added, ever
         self.warm = False  # every sensor within 10..45 degC
         self.mean_bp = 0.0
         self.sigma_bp = 0.0
@@ -70,11 +72,14 @@ class Anchor:
 class Anchors:
     """Finds anchors in the stream of snapshots. ``update`` is cheap but at the few looks."""
 
-    def __init__(self, settings: Settings, charge: Charge, resistance: Resistance) -> None:
+    def __init__(
+        self, settings: Settings, charge: Charge, offset: CurrentOffset, resistance: Resistance
+    ) -> None:
         self._profile = settings.profile
         self._n = settings.n_cells
         rated_mah = settings.rated_mah
         self._charge = charge
+        self._doubt = offset.doubt
         self._resistance = resistance
         self._rest_ma = max(rated_mah // 200, 10)
         self._taper_ma = rated_mah // 15
@@ -141,6 +146,17 @@ class Anchors:
         self.resting = False
         self._since_s = -1
 
+    def rest_s(self, now_s: int) -> int:
+        """For how long there has been no current; -1 when there is one."""
+        return now_s - self._since_s if self.resting else -1
+
+    def lagging_a(self, now_s: int) -> float:
+        """Of the current before this rest: what slow polarisation may still show of it."""
+        return self._slow_a() * math.exp(-(now_s - self._since_s) / _POLARISATION_S)
+
+    def _slow_a(self) -> float:
+        return self._before_ua / 2000000
+
     def _rest(self, s: Snapshot, now_s: int) -> int:
         cell_mv = s.cell_mv
         result = 0
@@ -172,6 +188,7 @@ class Anchors:
         if fresh or kind != REST:
             anchor.mah = charge.mah
             anchor.uah = charge.uah
+            anchor.doubt_mah = self._doubt.since(0, 0)
             anchor.t_s = now_s
         anchor.kind = kind
         low, high = _WARM_DC
@@ -193,13 +210,13 @@ class Anchors:
         floor = _FLOOR_BP[kind]
         above_mv = profile.cell_full_mv - profile.ocv_mv[len(profile.ocv_mv) - 1]
         better = 0
-        slow_a = self._before_ua / 2000000
+        slow_a = self._slow_a()
         reach = 0.0
         if kind == REST:
             t_s = _LOOKS_S[self._look]
             step = math.log(t_s / _LOOKS_S[self._look - 1])
             reach = math.log(_SETTLED_S / t_s) / step if t_s < _SETTLED_S else 0.0
-            slow_a *= math.exp(-(now_s - self._since_s) / _POLARISATION_S)
+            slow_a = self.lagging_a(now_s)
         current_a = s.current_ma / 1000
         for i in range(self._n):
             mv = float(cell_mv[i])

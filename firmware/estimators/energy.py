@@ -131,15 +131,11 @@ class Energy:
     ) -> "tuple[float, float, float]":
         """``(Wh, lo, hi)`` until ``cell`` (index; the one that is empty first) is empty."""
         profile = self._profile
-        current_a = self.current_ma / 1000
-        r_ohm, r_sigma = self._ohm(cell)
-        drop_mv = _LONG * current_a * r_ohm * 1000
-        drop_sigma = drop_mv * math.sqrt(
-            (_LONG_SIGMA / _LONG) ** 2 + (r_sigma / r_ohm) ** 2 if r_ohm else 0.0
-        )
-        empty_mv = profile.cell_empty_mv + drop_mv
-        empty_bp = ocv.soc_bp(profile, empty_mv)
-        empty_sigma = ocv.soc_sigma_bp(profile, empty_mv, drop_sigma)
+        ohm, sigma = self._ohm(cell)
+        drop_mv = self._drop_mv(ohm)
+        drop_sigma = drop_mv * math.sqrt((_LONG_SIGMA / _LONG) ** 2 + (sigma / ohm) ** 2)
+        empty_bp = self.empty_bp(cell)
+        empty_sigma = ocv.soc_sigma_bp(profile, profile.cell_empty_mv + drop_mv, drop_sigma)
         left_bp = max(0.0, soc_bp - empty_bp)
         mv = ocv.mean_mv(profile, empty_bp, max(soc_bp, empty_bp + 1)) - drop_mv
         volts = self._n * mv / 1000
@@ -152,6 +148,14 @@ class Energy:
         both = by_soc + by_capacity
         width = 2 * math.sqrt(both * both + by_volts * by_volts + by_gain * by_gain)
         return wh, max(0.0, wh - width), wh + width
+
+    def empty_bp(self, cell: int) -> float:
+        """SOC in basis points at which ``cell`` is empty under the stated current."""
+        profile = self._profile
+        return ocv.soc_bp(profile, profile.cell_empty_mv + self._drop_mv(self._ohm(cell)[0]))
+
+    def _drop_mv(self, ohm: float) -> float:
+        return _LONG * self.current_ma * ohm
 
     def power(self, soc_bp: int) -> "tuple[float, float, float] | None":
         """``(W, lo, hi)`` for ``POWER_S`` at this SOC; ``None`` before a step was measured."""

@@ -10,30 +10,28 @@ not known to it. ``state`` and ``restore`` carry what must survive power-off; an
 the charge that moved meanwhile is unknown.
 """
 
-import struct
-
 from common.codes import Fault, Method, NextTest, Refusal, SocSync
 from common.mp import const
 from common.profiles import profile_crc
 from common.registers import Block
+from firmware.estimators import anchors as kinds
+from firmware.estimators import estimators_state
 from firmware.estimators.anchors import OPENED, Anchors
 from firmware.estimators.charge import Charge
+from firmware.estimators.differences import Differences
 from firmware.estimators.efficiency import Efficiency
 from firmware.estimators.energy import POWER_S, Energy
 from firmware.estimators.lifetime import Lifetime
+from firmware.estimators.offset import CurrentOffset
 from firmware.estimators.resistance import PULSE_MS, Resistance
+from firmware.estimators.selfdischarge import SelfDischarge
 from firmware.estimators.soc import Soc
 from firmware.estimators.soh import Soh
 from firmware.estimators.window import ChargeWindow, from_table
 from firmware.settings import Settings
 from firmware.snapshot import Snapshot
 
-_VERSION = const(1)
-_HEAD = "<BBHLLLL"  # version, cells, lifetime words, rated mAh, profile CRC, run time s, SOH count
-_SOC = "<Bff"  # known, SOC, sigma
-_HEALTH = "<fffBL"  # per cell: SOH, variance, best variance, method, time
-_RESISTANCE = "<LL"  # readings, time of the last
-_PAIR = "<ff"  # per cell: resistance, variance
+_END_S = const(60)  # without a better look: the end of a charge or discharge is over
 _DOUBTFUL = 1 << Fault.SENSOR_IMPLAUSIBLE | 1 << Fault.STACK_MISMATCH
 
 
@@ -42,27 +40,31 @@ class Estimators:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._n = settings.n_cells
-        self._rated_mah = settings.rated_mah
-        self._profile_crc = profile_crc(settings.profile)
+        self.n_cells = settings.n_cells
+        self.rated_mah = settings.rated_mah
+        self.profile_crc = profile_crc(settings.profile)
         self._ms = 0
         self.now_s = 0  # run time
         self.lifetime = Lifetime(settings)
-        self._fresh()
+        self.fresh()
 
-    def _fresh(self) -> None:
+    def fresh(self) -> None:
+        """Forget all figures; the lifetime counters and the run time stay."""
         settings = self._settings
         self.charge = Charge()
+        self.offset = offset = CurrentOffset(settings)
         self.resistance = Resistance(settings)
-        self.anchors = Anchors(settings, self.charge, self.resistance)
+        self.anchors = Anchors(settings, self.charge, offset, self.resistance)
         self.energy = Energy(settings, self.resistance)
         self.efficiency = Efficiency(settings)
-        self.soc = Soc(settings, self.charge)
+        self.soc = Soc(settings, self.charge, offset)
         self.soh = Soh(settings)
+        self.differences = Differences(settings, self.soc, self.soh)
+        self.self_discharge = SelfDischarge(settings, self.charge, offset, self.soc)
         self.window: ChargeWindow | None = None
         if settings.profile.windows is not None:
             model = from_table(settings.profile.windows)
-            self.window = ChargeWindow(self._n, self._rated_mah, model)
+            self.window = ChargeWindow(self.n_cells, self.rated_mah, model)
         self.soc_bp: int | None = None
         self.soc_lo_bp: int | None = None
         self.soc_hi_bp: int | None = None
@@ -75,6 +77,7 @@ class Estimators:
         self.soh_age_s: int | None = None
         self.fec_centi = 0
         self._minute = -1
+        self._end_s = -1  # when full or empty was last told and not yet measured by
 
     def update(self, snapshot: Snapshot) -> None:
         """Take one cycle; an invalid one only breaks what must be consecutive.
@@ -95,7 +98,18 @@ class Estimators:
         self._ms += dt_ms
         self.now_s += self._ms // 1000
         self._ms %= 1000
-        now_s = self.now_s
+        offset = self.offset
+        offset.watch(snapshot, self.now_s)
+        seen_uah = snapshot.delta_uah
+        seen_ma = snapshot.current_ma
+        snapshot.delta_uah = seen_uah - offset.uah(dt_ms)
+        snapshot.current_ma = seen_ma - offset.bias_ma
+        self._cycle(snapshot, self.now_s, plausible)
+        snapshot.delta_uah = seen_uah
+        snapshot.current_ma = seen_ma
+
+    def _cycle(self, snapshot: Snapshot, now_s: int, plausible: bool) -> None:
+        """A valid cycle, without the current sensor's offset."""
         delta_uah = snapshot.delta_uah
         self.charge.add(delta_uah)
         self.soc.count(delta_uah)
@@ -103,6 +117,7 @@ class Estimators:
         if plausible:
             self.efficiency.update(snapshot, self.charge, now_s)
             self._voltages(snapshot, now_s)
+        self.differences.update(snapshot, now_s)
         self._charge_state(now_s)
         self.lifetime.update(snapshot, self.soc_bp, plausible)
         if self._minute != now_s // 60:  # intervals widen slowly
@@ -110,6 +125,9 @@ class Estimators:
             self.fec_centi = self.soh.fec_centi = self.lifetime.fec_centi()
             if self.window is not None:
                 self.window.r_uohm = int(self.resistance.typical_uohm(0))
+            self.offset.age(snapshot.afe_dc, now_s)
+            if self.soc.filter is not None:
+                self.soc.filter.use_offset(self.offset.sigma_ua / 1000)
             self._pack(now_s)
         if self.soh_age_s is not None:
             self.soh_age_s = now_s - self.soh.youngest_s()
@@ -126,10 +144,25 @@ class Estimators:
         change = self.anchors.update(snapshot, now_s)
         if change:
             self._anchor(change == OPENED, now_s)
+        self._cells(snapshot, change, now_s)
+
+    def _cells(self, snapshot: Snapshot, change: int, now_s: int) -> None:
+        """What a long rest, or the end of a charge or discharge, tells of the cells' charge."""
+        anchors = self.anchors
+        rest_s = anchors.rest_s(now_s)
+        self.self_discharge.update(snapshot, rest_s, now_s)
+        differences = self.differences
+        if change and anchors.open.kind != kinds.REST:
+            self._end_s = now_s
+        elif self._end_s >= 0 and now_s - self._end_s >= _END_S:
+            self._end_s = -1
+            differences.end(anchors.open, now_s)
+        if differences.rest_due(snapshot, rest_s):
+            differences.rest(snapshot, anchors.lagging_a(now_s), self.resistance, now_s)
 
     def _charge_state(self, now_s: int) -> None:
         soc = self.soc
-        soc.update(now_s)
+        soc.update()
         self.soc_bp = soc.soc_bp
         self.soc_lo_bp = soc.lo_bp
         self.soc_hi_bp = soc.hi_bp
@@ -144,9 +177,10 @@ class Estimators:
             self.soh.opened(now_s)
         self.soc.anchor(anchor, opened, now_s)
         if self.soh.evidence(anchor, self.anchors.slots, now_s):
+            self.differences.relearnt()
             mean = self.soh.mean()
             if mean is not None:
-                self.soc.use_capacity(mean[0], mean[1], now_s)
+                self.soc.use_capacity(mean[0], mean[1])
             self._pack(now_s)
 
     def _windows(self, window: ChargeWindow, now_s: int) -> None:
@@ -154,16 +188,22 @@ class Estimators:
         soh = self.soh
         self.fec_centi = soh.fec_centi = self.lifetime.fec_centi()
         gained = False
-        for i in range(self._n):
+        for i in range(self.n_cells):
             found = window.evidence(i)
             if found is not None:
                 soh.window(i, found, window.walk_bp, now_s)
                 gained = True
         if gained:
             soh.windows_done(now_s)
+            self.differences.relearnt()
             self._pack(now_s)
         elif soh.refusal == Refusal.NO_EVIDENCE:
             soh.refusal = window.refusal
+
+    def refresh(self, now_s: int) -> None:
+        """Bring the figures up to what was taken up."""
+        self._charge_state(now_s)
+        self._pack(now_s)
 
     def _pack(self, now_s: int) -> None:
         figure = self.soh.pack(now_s)
@@ -203,7 +243,7 @@ class Estimators:
         put("Cap", self._mah(self.soh_bp))
         put("CapLo", self._mah(self.soh_lo_bp))
         put("CapHi", self._mah(self.soh_hi_bp))
-        put("CapRtg", self._rated_mah)
+        put("CapRtg", self.rated_mah)
         self._publish_resistance(block)
         spread = soh.spread() if known else None
         put("Spread", None if spread is None else int(spread[0] + 0.5))
@@ -216,13 +256,14 @@ class Estimators:
         put("RestDvAge", None if rest_dv_mv is None else now_s - self.anchors.rest_dv_s)
         put("Chem", self._settings.profile.chemistry)
         block.set_text("Prof", self._settings.profile.name)
-        put("ProfCrc", self._profile_crc)
-        for i in range(self._n):
+        put("ProfCrc", self.profile_crc)
+        for i in range(self.n_cells):
             self._publish_cell(block, i, now_s)
 
     def publish_energy(self, block: Block) -> None:
         """Write the energy model, all but what the image stamps."""
         self._publish_power(block)
+        self._publish_charge(block)
 
     def _publish_power(self, block: Block) -> None:
         put = block.set
@@ -244,13 +285,23 @@ class Estimators:
         """``(Wh, lo, hi)`` until the first cell is empty; ``None`` without SOC or capacity."""
         if not self.soc.known or self.soh_bp is None:
             return None
-        weak = self.soh.weakest()
-        _soh, lo, hi = self.soh.interval(weak, self.now_s)
-        soc, var = self.soc.predict(self.now_s)
-        scale = self._rated_mah / 10000
-        return self.energy.remaining(
-            soc, var**0.5, self.soh.soh[weak] * scale, (hi - lo) / 4 * scale, weak
-        )
+        cell = self.soh.weakest()
+        soc, var = self.soc.predict()
+        sigma = var**0.5
+        if self.differences.known:
+            cell, soc, sigma = self.differences.first_empty(self.energy.empty_bp(cell))
+        soh, lo, hi = self.soh.interval(cell, self.now_s)
+        scale = self.rated_mah / 10000
+        return self.energy.remaining(soc, sigma, soh * scale, (hi - lo) / 4 * scale, cell)
+
+    def _publish_charge(self, block: Block) -> None:
+        """The charge of each cell, what is lost of it, and the offset of what counts it."""
+        now_s = self.now_s
+        differences = self.differences
+        differences.publish(block)
+        leaks_s = differences.at_s if differences.known else -1
+        self.self_discharge.publish(block, differences.leaks_known(), leaks_s, now_s)
+        self.offset.publish(block, now_s)
 
     @property
     def refusal(self) -> int:
@@ -264,7 +315,7 @@ class Estimators:
         return figure if self.soc.known else NextTest.REST
 
     def _mah(self, soh_bp: "int | None") -> "int | None":
-        return None if soh_bp is None else int(self._rated_mah * (soh_bp / 10000) + 0.5)
+        return None if soh_bp is None else int(self.rated_mah * (soh_bp / 10000) + 0.5)
 
     def _publish_resistance(self, block: Block) -> None:
         put = block.set
@@ -272,7 +323,7 @@ class Estimators:
         names = ("R", "RLo", "RHi")
         for k in range(3):
             put(names[k], None if figure is None else int(figure[k] + 0.5))
-        put("RRef", int(self.resistance.ref_uohm * self._n + 0.5))
+        put("RRef", int(self.resistance.ref_uohm * self.n_cells + 0.5))
         put("RMth", Method.NONE if figure is None else Method.CURRENT_STEP)
         put("RPulse", PULSE_MS)
         put("RAge", None if figure is None else self.now_s - self.resistance.at_s)
@@ -296,87 +347,16 @@ class Estimators:
 
     def state(self) -> bytes:
         """What ``restore`` takes up again; some hundred bytes."""
-        soc, soh, resistance, lifetime = self.soc, self.soh, self.resistance, self.lifetime
-        n_words = len(lifetime.words)
-        parts = [
-            struct.pack(
-                _HEAD, _VERSION, self._n, n_words, self._rated_mah, self._profile_crc,
-                self.now_s, soh.count,
-            )
-        ]  # fmt: skip
-        parts += [struct.pack("<l", word) for word in lifetime.words]
-        parts += [struct.pack("<l", word) for word in lifetime.rest]
-        level, var = soc.predict(self.now_s)
-        parts.append(struct.pack(_SOC, soc.known, level, var**0.5))
-        parts += [
-            struct.pack(_HEALTH, soh.soh[i], soh.var[i], soh.best[i], soh.method[i], soh.at_s[i])
-            for i in range(self._n)
-        ]
-        parts.append(struct.pack(_RESISTANCE, resistance.count, resistance.at_s))
-        parts += [struct.pack(_PAIR, resistance.r[i], resistance.var[i]) for i in range(self._n)]
-        return b"".join(parts)
+        return estimators_state.save(self)
 
     def restore(self, data: bytes) -> bool:
         """Take up ``state()`` of before; whether all of it was of use.
 
-        Data that is not whole is left alone. When the profile, the number of cells or the rating
-        is another one, the lifetime counters stay true and are kept; SOC, SOH and resistance are
-        not, and ``refusal`` says ``PROFILE_CHANGED``.
+        Data that is not whole, or of another version, is left alone. When the profile, the number
+        of cells or the rating is another one, the lifetime counters stay true and are kept; the
+        figures are not, and ``refusal`` says ``PROFILE_CHANGED``.
         """
-        head = struct.calcsize(_HEAD)
-        if len(data) < head:
-            return False
-        version, n, n_words, rated_mah, crc, now_s, count = struct.unpack_from(_HEAD, data, 0)
-        if version != _VERSION or n_words != len(self.lifetime.words):
-            return False
-        if len(data) != _state_bytes(n, n_words):
-            return False
-        at = head
-        for k in range(n_words):
-            self.lifetime.words[k] = struct.unpack_from("<l", data, at)[0]
-            at += 4
-        for k in range(4):
-            self.lifetime.rest[k] = struct.unpack_from("<l", data, at)[0]
-            at += 4
-        self.now_s = now_s
-        self._fresh()
-        self.fec_centi = self.soh.fec_centi = self.lifetime.fec_centi()
-        if n != self._n or rated_mah != self._rated_mah or crc != self._profile_crc:
-            self.soh.refusal = Refusal.PROFILE_CHANGED
-            return False
-        self._restore_figures(data, at, count)
-        return True
-
-    def _restore_figures(self, data: bytes, at: int, count: int) -> None:
-        soh, resistance = self.soh, self.resistance
-        known, level, sigma = struct.unpack_from(_SOC, data, at)
-        at += struct.calcsize(_SOC)
-        for i in range(self._n):
-            cell = struct.unpack_from(_HEALTH, data, at)
-            soh.soh[i], soh.var[i], soh.best[i], soh.method[i], soh.at_s[i] = cell
-            soh.own[i] = soh.var[i]  # which part was the cell's own is not kept
-            at += struct.calcsize(_HEALTH)
-        soh.count = count
-        soh.opened(self.now_s)
-        resistance.count, resistance.at_s = struct.unpack_from(_RESISTANCE, data, at)
-        at += struct.calcsize(_RESISTANCE)
-        for i in range(self._n):
-            resistance.r[i], resistance.var[i] = struct.unpack_from(_PAIR, data, at)
-            at += struct.calcsize(_PAIR)
-        mean = soh.mean()
-        if mean is not None:
-            soh.refusal = Refusal.NONE
-            self.soc.use_capacity(mean[0], mean[1], self.now_s)
-        if known:
-            self.soc.restore(level, sigma, self.now_s)
-            self._charge_state(self.now_s)
-        self._pack(self.now_s)
-
-
-def _state_bytes(n_cells: int, n_words: int) -> int:
-    fixed = struct.calcsize(_HEAD) + struct.calcsize(_SOC) + struct.calcsize(_RESISTANCE)
-    each = struct.calcsize(_HEALTH) + struct.calcsize(_PAIR)
-    return fixed + 4 * (n_words + 4) + n_cells * each
+        return estimators_state.restore(self, data)
 
 
 def _put_interval(

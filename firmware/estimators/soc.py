@@ -4,10 +4,10 @@ The pack's SOC is that of the *mean cell*: the mean of the cells' SOC at an anch
 charge since then over the mean capacity. In a pack out of balance it therefore need not reach
 100 % when the first cell is full, nor 0 % when the first is empty.
 
-Between anchors (``C`` capacity, ``q`` net charge, ``u`` charge in either direction, ``t`` time)
+Between anchors (``C`` capacity, ``q`` net charge, ``u`` charge in either direction)
 
     soc = ref + q / C
-    var = var_ref + (GAIN u / C)^2 + (offset t / C)^2 + (sigma_C q / C^2)^2
+    var = var_ref + (GAIN u / C)^2 + (doubt / C)^2 + (sigma_C q / C^2)^2
 
 An anchor of SOC ``z`` and variance ``r`` is weighed in: ``k = var / (var + r)``,
 ``soc += k (z - soc)``. On a plateau ``r`` is huge and the SOC hardly moves: it never snaps. The
@@ -19,8 +19,8 @@ weighed in for what they tell more: a rest is the same voltage again and only co
 far surer than the filter. The filter has synchronised (``SocSync.MODEL``) when its variance has
 halved without an anchor.
 
-The offset of the current sensor is learnt while both switches are open for a minute: nothing but
-the offset can be read then. It is taken out of the filter's count.
+The charge comes without the current sensor's offset, as far as that is known (``offset.py``); what
+it may still be off by is summed there as well: ``doubt`` above.
 
 Basis points of charge; 95 % interval; ``None`` before the first evidence.
 """
@@ -28,57 +28,45 @@ Basis points of charge; 95 % interval; ``None`` before the first evidence.
 import math
 
 from common.cells import circuit
-from common.codes import SocSync, Switch
-from common.mp import const
+from common.codes import SocSync
 from firmware.estimators.anchors import REST, Anchor
 from firmware.estimators.charge import Charge
+from firmware.estimators.offset import CurrentOffset
 from firmware.estimators.soc_filter import SocFilter
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
 
 GAIN = 0.005  # standard deviation of the current sensor's gain
-OFFSET_NV = 2500  # ... and of its offset, across the shunt
 UNKNOWN_CAPACITY = 0.15  # of the capacity of a used pack before it was measured
 _SYNC_GAIN = 0.5  # an anchor that weighs less has not synchronised anything
 _RESTORED_BP = 300  # what may have happened while the board was off
 _FILTER_REST = 0.25  # an anchor at rest counts below this share of the filter's variance
-_IDLE_MS = const(60000)  # both switches open, then reading nothing but the offset
-_CURRENT_PATHS = Switch.CHARGE | Switch.DISCHARGE | Switch.PRECHARGE | Switch.PREDISCHARGE
 _SYNC = (SocSync.NONE, SocSync.OCV_REST, SocSync.FULL_CHARGE, SocSync.EMPTY)
-
-
-def offset_ma(shunt_uohm: int) -> float:
-    """Standard deviation of the current sensor's offset for a shunt."""
-    return OFFSET_NV / shunt_uohm
 
 
 class Soc:
     """SOC of the mean cell; ask ``soc_bp``, ``lo_bp``, ``hi_bp`` (int or None) after update."""
 
-    def __init__(self, settings: Settings, charge: Charge) -> None:
+    def __init__(self, settings: Settings, charge: Charge, offset: CurrentOffset) -> None:
         self._n = settings.n_cells
         self._rated_mah = settings.rated_mah
-        self._offset_ma = offset_ma(settings.shunt_uohm)
         self._charge = charge
+        self._offset = offset
         self._moved = Charge()  # either direction
         self.known = False
         self.ref_bp = 0.0
         self.var_bp2 = 0.0
-        self._at = [0, 0, 0, 0, 0]  # mah, uah; moved mah, uah; time: at the reference
+        self._at = [0, 0, 0, 0, 0, 0]  # mah, uah of charge, moved and doubt: at the reference
         self._base = (False, 0.0, 0.0, 0, 0)  # before the open anchor: known, soc, var, mah, uah
         self.sync = SocSync.NONE
         self.sync_s = 0
         ecm = circuit(settings.profile.name)
         self.filter = None
         if ecm is not None:
-            self.filter = SocFilter(ecm, settings.rated_mah, self._offset_ma)
+            self.filter = SocFilter(ecm, settings.rated_mah, offset.sigma_ua / 1000)
             self.filter.use_capacity(settings.rated_mah, UNKNOWN_CAPACITY)
         self._told_bp2 = 0.0  # variance of what the open anchor has told the filter; 0: nothing
         self._was_bp2 = 0.0  # the filter's variance when last synchronised
-        self._idle_ms = 0
-        self._idle_uah = 0
-        self.bias_ma = 0.0  # offset of the current sensor, learnt
-        self._bias_uah = 0.0  # of it, not yet taken out
         self.capacity = 1.0  # of the mean cell, against rated
         self.capacity_sigma = UNKNOWN_CAPACITY
         self.soc_bp: int | None = None
@@ -89,7 +77,7 @@ class Soc:
         """Charge that passed, for the error that grows with it."""
         self._moved.add(delta_uah if delta_uah >= 0 else -delta_uah)
 
-    def predict(self, now_s: int) -> "tuple[float, float]":
+    def predict(self) -> "tuple[float, float]":
         """``(soc, variance)`` in basis points: by the filter, or by counting alone."""
         if self.filter is not None and self.known:
             return self.filter.z * 100, self.filter.pzz * 10000
@@ -97,7 +85,7 @@ class Soc:
         capacity_mah = self._rated_mah * self.capacity
         moved = self._charge.since(at[0], at[1]) / capacity_mah * 10000
         either = self._moved.since(at[2], at[3]) / capacity_mah * 10000
-        drift = self._offset_ma * ((now_s - at[4]) / 3600) / capacity_mah * 10000
+        drift = self._offset.doubt.since(at[4], at[5]) / capacity_mah * 10000
         gain = GAIN * either
         size = self.capacity_sigma / self.capacity * moved
         return self.ref_bp + moved, self.var_bp2 + gain * gain + drift * drift + size * size
@@ -106,7 +94,7 @@ class Soc:
         """Weigh in the open ``anchors.Anchor``, always against what was known before it."""
         charge = self._charge
         if opened:
-            soc, var = self.predict(now_s)
+            soc, var = self.predict()
             self._base = (self.known, soc, var, charge.mah, charge.uah)
         if self.filter is not None and self.known:
             self._tell(self.filter, anchor, opened, now_s)
@@ -122,7 +110,7 @@ class Soc:
             z = soc + gain * (z - soc)
             r = max(gain * r, min(var, r / 2))
         self.known = True
-        self._set(z, r, now_s)
+        self._set(z, r)
         self._start(z, r, anchor.kind == REST)
         self._told_bp2 = r
         if gain >= _SYNC_GAIN:
@@ -138,8 +126,8 @@ class Soc:
         if model is None:
             return
         dt_ms = s.dt_ms
-        delta_uah = s.delta_uah - self._offset_uah(s, dt_ms)
-        ma = s.current_ma - int(self.bias_ma)
+        delta_uah = s.delta_uah
+        ma = s.current_ma
         coldest = s.min_dc
         if not self.known or not plausible or coldest == UNKNOWN_DC:
             model.count(ma, delta_uah, dt_ms)
@@ -152,24 +140,6 @@ class Soc:
             self._was_bp2 = var
             self.sync = SocSync.MODEL
             self.sync_s = now_s
-
-    def _offset_uah(self, s: Snapshot, dt_ms: int) -> int:
-        """Charge of this cycle that is the sensor's offset; learns it while nothing flows."""
-        if s.switches & _CURRENT_PATHS:
-            self._idle_ms = self._idle_uah = 0
-        else:
-            self._idle_ms += dt_ms
-            self._idle_uah += s.delta_uah
-            if self._idle_ms >= _IDLE_MS:
-                seen_ma = self._idle_uah * 3600 / self._idle_ms
-                limit_ma = 4 * self._offset_ma
-                if -limit_ma < seen_ma < limit_ma:
-                    self.bias_ma += 0.25 * (seen_ma - self.bias_ma)
-                self._idle_ms = self._idle_uah = 0
-        self._bias_uah += self.bias_ma * dt_ms / 3600
-        whole = int(self._bias_uah)
-        self._bias_uah -= whole
-        return whole
 
     def _tell(self, model: SocFilter, anchor: Anchor, opened: bool, now_s: int) -> None:
         """Weigh in what the open anchor tells the filter, or tells more than before."""
@@ -197,7 +167,7 @@ class Soc:
             self.filter.start(soc / 100, math.sqrt(var) / 100, rested)
             self._was_bp2 = var
 
-    def _set(self, soc: float, var: float, now_s: int) -> None:
+    def _set(self, soc: float, var: float) -> None:
         self.ref_bp = soc
         self.var_bp2 = var
         at = self._at
@@ -205,36 +175,37 @@ class Soc:
         at[1] = self._charge.uah
         at[2] = self._moved.mah
         at[3] = self._moved.uah
-        at[4] = now_s
+        at[4] = self._offset.doubt.mah
+        at[5] = self._offset.doubt.uah
 
     def restore(self, soc: float, sigma: float, now_s: int) -> None:
         """Take up a SOC from before the board was off; its error grows by what may have been."""
         self.known = True
         var = sigma * sigma + _RESTORED_BP * _RESTORED_BP
-        self._set(soc, var, now_s)
+        self._set(soc, var)
         self._start(soc, var, False)
         self.sync = SocSync.RESTORED
         self.sync_s = now_s
 
-    def update(self, now_s: int) -> None:
+    def update(self) -> None:
         """Bring the figures up to this moment."""
         if not self.known:
             return
-        soc, var = self.predict(now_s)
+        soc, var = self.predict()
         width = 2 * math.sqrt(var)
         self.soc_bp = _clip(soc)
         self.lo_bp = _clip(soc - width)
         self.hi_bp = _clip(soc + width)
 
-    def use_capacity(self, fraction: float, sigma: float, now_s: int) -> None:
+    def use_capacity(self, fraction: float, sigma: float) -> None:
         """A capacity of the mean cell was measured, against rated."""
-        soc, var = self.predict(now_s)
+        soc, var = self.predict()
         self.capacity = fraction
         self.capacity_sigma = sigma
         if self.filter is not None:
             self.filter.use_capacity(self._rated_mah * fraction, sigma)
         if self.known:
-            self._set(soc, var, now_s)
+            self._set(soc, var)
 
 
 def _clip(value: float) -> int:

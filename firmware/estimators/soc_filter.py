@@ -59,7 +59,7 @@ class SocFilter:
         self._table_at = 0
         self._r_at = 0
         self._t_at = 0
-        self.offset_ma = offset_ma
+        self._offset_ma = offset_ma
         self.use_capacity(rated_mah, ecm.capacity_pm / 1000)
         self._bias_var = float(ecm.bias_mv * ecm.bias_mv)
         self._r_var = ecm.r_pm * ecm.r_pm / 100.0
@@ -73,9 +73,14 @@ class SocFilter:
         self.capacity_mah = mah
         relative = sigma * sigma + 0.005 * 0.005
         self._walk = 2 * relative * _SPAN_PCT  # %^2 per % of charge
-        drift = self.offset_ma / mah * 100 / 3600  # % a second
-        self._drift = 2 * drift * drift * _SPAN_S
+        self.use_offset(self._offset_ma)
         self._quantum_uah = max(1, int(mah * 10 * _QUANTUM_PCT + 0.5))
+
+    def use_offset(self, ma: float) -> None:
+        """Deviation of what is left of the current sensor's offset."""
+        self._offset_ma = ma
+        drift = ma / self.capacity_mah * 100 / 3600  # % a second
+        self._drift = 2 * drift * drift * _SPAN_S
 
     def start(self, z: float, sigma: float, rested: bool = False) -> None:
         """Forget all; begin at ``z`` % with deviation ``sigma``.

@@ -4,8 +4,9 @@ For two anchors with the cell's SOC ``z1``, ``z2`` (deviations ``s1``, ``s2``) a
 that passed between them in ``t``:
 
     C = q / (z2 - z1)
-    (sigma_C / C)^2 = (s1^2 + s2^2) / (z2 - z1)^2 + GAIN^2 + CYCLE^2 + (offset t / q)^2
+    (sigma_C / C)^2 = (s1^2 + s2^2) / (z2 - z1)^2 + GAIN^2 + CYCLE^2 + (doubt / q)^2
 
+``doubt`` is by how much the current sensor's offset may have miscounted meanwhile (``offset.py``).
 ``C`` is thereby the charge between full and empty *at rest*; where an end was reached under load
 it is corrected to rest by the resistance. ``CYCLE`` is by how much the capacity of measured cells
 differs from one cycle to the next: rate, warmth, recovery in pauses. Evidence is refused unless
@@ -36,7 +37,7 @@ from common.codes import Method, NextTest, Refusal
 from common.mp import const
 from firmware.estimators import anchors as kinds
 from firmware.estimators.anchors import Anchor
-from firmware.estimators.soc import GAIN, offset_ma
+from firmware.estimators.soc import GAIN
 from firmware.settings import Settings
 
 _SWING_BP = const(3700)
@@ -60,7 +61,6 @@ class Soh:
         self._n = n
         self._profile = settings.profile
         self._rated_mah = settings.rated_mah
-        self._offset_ma = offset_ma(settings.shunt_uohm)
         self.soh = array("f", bytes(4 * n))
         self.var = array("f", bytes(4 * n))
         self.best = array("f", bytes(4 * n))  # variance of the best single evidence
@@ -155,8 +155,7 @@ class Soh:
 
     def _shared(self, a: Anchor, b: Anchor) -> float:
         """The relative variance that all cells of the string have in common."""
-        hours = abs(a.t_s - b.t_s) / 3600
-        drift = self._offset_ma * hours / self._charge_mah(a, b)
+        drift = (a.doubt_mah - b.doubt_mah) / self._charge_mah(a, b)
         return GAIN * GAIN + _CYCLE * _CYCLE + drift * drift
 
     def _cell(self, i: int, a: Anchor, b: Anchor, now_s: int) -> int:

@@ -8,6 +8,7 @@ and 100 % at rest.
 
 import math
 
+from common.codes import Switch
 from firmware.estimators.estimators import Estimators
 from firmware.settings import Settings
 from firmware.snapshot import Snapshot
@@ -98,6 +99,7 @@ class Feeder:
         self.settings = Settings("TEST", n_cells, profile, rated_mah)
         self.estimators = Estimators(self.settings)
         self.snapshot = Snapshot(n_cells)
+        self.snapshot.switches = Switch.CHARGE | Switch.DISCHARGE
         self.n_cells = n_cells
         self.offset_ma = offset_ma
         self.gain = gain

@@ -1,3 +1,5 @@
+from array import array
+
 import pytest
 from core_fakes import BOTH, healthy, nmc, set_cells, set_temperatures
 from hypothesis import given
@@ -7,9 +9,13 @@ from firmware.balancing import PAUSE_CYCLES, PERIOD_CYCLES, Balancing
 from firmware.settings import Settings
 from firmware.snapshot import Snapshot
 
+EVEN = array("h", bytes(32))
 
-def period(balancing: Balancing, snapshot: Snapshot, allowed: int = BOTH) -> list[int]:
-    return [balancing.choose(snapshot, allowed) for _ in range(PERIOD_CYCLES)]
+
+def period(
+    balancing: Balancing, snapshot: Snapshot, allowed: int = BOTH, surplus_bp: "array[int]" = EVEN
+) -> list[int]:
+    return [balancing.choose(snapshot, allowed, surplus_bp) for _ in range(PERIOD_CYCLES)]
 
 
 def chosen(cells: list[int], **changes: int) -> int:
@@ -50,6 +56,28 @@ def test_an_lfp_plateau_tells_nothing_about_charge() -> None:
     assert max(period(Balancing(settings), snapshot)) == 0
     set_cells(snapshot, [3450, 3400, 3400, 3400])
     assert max(period(Balancing(settings), snapshot)) == 1
+
+
+def by_charge(cells: list[int], *surplus_bp: int, profile: str = "lfp") -> int:
+    snapshot = healthy(len(cells))
+    set_cells(snapshot, cells)
+    balancing = Balancing(Settings("P", len(cells), profile, 10000))
+    return max(period(balancing, snapshot, BOTH, array("h", surplus_bp)))
+
+
+def test_on_a_plateau_the_charge_chooses_and_not_the_voltage() -> None:
+    assert by_charge([3350, 3300, 3300, 3300], 0, 0, 120, 0) == 0b0100
+    assert by_charge([3300] * 4, 0, 49, 0, 50) == 0b1000
+    assert by_charge([3300] * 4, 90, 100, 90, 0) == 0b0010  # no neighbours
+
+
+def test_above_and_below_the_plateau_the_charge_does_not_choose() -> None:
+    assert by_charge([3400, 3450, 3400, 3400], 300, 0, 0, 0) == 0b0010
+    assert by_charge([3100, 3300, 3300, 3300], 0, 0, 300, 0) == 0
+
+
+def test_where_there_is_no_plateau_the_charge_does_not_choose() -> None:
+    assert by_charge([3600] * 4, 0, 0, 300, 0, profile="nmc") == 0
 
 
 def test_bleeding_pauses_so_that_cells_are_measured_at_rest() -> None:
@@ -103,10 +131,10 @@ def test_in_doubt_nothing_is_bled_and_what_was_is_stopped(doubt) -> None:
     set_cells(snapshot, [4100, 4000, 4000, 4000])
     balancing = Balancing(nmc())
     for _ in range(PAUSE_CYCLES):
-        balancing.choose(snapshot, BOTH)
-    assert balancing.choose(snapshot, BOTH) == 1
+        balancing.choose(snapshot, BOTH, EVEN)
+    assert balancing.choose(snapshot, BOTH, EVEN) == 1
     doubt(snapshot)
-    assert balancing.choose(snapshot, BOTH) == 0
+    assert balancing.choose(snapshot, BOTH, EVEN) == 0
 
 
 def test_a_pack_that_is_switched_off_is_not_bled() -> None:

@@ -12,7 +12,7 @@ from interpreters import lines
 
 from common import models
 from common.codes import Method, Refusal
-from common.profiles import LFP, NMC, PROFILES
+from common.profiles import NAMES, profile
 from common.registers import RegisterMap
 from firmware.estimators import ocv
 from firmware.estimators.efficiency import Efficiency
@@ -179,15 +179,16 @@ def test_any_current_gives_an_efficiency_of_one_when_the_voltage_stands_still(cu
     assert figure is None or figure[0] == pytest.approx(10000, abs=2)
 
 
-@pytest.mark.parametrize("cells", PROFILES)
-def test_the_rested_voltage_is_the_inverse_of_the_soc(cells):
+@pytest.mark.parametrize("name", NAMES)
+def test_the_rested_voltage_is_the_inverse_of_the_soc(name):
+    cells = profile(name)
     for soc_bp in range(0, 10001, 250):
         assert ocv.soc_bp(cells, ocv.rested_mv(cells, soc_bp)) == pytest.approx(soc_bp, abs=1)
     assert ocv.rested_mv(cells, -50) == cells.ocv_mv[0]
     assert ocv.rested_mv(cells, 10050) == cells.ocv_mv[-1]
 
 
-@given(st.floats(0, 9999), st.floats(1, 9999), st.sampled_from([NMC, LFP]))
+@given(st.floats(0, 9999), st.floats(1, 9999), st.sampled_from(["nmc", "lfp"]).map(profile))
 def test_the_mean_voltage_lies_between_those_of_the_ends(low, width, cells):
     high = min(10000.0, low + width)
     mean = ocv.mean_mv(cells, low, high)

@@ -253,21 +253,6 @@ def test_after_a_restart_the_filter_goes_on_and_says_when_the_model_has_synchron
     assert figures.soc_bp == pytest.approx(10000 * cells[0].soc, abs=300)
 
 
-def test_the_offset_of_the_current_sensor_is_learnt_while_the_switches_are_open():
-    offset_ma = 4.0
-    cells, feeder = nca_pack(0.5, offset_ma)
-    for _ in range(3600):
-        feeder.step(0.0, [cell.step(0.0) for cell in cells])
-    assert feeder.estimators.soc.bias_ma == pytest.approx(offset_ma, abs=0.5)
-
-
-def test_a_pack_that_draws_with_open_switches_teaches_no_offset():
-    cells, feeder = nca_pack(0.5)
-    for _ in range(600):
-        feeder.step(-5.0, [cell.step(-5.0) for cell in cells])
-    assert feeder.estimators.soc.bias_ma == 0
-
-
 def test_without_a_circuit_the_charge_is_counted_as_before():
     assert Estimators(Settings("T", 4, "nmc", RATED_MAH)).soc.filter is None
 

@@ -1,0 +1,154 @@
+"""What of the estimators survives power-off: bytes, little-endian, of one version.
+
+Anchors are not among them: the charge that moved while the board was off is unknown. Ages are run
+time, so they stand still meanwhile; what grows less sure by the time off (SOC, differences) says
+by how much where it takes its figures up.
+"""
+
+import struct
+
+from common.codes import Refusal
+from common.mp import const
+
+TYPE_CHECKING = False  # boards have no typing, and the estimators import this
+if TYPE_CHECKING:
+    from firmware.estimators.estimators import Estimators
+
+_VERSION = const(2)
+_HEAD = "<BBHLLLL"  # version, cells, lifetime words, rated mAh, profile CRC, run time s, SOH count
+_SOC = "<Bff"  # known, SOC, sigma
+_CHARGE = "<lllffl"  # offset uA, sigma uA, age s; self-discharge, variance, age s (-1: unknown)
+_HEALTH = "<fffBL"  # per cell: SOH, variance, best variance, method, time
+_RESISTANCE = "<LL"  # readings, time of the last
+_PAIR = "<ff"  # per cell: resistance, variance
+_POWER = "<fffffl"  # R10 factor, sigma; efficiency, lo, hi (0: none), age s
+_CELLS = "<B"  # whether the differences are known
+_CELL = "<ffffl"  # per cell: difference, leak, their variances, uAh bled
+
+
+def save(e: "Estimators") -> bytes:
+    """What ``restore`` takes up again; some hundred bytes."""
+    soc, soh, resistance, lifetime = e.soc, e.soh, e.resistance, e.lifetime
+    offset, loss, cells = e.offset, e.self_discharge, e.differences
+    now_s = e.now_s
+    n_words = len(lifetime.words)
+    parts = [
+        struct.pack(
+            _HEAD, _VERSION, e.n_cells, n_words, e.rated_mah, e.profile_crc, now_s, soh.count
+        )
+    ]
+    parts += [struct.pack("<l", word) for word in lifetime.words]
+    parts += [struct.pack("<l", word) for word in lifetime.rest]
+    level, var = soc.predict()
+    parts.append(struct.pack(_SOC, soc.known, level, var**0.5))
+    parts.append(
+        struct.pack(
+            _CHARGE, offset.bias_ua, int(offset.var_ua2**0.5 + 0.5), _age(offset.at_s, now_s),
+            loss.rate, loss.var, _age(loss.at_s, now_s),
+        )
+    )  # fmt: skip
+    parts += [
+        struct.pack(_HEALTH, soh.soh[i], soh.var[i], soh.best[i], soh.method[i], soh.at_s[i])
+        for i in range(e.n_cells)
+    ]
+    parts.append(struct.pack(_RESISTANCE, resistance.count, resistance.at_s))
+    parts += [struct.pack(_PAIR, resistance.r[i], resistance.var[i]) for i in range(e.n_cells)]
+    parts.append(_power(e))
+    parts.append(struct.pack(_CELLS, cells.known))
+    parts += [
+        struct.pack(_CELL, cells.d[i], cells.leak[i], cells.dd[i], cells.ll[i], cells.bled_uah[i])
+        for i in range(e.n_cells)
+    ]
+    return b"".join(parts)
+
+
+def restore(e: "Estimators", data: bytes) -> bool:
+    """Take up ``save()`` of before; whether all of it was of use (see ``Estimators.restore``)."""
+    head = struct.calcsize(_HEAD)
+    if len(data) < head:
+        return False
+    version, n, n_words, rated_mah, crc, now_s, count = struct.unpack_from(_HEAD, data, 0)
+    lifetime = e.lifetime
+    if version != _VERSION or n_words != len(lifetime.words):
+        return False
+    if len(data) != _state_bytes(n, n_words):
+        return False
+    at = head
+    for k in range(n_words):
+        lifetime.words[k] = struct.unpack_from("<l", data, at)[0]
+        at += 4
+    for k in range(4):
+        lifetime.rest[k] = struct.unpack_from("<l", data, at)[0]
+        at += 4
+    e.now_s = now_s
+    e.fresh()
+    e.fec_centi = e.soh.fec_centi = lifetime.fec_centi()
+    if n != e.n_cells or rated_mah != e.rated_mah or crc != e.profile_crc:
+        e.soh.refusal = Refusal.PROFILE_CHANGED
+        return False
+    known, level, sigma = struct.unpack_from(_SOC, data, at)
+    at = _figures(e, data, at + struct.calcsize(_SOC), count)
+    _cells(e, data, at)
+    mean = e.soh.mean()
+    if mean is not None:
+        e.soh.refusal = Refusal.NONE
+        e.soc.use_capacity(mean[0], mean[1])
+    if known:
+        e.soc.restore(level, sigma, now_s)
+    e.refresh(now_s)
+    return True
+
+
+def _figures(e: "Estimators", data: bytes, at: int, count: int) -> int:
+    """Offset, self-discharge, health and resistance; where the rest begins."""
+    soh, resistance = e.soh, e.resistance
+    charge = struct.unpack_from(_CHARGE, data, at)
+    e.offset.restore(charge[0], charge[1], charge[2], e.now_s)
+    e.self_discharge.restore(charge[3], charge[4], charge[5], e.now_s)
+    at += struct.calcsize(_CHARGE)
+    for i in range(e.n_cells):
+        cell = struct.unpack_from(_HEALTH, data, at)
+        soh.soh[i], soh.var[i], soh.best[i], soh.method[i], soh.at_s[i] = cell
+        soh.own[i] = soh.var[i]  # which part was the cell's own is not kept
+        at += struct.calcsize(_HEALTH)
+    soh.count = count
+    soh.opened(e.now_s)
+    resistance.count, resistance.at_s = struct.unpack_from(_RESISTANCE, data, at)
+    at += struct.calcsize(_RESISTANCE)
+    for i in range(e.n_cells):
+        resistance.r[i], resistance.var[i] = struct.unpack_from(_PAIR, data, at)
+        at += struct.calcsize(_PAIR)
+    return at
+
+
+def _power(e: "Estimators") -> bytes:
+    rte, lo, hi = e.efficiency.figure() or (0.0, 0.0, 0.0)
+    energy = e.energy
+    age_s = e.now_s - e.efficiency.at_s
+    return struct.pack(_POWER, energy.factor, energy.factor_sigma, rte, lo, hi, age_s)
+
+
+def _cells(e: "Estimators", data: bytes, at: int) -> None:
+    power = struct.unpack_from(_POWER, data, at)
+    e.energy.factor, e.energy.factor_sigma = power[0], power[1]
+    if power[2]:
+        e.efficiency.restore(power[2:5], e.now_s - power[5])
+    at += struct.calcsize(_POWER)
+    known = struct.unpack_from(_CELLS, data, at)[0]
+    at += struct.calcsize(_CELLS)
+    for i in range(e.n_cells):
+        e.differences.restore(i, struct.unpack_from(_CELL, data, at))
+        at += struct.calcsize(_CELL)
+    e.differences.restored(known != 0, e.now_s)
+
+
+def _state_bytes(n_cells: int, n_words: int) -> int:
+    fixed = 0
+    for part in (_HEAD, _SOC, _CHARGE, _RESISTANCE, _POWER, _CELLS):
+        fixed += struct.calcsize(part)
+    each = struct.calcsize(_HEALTH) + struct.calcsize(_PAIR) + struct.calcsize(_CELL)
+    return fixed + 4 * (n_words + 4) + n_cells * each
+
+
+def _age(at_s: int, now_s: int) -> int:
+    return now_s - at_s if at_s >= 0 else -1
