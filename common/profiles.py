@@ -6,7 +6,9 @@ voltage in mV, temperature in 0.1 degC.
 
 Sources: ``nmc`` and ``lfp`` are computed from published half-cell potentials (C.-H. Chen et al.,
 J. Electrochem. Soc. 167 (2020) 080534; E. Prada et al., J. Electrochem. Soc. 160 (2013) A616) and
-rounded; limits are those usual in data sheets of such cells, narrowed. ``lco`` is fitted to the
+rounded, with ``ocv_aged_mv`` by sliding the electrodes against each other (for ``lfp`` with the
+graphite of M. Safari and C. Delacourt, J. Electrochem. Soc. 158 (2011) A562, for LFP itself is
+flat); limits are those usual in data sheets of such cells, narrowed. ``lco`` is fitted to the
 1.1 Ah cells CS2 of CALCE, University of Maryland (W. He et al., J. Power Sources 196 (2011)
 10314): charge and discharge branch of two early cycles of one cell, weighted by their currents;
 100 % is the end of a constant-voltage charge at 4.2 V, 0 % the end of a 1C discharge at 2.7 V.
@@ -25,7 +27,10 @@ class CellProfile:
 
     ``soc_bp`` and ``ocv_mv`` are arrays of one length, both rising. ``flat_bp`` is the range of
     SOC in which the voltage tells nearly nothing. ``ocv_sigma_mv`` is the standard deviation of
-    the table against a rested, aged cell. ``r_ref_uohm_ah`` is the 1 s resistance of a new cell
+    the table against a rested cell that has lost nothing. ``ocv_aged_mv`` is by how much the
+    rested voltage rises at each point of the table for a loss of lithium alone as large as the
+    capacity that is left; empty where it is not known and ``ocv_sigma_mv`` holds for aged cells
+    too. ``r_ref_uohm_ah`` is the 1 s resistance of a new cell
     at 25 degC and mid SOC, times its capacity: divide by Ah to get micro-ohms.
     """
 
@@ -49,6 +54,7 @@ class CellProfile:
         ocv_mv: "tuple[int, ...]",
         windows: "tuple | None" = None,  # type: ignore[type-arg]
         windows_crc: int = 0,
+        ocv_aged_mv: "tuple[int, ...]" = (),
     ) -> None:
         self.name = name
         self.chemistry = chemistry
@@ -66,6 +72,7 @@ class CellProfile:
         self.flat_bp = flat_bp
         self.soc_bp = array("H", soc_bp)
         self.ocv_mv = array("H", ocv_mv)
+        self.ocv_aged_mv = array("h", ocv_aged_mv)
         self.windows = windows  # table of charge windows (firmware/estimators/window.py), if any
         self.windows_crc = windows_crc
 
@@ -88,12 +95,16 @@ NMC = CellProfile(
     charge_c10=10,
     discharge_c10=20,
     r_ref_uohm_ah=75000,
-    ocv_sigma_mv=10,
+    ocv_sigma_mv=9,
     flat_bp=(0, 0),
     soc_bp=_GRID_BP,
     ocv_mv=(
         2498, 2695, 2837, 2940, 3073, 3172, 3258, 3396, 3449, 3494, 3548, 3597, 3634, 3668, 3708,
         3757, 3809, 3862, 3924, 3971, 4022, 4070, 4094, 4116, 4156, 4193,
+    ),
+    ocv_aged_mv=(
+        0, -25, 0, 45, 140, 180, 100, 200, 325, 255, 172, 205, 283, 361, 441, 437, 320, 95, -60,
+        140, 185, 105, 21, 45, 32, 0,
     ),
 )  # fmt: skip
 
@@ -110,12 +121,16 @@ LFP = CellProfile(
     charge_c10=10,
     discharge_c10=20,
     r_ref_uohm_ah=90000,
-    ocv_sigma_mv=15,
+    ocv_sigma_mv=12,
     flat_bp=(1200, 9800),
     soc_bp=_GRID_BP,
     ocv_mv=(
         2498, 2658, 2777, 2872, 3005, 3099, 3149, 3192, 3214, 3233, 3249, 3260, 3268, 3272, 3275,
         3278, 3283, 3289, 3298, 3306, 3312, 3316, 3318, 3320, 3322, 3347,
+    ),
+    ocv_aged_mv=(
+        0, 1000, 690, 390, 60, -55, -75, -72, -90, -105, -100, -76, -49, -28, -18, -20, -38, -70,
+        -110, -118, -94, -57, -32, -20, -13, 0,
     ),
 )  # fmt: skip
 

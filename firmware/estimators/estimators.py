@@ -43,7 +43,7 @@ def profile_crc(profile: CellProfile) -> int:
     p = profile
     numbers = [p.chemistry, p.cell_full_mv, p.cell_empty_mv, p.ocv_sigma_mv]
     numbers += [p.flat_bp[0], p.flat_bp[1], p.r_ref_uohm_ah // 1000]
-    numbers += list(p.soc_bp) + list(p.ocv_mv)
+    numbers += list(p.soc_bp) + list(p.ocv_mv) + [mv & 0xFFFF for mv in p.ocv_aged_mv]
     if p.windows is not None:
         numbers += [p.windows_crc >> 16, p.windows_crc & 0xFFFF]
     data = struct.pack("<%dH" % len(numbers), *numbers)
@@ -70,9 +70,9 @@ class Estimators:
         settings = self._settings
         self.charge = Charge()
         self.resistance = Resistance(settings)
-        self.anchors = Anchors(settings, self.charge, self.resistance)
         self.soc = Soc(settings, self.charge)
         self.soh = Soh(settings)
+        self.anchors = Anchors(settings, self.charge, self.resistance, self.soh)
         self.window: ChargeWindow | None = None
         if settings.profile.windows is not None:
             model = from_table(settings.profile.windows)

@@ -35,8 +35,8 @@ from array import array
 from common.codes import Method, NextTest, Refusal
 from common.mp import const
 from firmware.estimators import anchors as kinds
-from firmware.estimators.anchors import Anchor
-from firmware.estimators.soc import GAIN, offset_ma
+from firmware.estimators.anchors import Anchor, Health
+from firmware.estimators.soc import GAIN, UNKNOWN_CAPACITY, UNKNOWN_SIGMA, offset_ma
 from firmware.settings import Settings
 
 _SWING_BP = const(3700)
@@ -52,7 +52,7 @@ _SPREAD_FLOOR_BP = 50.0  # spread of cells that is no sign of weakness
 _UNSURE_BP = const(400)  # a pack half-width that asks for a better test
 
 
-class Soh:
+class Soh(Health):
     """Capacity of each cell in basis points of rated, with variance, method and age."""
 
     def __init__(self, settings: Settings) -> None:
@@ -60,7 +60,7 @@ class Soh:
         self._n = n
         self._profile = settings.profile
         self._rated_mah = settings.rated_mah
-        self._offset_ma = offset_ma(settings.shunt_uohm)
+        self._offset_ma = offset_ma(settings)
         self.soh = array("f", bytes(4 * n))
         self.var = array("f", bytes(4 * n))
         self.best = array("f", bytes(4 * n))  # variance of the best single evidence
@@ -232,6 +232,12 @@ class Soh:
     def known(self, cell: int) -> bool:
         """Whether there is a figure for the cell with index ``cell``."""
         return self.method[cell] != Method.NONE
+
+    def fraction(self, cell: int) -> "tuple[float, float]":
+        """SOH of a cell and its deviation, as fractions; of any used cell before it is known."""
+        if self.method[cell] == Method.NONE:
+            return UNKNOWN_CAPACITY, UNKNOWN_SIGMA
+        return self.soh[cell] / 10000, math.sqrt(self.var[cell]) / 10000
 
     def interval(self, cell: int, now_s: int) -> "tuple[float, float, float]":
         """``(soh, lo, hi)`` of a known cell in basis points, 95 %.

@@ -70,9 +70,9 @@ class Draw:
     steps: list[Step]
 
 
-def draw_pack(rng: np.random.Generator, chemistry: str | None = None) -> Draw:
-    """A pack; ``chemistry`` (``nmc`` or ``lfp``) is drawn as well unless given."""
-    name = chemistry or ("nmc", "lfp")[rng.integers(2)]
+def draw_pack(rng: np.random.Generator, hours: float = 6.0) -> Draw:
+    """A pack that is in use for about ``hours``."""
+    name = ("nmc", "lfp")[rng.integers(2)]
     n = int(rng.integers(3, 9))
     rated_ah = float(np.round(20 * 10 ** rng.uniform(0, 1), 1))
     kind = _kind(rng, name)
@@ -107,7 +107,7 @@ def draw_pack(rng: np.random.Generator, chemistry: str | None = None) -> Draw:
         full_v,
         taper_a,
         bool(rng.random() < 0.5),
-        _use(rng, name, rated_ah, float(np.mean(soh))),
+        _use(rng, name, rated_ah, float(np.mean(soh)), hours),
     )
 
 
@@ -138,14 +138,16 @@ def _chip(rng: np.random.Generator, n: int, rated_ah: float) -> Chip:
     )
 
 
-def _use(rng: np.random.Generator, name: str, rated_ah: float, soh: float) -> list[Step]:
-    """Parts until about six hours have passed; half of the LFP packs are never charged full."""
+def _use(
+    rng: np.random.Generator, name: str, rated_ah: float, soh: float, hours: float
+) -> list[Step]:
+    """Parts until about ``hours`` have passed; half of the LFP packs are never charged full."""
     never_full = name == "lfp" and rng.random() < 0.5
     steps = [_rest(rng)]
     if rng.random() < 0.5:  # it was in use when the board was put on
         steps.insert(0, Step("load", rated_ah * rng.uniform(0.2, 0.5), most_s=1200))
     lasted_s = 0.0
-    while lasted_s < 6 * 3600:
+    while lasted_s < hours * 3600:
         a = rated_ah * rng.uniform(0.2, 0.8)
         b = rated_ah * rng.uniform(0.2, 0.8)
         what = rng.choice(["intake", "swing", "day"])

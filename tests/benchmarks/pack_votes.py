@@ -188,10 +188,10 @@ class Hearing:
         ]
 
 
-def votes_of(seed: int, pack: int) -> list[Vote]:
-    """Draw a pack, live its day, and let it vote."""
+def votes_of(seed: int, pack: int, hours: float = 6.0) -> list[Vote]:
+    """Draw a pack, live its day of about ``hours``, and let it vote."""
     rng = np.random.default_rng([seed, pack])
-    draw = draw_pack(rng)
+    draw = draw_pack(rng, hours)
     hearing = Hearing(pack, draw, np.random.default_rng([seed, pack, 1]))
     Run(draw, rng, hearing.estimators.update, hearing.ask).day()
     return hearing.votes()
