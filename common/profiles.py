@@ -57,8 +57,11 @@ class CellProfile:
     """One kind of cell.
 
     ``limits`` are ``(name, value)`` of those that are tighter than the chemistry's. ``ocv_mv``
-    stands on ``GRID_BP`` and rises; ``ocv_sigma_mv`` is its standard deviation against a rested,
-    aged cell. ``flat_bp`` is the range of SOC in which the voltage tells nearly nothing.
+    stands on ``GRID_BP`` and rises; ``ocv_sigma_mv`` is its standard deviation against a rested
+    cell. ``ocv_aged_mv`` is by how much the rested voltage rises at each point for a loss of
+    lithium alone as large as the capacity that is left; empty where it is not known and
+    ``ocv_sigma_mv`` holds for aged cells too. ``flat_bp`` is the range of SOC in which the voltage
+    tells nearly nothing.
     ``r_ref_uohm_ah`` is the 1 s resistance of a new cell at 25 degC and mid SOC, times its
     capacity: divide by Ah to get micro-ohms.
 
@@ -81,6 +84,7 @@ class CellProfile:
         circuit: "Ecm | None" = None,
         pulse: "str | None" = None,
         pulse_crc: int = 0,
+        ocv_aged_mv: "tuple[int, ...]" = (),
     ) -> None:
         if len(ocv_mv) != len(GRID_BP):
             raise ValueError("ocv_mv has %d values, not %d" % (len(ocv_mv), len(GRID_BP)))
@@ -106,6 +110,7 @@ class CellProfile:
         self.flat_bp = flat_bp
         self.soc_bp = array("H", GRID_BP)
         self.ocv_mv = array("H", ocv_mv)
+        self.ocv_aged_mv = array("h", ocv_aged_mv)
         self.windows = windows
         self.windows_crc = windows_crc
         self.circuit = circuit
@@ -161,7 +166,7 @@ def profile_crc(p: CellProfile) -> int:
     """
     numbers = [p.chemistry, p.ocv_sigma_mv, p.flat_bp[0], p.flat_bp[1], p.r_ref_uohm_ah]
     numbers += limits_of(p)
-    numbers += list(p.soc_bp) + list(p.ocv_mv)
+    numbers += list(p.soc_bp) + list(p.ocv_mv) + list(p.ocv_aged_mv)
     data = b"".join([struct.pack("<l", number) for number in numbers])
     data += struct.pack("<L", p.windows_crc)
     data += struct.pack("<L", p.circuit.crc() if p.circuit is not None else 0)

@@ -44,7 +44,8 @@ class Cells:
     """``n`` cells in series.
 
     ``rated_ah`` (n), ``soc`` (n, 0..1), ``soh`` (n, capacity over rated), ``resistance`` (n,
-    factor on that of a new cell), ``self_discharge`` (n, factor), temperatures in degC.
+    factor on that of a new cell), ``self_discharge`` (n, factor), temperatures in degC. ``slip``
+    and ``excess`` shape the rested voltage of all cells or of each (``parameters.aged_ocv``).
     """
 
     def __init__(
@@ -55,8 +56,9 @@ class Cells:
         soh: Array | None = None,
         resistance: Array | None = None,
         self_discharge: Array | None = None,
-        slip: float = 0.2,
+        slip: float | Array = 0.2,
         temperature_c: float = 25.0,
+        excess: float | Array = 0.0,
     ) -> None:
         ones = np.ones(len(rated_ah))
         self.kind = kind
@@ -66,31 +68,42 @@ class Cells:
         self.resistance = ones if resistance is None else resistance
         self.capacity_ah = rated_ah * self.soh
         self.soc = soc.astype(float)
-        self.v1_v = 0.0 * ones
-        self.v2_v = 0.0 * ones
         self.hysteresis = 0.0 * ones
         self.temperature_c = temperature_c * ones
         self.heat_j = 0.0 * ones  # made by the cells since the start
         share = ones if self_discharge is None else self_discharge
         self._self_a = self.capacity_ah * kind.self_discharge_per_month * share * 3600 / _MONTH_S
-        self._ocv = np.stack([parameters.aged_ocv(kind, float(s), slip) for s in self.soh])
+        self._ocv = np.stack(
+            [
+                parameters.aged_ocv(kind, float(soh), float(each_slip), float(each_excess))
+                for soh, each_slip, each_excess in zip(
+                    self.soh, slip * ones, excess * ones, strict=True
+                )
+            ]
+        )
         self._row = np.arange(self.n) * self._ocv.shape[1]
         self._ocv_flat = self._ocv.ravel()
         self._per_soc = 1 / (3600.0 * self.capacity_ah)
         self._decay: tuple[float, float, float] = (-1.0, 0.0, 0.0)
         self._resistance_age_s = 0.0
         self._exchange_w_k = kind.neighbour_w_k_ah * float(np.mean(rated_ah))
+        self.settle()
+
+    def settle(self) -> None:
+        """Be at rest for long, at the charge, warmth and hysteresis of now."""
+        self.v1_v = np.zeros(self.n)
+        self.v2_v = np.zeros(self.n)
         self._refresh_resistance()
         self.ocv_v = self._lookup()
-        self.voltage_v = self.ocv_v.copy()
+        self.voltage_v = self.emf_v()
 
     def _lookup(self) -> Array:
         place = (self.soc - _GRID_START) / _GRID_STEP
-        index = np.clip(place.astype(np.int64), 0, _LAST)
-        share = np.clip(place - index, 0.0, 1.0)
+        index = np.minimum(np.maximum(place, 0.0), _LAST).astype(np.int64)
+        share = np.minimum(np.maximum(place - index, 0.0), 1.0)
         index += self._row
-        low = self._ocv_flat[index]
-        return low + share * (self._ocv_flat[index + 1] - low)
+        low = self._ocv_flat.take(index)
+        return low + share * (self._ocv_flat.take(index + 1) - low)
 
     def _refresh_resistance(self) -> None:
         """Arrhenius in temperature; a few tens of percent more when nearly empty."""
@@ -100,7 +113,9 @@ class Cells:
             self.resistance / self.rated_ah * (1 + 0.8 * np.exp(-self.soc.clip(0.0, 1.0) / 0.07))
         )
         links = base * np.exp(kind.rc_activation_j_mol * inverse_k)
-        self.r0_ohm = kind.r0_ohm_ah * base * np.exp(kind.r0_activation_j_mol * inverse_k)
+        steady = kind.steady_share
+        series = steady + (1.0 - steady) * np.exp(kind.r0_activation_j_mol * inverse_k)
+        self.r0_ohm = kind.r0_ohm_ah * base * series
         self.r1_ohm = kind.r1_ohm_ah * links
         self.r2_ohm = kind.r2_ohm_ah * links
         self._resistance_age_s = 0.0

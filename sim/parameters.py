@@ -103,6 +103,7 @@ class CellKind:
     tau2_s: float
     r0_activation_j_mol: float = 20e3
     rc_activation_j_mol: float = 40e3
+    steady_share: float = 0.0  # of the series part: what warmth does not change
     hysteresis_v: float = 0.0  # half the distance of the branches
     hysteresis_rate: float = 25.0  # e-folds of the way to a branch per full capacity of charge
     self_discharge_per_month: float = 0.02
@@ -163,12 +164,13 @@ def kind(name: str) -> CellKind:
     return KINDS[name]
 
 
-def aged_ocv(kind: CellKind, soh: float, slip: float = 0.2) -> Array:
+def aged_ocv(kind: CellKind, soh: float, slip: float = 0.2, excess: float = 0.0) -> Array:
     """Rested voltage, V, over ``SOC_GRID`` of a cell with ``soh`` of its first capacity.
 
     The share ``slip`` of the loss is lithium alone, which shifts the electrodes against each
-    other; for the rest both electrodes shrink alike, which leaves the curve as it is. The ends of
-    the scale are where the aged cell reaches the rested voltages of a new one at 0 and 100 %.
+    other; for the rest both electrodes shrink alike, which leaves the curve as it is. ``excess``
+    is by how much more negative electrode this cell was made with than the kind. The ends of
+    the scale are where the aged cell reaches the rested voltages of the kind at 0 and 100 %.
     ``ValueError`` for an ``soh`` outside 0.3 .. 1.2.
     """
     if not 0.3 <= soh <= 1.2:
@@ -178,6 +180,7 @@ def aged_ocv(kind: CellKind, soh: float, slip: float = 0.2) -> Array:
     negative_ah = shrunk / (kind.x_full - kind.x_empty)  # of 1 Ah when new
     positive_ah = shrunk / (kind.y_empty - kind.y_full)
     lithium_ah = negative_ah * kind.x_full + positive_ah * kind.y_full
+    negative_ah *= 1.0 + excess
     x = np.linspace(0.0, 1.0, 4001)
 
     def window(lost_ah: float) -> tuple[float, float]:
@@ -187,7 +190,9 @@ def aged_ocv(kind: CellKind, soh: float, slip: float = 0.2) -> Array:
         low, high = np.interp((empty_v, full_v), volts, x[possible])
         return float(low), float(high)
 
-    low_ah, high_ah = -0.5, 0.7
+    # The capacity falls with the lithium only near the solution: with far too much of it the
+    # positive electrode would be full before the cell is empty.
+    low_ah, high_ah = shrunk - soh - 0.05, 1.6 * (shrunk - soh) + 0.05
     for _ in range(40):
         lost_ah = (low_ah + high_ah) / 2
         first, last = window(lost_ah)

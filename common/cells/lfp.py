@@ -2,7 +2,9 @@
 
 The half-cell potentials are those of E. Prada et al., J. Electrochem. Soc. 160 (2013) A616. Four
 kinds of recorded cells (``lfp-1.2ah`` to ``lfp-68ah``) rest 2 to 31 mV higher between 15 and 95 %
-of their charge: the error given here takes that in.
+of their charge: the error given here takes that in. What a loss of lithium does (``ocv_aged_mv``)
+comes from sliding the electrodes against each other, with the graphite of M. Safari and
+C. Delacourt, J. Electrochem. Soc. 158 (2011) A562, for LFP itself is flat.
 """
 
 from common.codes import Chemistry
@@ -18,4 +20,8 @@ PROFILE = CellProfile(
     ocv_sigma_mv=25,
     flat_bp=(1200, 9800),
     r_ref_uohm_ah=90000,
+    ocv_aged_mv=(
+        0, 1000, 690, 390, 60, -55, -75, -72, -90, -105, -100, -76, -49, -28, -18, -20, -38, -70,
+        -110, -118, -94, -57, -32, -20, -13, 0,
+    ),
 )  # fmt: skip

@@ -7,11 +7,17 @@ Three kinds, each with a SOC and a standard deviation per cell:
   ``b = (v2 - v1) / ln(t2 / t1)`` between two looks is followed half the way to two hours, and
   most of that way is added to the error. A slow polarisation hides from ``b`` early on: half of
   what the last current could have built up, dying off with 15 minutes, is added too.
-* FULL: the highest cell at its full voltage, the current tapered below C/15.
+* FULL: the highest cell at its full voltage, or 100 mV above the table's end, and the current
+  tapered below C/15.
 * EMPTY: the lowest cell at its empty voltage under load.
 
-Under current the voltage is corrected by the resistance. A cell that is at its full voltage is at
-100 % by definition: the table's error and old polarisation count only as far as it falls short.
+Under current the voltage is corrected by the resistance over a second, at the temperature of now,
+times what the slower polarisation makes of it: 3 +- 1.5 at the end of a charge, where much of the
+larger current before still shows, 2.6 +- 1.0 at the end of a discharge. A cell that is at its full
+voltage is at 100 % by definition: the table's error and old polarisation count only as far as it
+falls short. Where a charger goes far beyond the table's end (LFP) the voltage rises steeply: no
+more than 1.6 % fits in there, and half of that is taken. The table is that of a cell as aged as
+this one was known to be when the anchor opened (``ocv``).
 
 One anchor is *open* and is refined as long as no more than 1 % of the rated charge moves: a cell
 keeps whichever kind told it best. When the next opens it moves into the slot of its SOC region,
@@ -25,7 +31,7 @@ from common.mp import const
 from firmware.estimators import ocv
 from firmware.estimators.charge import Charge
 from firmware.estimators.offset import CurrentOffset
-from firmware.estimators.resistance import Resistance
+from firmware.estimators.resistance import Resistance, at_25
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
 
@@ -49,7 +55,23 @@ _TAPER_CYCLES = const(5)
 _LOST_CYCLES = const(10)  # after which nobody knows whether it was a rest
 _FLOOR_BP = (0, 100, 30, 50)  # by kind: what no look-up can do better than
 _KEEP_S = const(86400)
+_ABOVE_MV = const(100)  # above the table's end a cell is full, whatever the charger aims at
+_CHIP_MV = 3.5  # deviation of the chip's cell voltages
+_FULL_DROPS = 3.0  # 1 s resistances, see above
+_FULL_SHARE = 0.5
+_EMPTY_DROPS = 2.6
+_EMPTY_SHARE = 0.4
+_BEYOND_BP = 80.0
+_STEEP_MV = const(40)  # above the table's end; nearer to it a full cell is at 100 % by definition
 _WARM_DC = (100, 450)
+
+
+class Health:
+    """What ``Anchors`` asks of ``soh.Soh``."""
+
+    def fraction(self, cell: int) -> "tuple[float, float]":
+        """SOH of a cell and its deviation, as fractions of rated."""
+        raise NotImplementedError
 
 
 class Anchor:
@@ -73,8 +95,14 @@ class Anchors:
     """Finds anchors in the stream of snapshots. ``update`` is cheap but at the few looks."""
 
     def __init__(
-        self, settings: Settings, charge: Charge, offset: CurrentOffset, resistance: Resistance
+        self,
+        settings: Settings,
+        charge: Charge,
+        offset: CurrentOffset,
+        resistance: Resistance,
+        health: Health,
     ) -> None:
+        self._health = health
         self._profile = settings.profile
         self._n = settings.n_cells
         rated_mah = settings.rated_mah
@@ -85,11 +113,14 @@ class Anchors:
         self._taper_ma = rated_mah // 15
         self._load_ma = rated_mah // 20
         self._moved_mah = rated_mah / 100
-        self._full_mv = self._profile.cell_full_mv - 20
+        top_mv = self._profile.ocv_mv[len(self._profile.ocv_mv) - 1]
+        self._full_mv = min(self._profile.cell_full_mv - 20, top_mv + _ABOVE_MV)
         cuv_mv = settings.cuv_mv
         self._empty_mv = max(self._profile.cell_empty_mv, cuv_mv) + 30
         self._before_ua = rated_mah * 200  # unknown since boot: assume C/5
         self._earlier_mv = array("H", bytes(2 * self._n))
+        self._slip = array("f", bytes(4 * self._n))  # of each cell when the anchor opened ...
+        self._slip_sigma = array("f", bytes(4 * self._n))  # ... and its deviation
         self._taper = 0
         self._lost = 0  # cycles in a row
         self._below = False  # what a cell gives below its empty voltage does not count
@@ -182,6 +213,8 @@ class Anchors:
             anchor = self.open
             for i in range(self._n):
                 anchor.kinds[i] = NONE
+                health, sigma = self._health.fraction(i)
+                self._slip[i], self._slip_sigma[i] = ocv.slip_of(health, sigma)
         better = self._tell(anchor, kind, s, now_s)
         if not better:
             return 0
@@ -208,7 +241,8 @@ class Anchors:
         profile = self._profile
         cell_mv = s.cell_mv
         floor = _FLOOR_BP[kind]
-        above_mv = profile.cell_full_mv - profile.ocv_mv[len(profile.ocv_mv) - 1]
+        top_mv = profile.ocv_mv[len(profile.ocv_mv) - 1]
+        above_mv = profile.cell_full_mv - top_mv
         better = 0
         slow_a = self._slow_a()
         reach = 0.0
@@ -218,32 +252,46 @@ class Anchors:
             reach = math.log(_SETTLED_S / t_s) / step if t_s < _SETTLED_S else 0.0
             slow_a = self.lagging_a(now_s)
         current_a = s.current_ma / 1000
+        cold = 1.0 if s.min_dc == UNKNOWN_DC else 1 / at_25((s.min_dc + s.max_dc) / 2)[0]
         for i in range(self._n):
             mv = float(cell_mv[i])
-            r_mohm = self._resistance.typical_uohm(i) / 1000
+            r_mohm = self._resistance.typical_uohm(i) / 1000 * cold
             table_mv = float(profile.ocv_sigma_mv)
+            slip_sigma = self._slip_sigma[i]
+            beyond = 0.0
             if kind == REST:
                 ahead_mv = (mv - self._earlier_mv[i]) * reach
                 mv += ahead_mv / 2
                 other_mv = 0.4 * abs(ahead_mv) + slow_a * r_mohm
             elif kind == FULL:
                 short = min(1.0, max(0.0, (profile.cell_full_mv - mv) / (above_mv + 40)))
-                drop_mv = 1.5 * current_a * r_mohm
+                drop_mv = _FULL_DROPS * current_a * r_mohm
                 mv -= drop_mv
                 table_mv *= short
-                other_mv = drop_mv / 2 + 1 + short * slow_a * r_mohm
+                other_mv = _FULL_SHARE * drop_mv + _CHIP_MV + short * slow_a * r_mohm
+                beyond = self._beyond_bp(mv - top_mv - _STEEP_MV)
             else:
-                drop_mv = -2 * current_a * r_mohm
+                drop_mv = -_EMPTY_DROPS * current_a * r_mohm
                 mv += drop_mv
-                other_mv = drop_mv / 2
+                other_mv = _EMPTY_SHARE * drop_mv
             sigma_mv = math.sqrt(table_mv * table_mv + other_mv * other_mv)
-            sigma = max(floor, ocv.soc_sigma_bp(profile, mv, sigma_mv))
+            sigma = ocv.soc_sigma_bp(profile, mv, sigma_mv, self._slip[i], slip_sigma)
+            sigma = max(floor, math.sqrt(sigma * sigma + 0.6 * beyond * beyond))
             if anchor.kinds[i] in (NONE, kind) or sigma < anchor.sigma[i]:
-                anchor.soc[i] = int(ocv.soc_bp(profile, mv) + 0.5)
+                anchor.soc[i] = int(ocv.soc_bp(profile, mv, self._slip[i]) + beyond + 0.5)
                 anchor.sigma[i] = int(sigma + 0.5)
                 anchor.kinds[i] = kind
                 better += 1
         return better
+
+    def _beyond_bp(self, over_mv: float) -> float:
+        """Charge beyond 100 % of a cell ``over_mv`` above where the voltage turns steep."""
+        if over_mv <= 0:
+            return 0.0
+        soc, mv = self._profile.soc_bp, self._profile.ocv_mv
+        last = len(mv) - 1
+        slope = (soc[last] - soc[last - 1]) / (mv[last] - mv[last - 1])
+        return min(_BEYOND_BP, slope * over_mv)
 
     def _keep(self, now_s: int) -> None:
         """Move the open anchor into its slot, unless a clearly better one of late is there."""

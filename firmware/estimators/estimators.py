@@ -54,11 +54,11 @@ class Estimators:
         self.charge = Charge()
         self.offset = offset = CurrentOffset(settings)
         self.resistance = Resistance(settings)
-        self.anchors = Anchors(settings, self.charge, offset, self.resistance)
         self.energy = Energy(settings, self.resistance)
         self.efficiency = Efficiency(settings)
         self.soc = Soc(settings, self.charge, offset)
         self.soh = Soh(settings)
+        self.anchors = Anchors(settings, self.charge, offset, self.resistance, self.soh)
         self.differences = Differences(settings, self.soc, self.soh)
         self.self_discharge = SelfDischarge(settings, self.charge, offset, self.soc)
         self.window: ChargeWindow | None = None

@@ -38,6 +38,7 @@ from firmware.snapshot import UNKNOWN_DC, Snapshot
 OFFSET_NV = 2500  # standard deviation across the shunt, before anything was learnt
 CURRENT_PATHS = Switch.CHARGE | Switch.DISCHARGE | Switch.PRECHARGE | Switch.PREDISCHARGE
 
+_RATED_PARTS = const(1700)  # or this part of rated: boards that were never calibrated
 _FLOOR_NV = 250
 _READ_NV = 250
 _WALK_NV = 50  # in a day
@@ -55,7 +56,7 @@ class CurrentOffset:
 
     def __init__(self, settings: Settings) -> None:
         one_ua = 1000 / settings.shunt_uohm  # a nanovolt across the shunt
-        self._prior_ua = int(OFFSET_NV * one_ua)
+        self._prior_ua = max(int(OFFSET_NV * one_ua), settings.rated_mah * 1000 // _RATED_PARTS)
         self._floor_var = (_FLOOR_NV * one_ua) ** 2
         self._read_var = (_READ_NV * one_ua) ** 2
         self._walk_var = (_WALK_NV * one_ua) ** 2

@@ -9,9 +9,18 @@ Between anchors (``C`` capacity, ``q`` net charge, ``u`` charge in either direct
     soc = ref + q / C
     var = var_ref + (GAIN u / C)^2 + (doubt / C)^2 + (sigma_C q / C^2)^2
 
-An anchor of SOC ``z`` and variance ``r`` is weighed in: ``k = var / (var + r)``,
-``soc += k (z - soc)``. On a plateau ``r`` is huge and the SOC hardly moves: it never snaps. The
-table's errors repeat from rest to rest, so anchors alone never bring the variance below ``r / 2``.
+An anchor of SOC ``z`` and variance ``r`` is weighed in. The table's errors repeat from rest to
+rest: with ``c = 0.8 sqrt(var_rest r)``, ``var_rest`` being the part of ``var`` that came from
+rests (``c = 0`` for the ends of charge and discharge),
+
+    k = (var - c) / (var + r - 2 c)      0..1
+    soc += k (z - soc)
+    var = (1 - k)^2 var + k^2 r + 2 k (1 - k) c
+
+On a plateau ``r`` is huge and the SOC hardly moves: it never snaps, and ten rests there tell
+hardly more than one.
+
+Before it was measured the capacity is that of used packs, 80 +- 16 % of rated.
 
 Where the profile brings an equivalent circuit (``common.cells``), the first anchor starts
 ``SocFilter`` and every cycle's mean cell voltage, under load too, is weighed in. Anchors are then
@@ -37,7 +46,10 @@ from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
 
 GAIN = 0.005  # standard deviation of the current sensor's gain
-UNKNOWN_CAPACITY = 0.15  # of the capacity of a used pack before it was measured
+UNKNOWN_CAPACITY = 0.8  # of a used pack before it was measured, against rated
+UNKNOWN_SIGMA = 0.16
+_FILTER_SIGMA = 0.15  # of the capacity that an equivalent circuit was fitted with
+_REPEATS = 0.8  # correlation of the errors of two rests
 _SYNC_GAIN = 0.5  # an anchor that weighs less has not synchronised anything
 _RESTORED_BP = 300  # what may have happened while the board was off
 _FILTER_REST = 0.25  # an anchor at rest counts below this share of the filter's variance
@@ -56,19 +68,21 @@ class Soc:
         self.known = False
         self.ref_bp = 0.0
         self.var_bp2 = 0.0
+        self._rest_bp2 = 0.0  # part of it that came from rests
         self._at = [0, 0, 0, 0, 0, 0]  # mah, uah of charge, moved and doubt: at the reference
-        self._base = (False, 0.0, 0.0, 0, 0)  # before the open anchor: known, soc, var, mah, uah
+        # before the open anchor: known, soc, var, var of rests, mah, uah
+        self._base = (False, 0.0, 0.0, 0.0, 0, 0)
         self.sync = SocSync.NONE
         self.sync_s = 0
         ecm = circuit(settings.profile.name)
         self.filter = None
         if ecm is not None:
             self.filter = SocFilter(ecm, settings.rated_mah, offset.sigma_ua / 1000)
-            self.filter.use_capacity(settings.rated_mah, UNKNOWN_CAPACITY)
+            self.filter.use_capacity(settings.rated_mah, _FILTER_SIGMA)
         self._told_bp2 = 0.0  # variance of what the open anchor has told the filter; 0: nothing
         self._was_bp2 = 0.0  # the filter's variance when last synchronised
-        self.capacity = 1.0  # of the mean cell, against rated
-        self.capacity_sigma = UNKNOWN_CAPACITY
+        self.capacity = UNKNOWN_CAPACITY  # of the mean cell, against rated
+        self.capacity_sigma = UNKNOWN_SIGMA
         self.soc_bp: int | None = None
         self.lo_bp: int | None = None
         self.hi_bp: int | None = None
@@ -95,23 +109,33 @@ class Soc:
         charge = self._charge
         if opened:
             soc, var = self.predict()
-            self._base = (self.known, soc, var, charge.mah, charge.uah)
+            self._base = (self.known, soc, var, self._rest_bp2, charge.mah, charge.uah)
         if self.filter is not None and self.known:
             self._tell(self.filter, anchor, opened, now_s)
             return
-        known, soc, var, mah, uah = self._base
+        known, soc, var, rest, mah, uah = self._base
         z = anchor.mean_bp
         r = anchor.sigma_bp * anchor.sigma_bp
         gain = 1.0
+        rested = anchor.kind == REST
         if known:
             soc += charge.since(mah, uah) / (self._rated_mah * self.capacity) * 10000
             soc = min(10000.0, max(0.0, soc))
-            gain = var / (var + r)
+            common = _REPEATS * math.sqrt(rest * r) if rested else 0.0
+            gain = min(1.0, max(0.0, (var - common) / (var + r - 2 * common + 1e-3)))
+            kept = 1 - gain
             z = soc + gain * (z - soc)
-            r = max(gain * r, min(var, r / 2))
+            rest = kept * kept * rest
+            more = 2 * kept * gain * common
+            if rested:
+                rest += gain * gain * r + more
+            r = kept * kept * var + gain * gain * r + more
+        else:
+            rest = r if rested else 0.0
         self.known = True
+        self._rest_bp2 = rest
         self._set(z, r)
-        self._start(z, r, anchor.kind == REST)
+        self._start(z, r, rested)
         self._told_bp2 = r
         if gain >= _SYNC_GAIN:
             self.sync = _SYNC[anchor.kind]

@@ -36,8 +36,8 @@ from array import array
 from common.codes import Method, NextTest, Refusal
 from common.mp import const
 from firmware.estimators import anchors as kinds
-from firmware.estimators.anchors import Anchor
-from firmware.estimators.soc import GAIN
+from firmware.estimators.anchors import Anchor, Health
+from firmware.estimators.soc import GAIN, UNKNOWN_CAPACITY, UNKNOWN_SIGMA
 from firmware.settings import Settings
 
 _SWING_BP = const(3700)
@@ -53,7 +53,7 @@ _SPREAD_FLOOR_BP = 50.0  # spread of cells that is no sign of weakness
 _UNSURE_BP = const(400)  # a pack half-width that asks for a better test
 
 
-class Soh:
+class Soh(Health):
     """Capacity of each cell in basis points of rated, with variance, method and age."""
 
     def __init__(self, settings: Settings) -> None:
@@ -231,6 +231,12 @@ class Soh:
     def known(self, cell: int) -> bool:
         """Whether there is a figure for the cell with index ``cell``."""
         return self.method[cell] != Method.NONE
+
+    def fraction(self, cell: int) -> "tuple[float, float]":
+        """SOH of a cell and its deviation, as fractions; of any used cell before it is known."""
+        if self.method[cell] == Method.NONE:
+            return UNKNOWN_CAPACITY, UNKNOWN_SIGMA
+        return self.soh[cell] / 10000, math.sqrt(self.var[cell]) / 10000
 
     def interval(self, cell: int, now_s: int) -> "tuple[float, float, float]":
         """``(soh, lo, hi)`` of a known cell in basis points, 95 %.

@@ -234,6 +234,8 @@ def test_the_soc_holds_the_truth_and_its_interval_grows_between_anchors():
 
 def test_the_soc_never_snaps_on_the_lfp_plateau():
     pack = bench("lfp", [0.95] * 4, soc=0.2)
+    pack.discharge(0.5)  # from here to full: the capacity is known, and what is counted is sure
+    pack.rest(1800)
     pack.charge(0.5)
     pack.rest(1800)
     pack.run(-0.5, 3200)
@@ -458,6 +460,29 @@ def test_the_error_of_a_looked_up_soc_is_the_width_of_the_plateau():
     assert ocv.soc_sigma_bp(profile("nmc"), 4000, 10) < 200
 
 
+def test_lithium_lost_alone_lowers_the_soc_of_a_voltage_and_widens_its_error():
+    nmc = profile("nmc")
+    assert ocv.slip_of(1.0, 0.0) == (0.0, 0.0)
+    slip, sigma = ocv.slip_of(0.8, 0.02)
+    assert slip == pytest.approx(0.0625)
+    assert ocv.soc_bp(nmc, 3750, slip) < ocv.soc_bp(nmc, 3750) - 200
+    sure = ocv.soc_sigma_bp(nmc, 3750, 9, slip)
+    assert ocv.soc_sigma_bp(nmc, 3750, 9, slip, sigma) > 1.5 * sure
+    assert ocv.slip_of(0.5, 0.02)[0] <= 0.2
+    assert ocv.soc_bp(profile("lco"), 3850, slip) == ocv.soc_bp(profile("lco"), 3850)
+
+
+@given(
+    st.sampled_from(NAMES).map(profile),
+    st.floats(2000, 4500),
+    st.floats(0, 50),
+    st.floats(0, 0.2),
+)
+def test_the_soc_of_an_aged_cell_stays_in_range(kind, mv, more, slip):
+    assert 0 <= ocv.soc_bp(kind, mv, slip) <= 10000
+    assert ocv.soc_sigma_bp(kind, mv, more, slip, 0.05) >= 0
+
+
 # --- both interpreters ----------------------------------------------------------------------
 
 
@@ -491,7 +516,8 @@ def test_cells_that_cannot_be_right_are_no_evidence_but_their_charge_is_counted(
     snapshot.delta_uah = -100
     for _ in range(5000):
         estimators.update(snapshot)
-    assert estimators.soc_bp == pytest.approx(before_bp - 500, abs=15)
+    # 500 mAh of 10 Ah that are taken for 8 Ah, as long as nobody has measured them
+    assert estimators.soc_bp == pytest.approx(before_bp - 625, abs=15)
     assert estimators.resistance.count == 0
     assert estimators.lifetime.words[V_MIN] == lowest_mv
     assert estimators.lifetime.words[DEEP] == 0

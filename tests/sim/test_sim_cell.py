@@ -1,5 +1,7 @@
 """Modelled cells: their voltage at rest and under current, their charge, heat and ageing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -43,12 +45,36 @@ def test_ageing_moves_the_rested_voltage_a_little(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.name)
-@pytest.mark.parametrize("soh", [0.5, 0.8, 1.0, 1.05])
-def test_an_aged_cell_has_the_same_ends_and_rises_between(kind, soh):
-    ocv_v = parameters.aged_ocv(kind, soh)
+@pytest.mark.parametrize("soh", [0.5, 0.6, 0.8, 1.0, 1.05])
+@pytest.mark.parametrize(("slip", "excess"), [(0.0, 0.0), (0.2, 0.0), (0.5, 0.06), (0.1, -0.06)])
+def test_an_aged_cell_has_the_same_ends_and_rises_between(kind, soh, slip, excess):
+    ocv_v = parameters.aged_ocv(kind, soh, slip, excess)
     ends_v = np.interp([0.0, 1.0], parameters.SOC_GRID, ocv_v)
     assert ends_v == pytest.approx(kind.rested_v(np.array([0.0, 1.0])), abs=0.003)
     assert (np.diff(ocv_v) >= 0).all()
+
+
+def test_cells_of_one_string_may_age_differently():
+    cells = cells_of(
+        parameters.NMC, soh=np.full(3, 0.7), slip=np.array([0.0, 0.3, 0.3]), excess=0.02
+    )
+    assert cells.ocv_v[1] - cells.ocv_v[0] > 0.02
+    assert cells.ocv_v[1] == cells.ocv_v[2]
+
+
+def test_a_settled_cell_gives_its_rested_voltage():
+    cells = cells_of(parameters.LFP)
+    run(cells, 60, -50.0)
+    cells.hysteresis = np.full(3, -1.0)
+    cells.settle()
+    assert cells.voltage_v == pytest.approx(cells.ocv_v - parameters.LFP.hysteresis_v)
+
+
+def test_what_warmth_does_not_change_stays_as_it_is():
+    kind = replace(parameters.NMC, steady_share=1.0)
+    warm, cold = cells_of(kind, temperature_c=25.0), cells_of(kind, temperature_c=0.0)
+    assert cold.r0_ohm == pytest.approx(warm.r0_ohm)
+    assert (cold.r1_ohm > 1.5 * warm.r1_ohm).all()
 
 
 def test_an_unlikely_age_is_refused():
