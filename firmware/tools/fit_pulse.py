@@ -13,8 +13,8 @@ board never does: drawing sensors, solving for coefficients, choosing between ca
   known SOC it is the simplest shape whose error is not above the least by more than a standard
   error over the cells (L. Breiman et al., Classification and Regression Trees, 1984, 3.4.3).
 * **Error model**: absolute errors of the same folds, regressed on how unlike the typical cell a
-  test is and on its voltage, and scaled to their root mean square times Student's t for the
-  number of cells: a quantile would be the worst one or two of some tens of cells.
+  test is and on its voltage, and scaled to hold 95 % of them: by their quantile, or by their
+  root mean square times Student's t for the number of cells, whichever is wider.
 
 ``python -m firmware.tools.fit_pulse --train DIR --out common/cells`` writes one module of numbers
 for each kind of cell in DIR.
@@ -354,7 +354,9 @@ def _error_model(x: Floats, error: Floats, cell: NDArray[Any]) -> tuple[Floats, 
     solved[:count] = np.linalg.lstsq(terms[:, :count], size, rcond=None)[0]
     floor = 0.5 * size.mean()
     shape = np.maximum(floor, terms @ solved)
-    factor = _student(len(cells) - 1) * float(np.sqrt(((size / shape) ** 2).mean()))
+    odds = size / shape
+    spread = _student(len(cells) - 1) * float(np.sqrt((odds**2).mean()))
+    factor = max(spread, float(np.quantile(odds, 0.95)))  # tails may be heavier than normal
     if single:
         return factor * np.r_[floor, solved], 1.0
     mean = np.bincount(of, error) / np.bincount(of)

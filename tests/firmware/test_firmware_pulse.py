@@ -218,6 +218,31 @@ def test_micropython_comes_to_the_same_figures(micropython) -> None:
         assert int(a) == pytest.approx(int(b), abs=2) if a.isdigit() else a == b
 
 
+def tried(by_cell: np.ndarray) -> fit_pulse._Tried:
+    shape = fit_pulse.Shape((0,), 0)
+    return fit_pulse._Tried(shape, 1e-3, by_cell, float(by_cell.sum()), by_cell)
+
+
+def test_the_simpler_shape_is_kept_unless_the_cells_agree_that_another_is_better() -> None:
+    simple = tried(np.full(40, 0.05))
+    by_chance = tried(np.r_[0.01, 0.06, np.full(38, 0.05)])
+    by_all_cells = tried(np.full(40, 0.04))
+    assert fit_pulse._simplest([simple, by_chance]) is simple
+    assert fit_pulse._simplest([simple, by_all_cells]) is by_all_cells
+
+
+def test_the_loss_is_the_sum_of_what_the_cells_add() -> None:
+    error = np.array([[1.0, -2.0, 3.0, 0.0], [0.0, 2.0, -1.0, 1.0]])
+    loss, by_cell = fit_pulse._loss(error, np.array([0, 0, 1, 1]))
+    assert loss == pytest.approx(abs(error).mean() + np.sqrt((error**2).mean()))
+    assert by_cell.sum() == pytest.approx(loss)
+
+
+def test_few_cells_widen_the_interval() -> None:
+    assert fit_pulse._student(7) == pytest.approx(2.365, abs=0.01)  # of the printed tables
+    assert fit_pulse._student(30) == pytest.approx(2.042, abs=0.01)
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize(
     ("folder", "name", "mape", "known_rmse"),
