@@ -25,11 +25,11 @@ feature        what it is                                                  unit
 Slopes over the rates are least squares with the *measured* current steps, so that the current
 sensor's offset cancels; all but ``ocv`` are differences of one cell's voltages, so that the
 voltage offset cancels. The features are scaled to deviations of the calibration cells and clipped
-to some of them; the SOH is a polynomial of degree one or two in them, plus a piecewise-linear
-table in ``ocv`` times the features (after S. Tao et al., Nature Communications 15 (2024) 10154,
-who map the same voltages with a random forest):
+to some of them. At a known SOC the SOH is linear in them. At any SOC it is a table, piecewise
+linear in ``ocv``, times the other features, plus their products (after S. Tao et al., Nature
+Communications 15 (2024) 10154, who map the same voltages with a random forest):
 
-    soh = b + sum c_i x_i + sum c_ij x_i x_j + sum_k h_k(ocv) (a_k + sum_i a_ki x_i)
+    soh = sum_k h_k(ocv) (a_k + sum_i a_ki x_i) + sum_ij c_ij x_i x_j        (i, j: not ocv)
 
 The interval holds 95 % of calibration cells that the fit had not seen: half-width =
 ``max(floor, e0 + e1 |x| + e2 t + e3 t²)``, |x| the root mean square of the features (how unlike
@@ -130,15 +130,14 @@ class PulseModel:
         self.mean: "array[float]" = array("f", data[5])
         self.scale: "array[float]" = array("f", data[6])
         self.clip: float = data[7]  # deviations
-        self.degree: int = data[8]
-        self.knots: "array[float]" = array("f", data[9])
-        self.coefficients: "array[float]" = array("f", data[10])
+        self.knots: "array[float]" = array("f", data[8])  # of the table, mV; none: linear
+        self.coefficients: "array[float]" = array("f", data[9])
         self.limits: "array[float]" = array(
-            "f", data[11]
+            "f", data[10]
         )  # lowest and highest ocv_mv and SOH of calibration
-        self.error: "array[float]" = array("f", data[12])  # floor, e0, e1, e2, e3
-        self.common: float = data[13]  # share of the error's variance that is the cell's own
-        self.crc: int = data[14]  # of the recordings it was made from
+        self.error: "array[float]" = array("f", data[11])  # floor, e0, e1, e2, e3
+        self.common: float = data[12]  # share of the error's variance that is the cell's own
+        self.crc: int = data[13]  # of the recordings it was made from
 
 
 def features(test: PulseTest, out: "array[float]") -> int:
@@ -290,27 +289,27 @@ class PulseSoh:
         return Reason.NONE
 
     def _map(self) -> float:
-        """The polynomial: constant, then x_i, then x_i x_j (i <= j); then the table."""
+        """Without a table: constant, then x_i. Else x_i x_j (0 < i <= j), then the table."""
         x = self._x
         c = self.model.coefficients
         n = len(x)
-        total = c[0]
-        for i in range(n):
-            total += c[1 + i] * x[i]
-        at = 1 + n
-        if self.model.degree == 2:
+        if not len(self.model.knots):
+            total = c[0]
             for i in range(n):
-                part = 0.0
-                for j in range(i, n):
-                    part += c[at] * x[j]
-                    at += 1
-                total += part * x[i]
+                total += c[1 + i] * x[i]
+            return total
+        total = 0.0
+        at = 0
+        for i in range(1, n):
+            part = 0.0
+            for j in range(i, n):
+                part += c[at] * x[j]
+                at += 1
+            total += part * x[i]
         return total + self._table(at)
 
     def _table(self, at: int) -> float:
         knots = self.model.knots
-        if len(knots) < 2:
-            return 0.0
         x = self._x
         c = self.model.coefficients
         n = len(x)
@@ -319,12 +318,12 @@ class PulseSoh:
         while k < len(knots) - 2 and ocv_mv > knots[k + 1]:
             k += 1
         share = (ocv_mv - knots[k]) / (knots[k + 1] - knots[k])
-        at += k * (n + 1)
+        at += k * n
         low = c[at]
-        high = c[at + n + 1]
-        for i in range(n):
-            low += c[at + 1 + i] * x[i]
-            high += c[at + n + 2 + i] * x[i]
+        high = c[at + n]
+        for i in range(1, n):
+            low += c[at + i] * x[i]
+            high += c[at + n + i] * x[i]
         return low + share * (high - low)
 
     def _half_width(self) -> float:

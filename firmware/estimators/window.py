@@ -12,7 +12,8 @@ third mark, as fractions of rated, centred and scaled, and ``t`` the temperature
 
 ``k``, ``s`` and ``M`` come with the cell's profile (``echelon calibrate``): ``s`` is the error on
 cells that the fit had not seen, ``M`` the uncertainty of the fit itself, which grows as the
-charge looks less like those it was made from. A charge too far from all of them is refused, as is
+charge looks less like those it was made from, and what cells err more at one end of the
+capacities, a square in ``C`` and so in ``x``. A charge too far from all of them is refused, as is
 one at another rate or temperature. Edges are moved by the resistance times the difference between
 the current and the one of calibration, at a cost: three quarters of the move, times the charge
 for a millivolt at the first mark, are its deviation.

@@ -129,7 +129,8 @@ class Calibration:
         told = []
         for window in table[-1]:
             names = [("%d mV" % table[0][i]) if i < len(table[0]) else "taper" for i in window[0]]
-            told.append(f"{' - '.join(names)} within {window[4] * 100:.2f} SOH points")
+            typical = float(window[4] ** 2 + window[5][0]) ** 0.5  # at the centre of the charges
+            told.append(f"{' - '.join(names)} within {typical * 100:.2f} SOH points")
         return table, "; ".join(told)
 
     def _pulse(self) -> "tuple[dict[str, tuple[object, ...]], str]":

@@ -7,17 +7,20 @@ board never does: drawing sensors, solving for coefficients, choosing between ca
   current ±0.5 %, its offset ±C/1000, readings in whole mV and mA. Models are fitted to several
   such copies of each cell, so that they do not lean on what a chip cannot resolve.
 * **Coefficients** are ridge regression over the copies.
-* **Choice** of features, degree, knots and ridge: five-fold over the training cells, by their
-  mean absolute and root mean square percentage error together, over three divisions.
+* **Choice**: five-fold over the training cells, over three divisions, by their mean absolute
+  and root mean square percentage error together. At any SOC one shape serves all kinds of cell
+  and only the ridge is chosen: a choice of shape by some tens of cells is mostly chance. At a
+  known SOC it is the simplest shape whose error is not above the least by more than a standard
+  error over the cells (L. Breiman et al., Classification and Regression Trees, 1984, 3.4.3).
 * **Error model**: absolute errors of the same folds, regressed on how unlike the typical cell a
-  test is and on its voltage, and scaled until it holds 95 % of them.
+  test is and on its voltage, and scaled to hold 95 % of them: by their quantile, or by their
+  root mean square times Student's t for the number of cells, whichever is wider.
 
 ``python -m firmware.tools.fit_pulse --train DIR --out common/cells`` writes one module of numbers
 for each kind of cell in DIR.
 """
 
 import argparse
-import itertools
 import zlib
 from array import array
 from dataclasses import dataclass
@@ -41,9 +44,10 @@ GAIN = 0.005
 CURRENT_OFFSET_C = 0.001
 _RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2)
 _STEEPER = 3.0  # a product of features is held back this much more than a feature
-_COVER = 0.95
+_FREE = 0.01  # and the level this much less
 _WIDE_CLIP = 8.0  # a line may reach further than a parabola
 _SHORT_WIDTH_S = 1.0
+_KNOTS = 5
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,7 @@ class Shape:
     """What a candidate model is made of."""
 
     used: tuple[int, ...]
-    degree: int
-    knots: int
+    knots: int  # of the table; 0: a linear map
     clip: float = 3.0
 
 
@@ -161,19 +164,6 @@ class Recorded:
         return out
 
 
-def monomials(x: Floats, degree: int) -> tuple[Floats, NDArray[np.int_]]:
-    """Columns of the polynomial in the firmware's order, and the degree of each."""
-    columns, degrees = [np.ones(len(x))], [0]
-    for order in range(1, degree + 1):
-        for at in itertools.combinations_with_replacement(range(x.shape[1]), order):
-            column = x[:, at[0]]
-            for i in at[1:]:
-                column = column * x[:, i]
-            columns.append(column)
-            degrees.append(order)
-    return np.stack(columns, axis=1), np.array(degrees)
-
-
 def _hats(ocv_mv: Floats, knots: Floats) -> Floats:
     unit = np.eye(len(knots))
     return np.stack([np.interp(ocv_mv, knots, row) for row in unit], axis=1)
@@ -194,6 +184,7 @@ class _Design:
         ocv_mv = found[:, 0]
         shares = np.linspace(0.02, 0.98, shape.knots)
         knots = np.unique(np.quantile(ocv_mv, shares).round(1)) if shape.knots else np.zeros(0)
+        knots = knots if len(knots) > 1 else np.zeros(0)
         scale = np.maximum(part.std(axis=0), 1e-3).astype(np.float32).astype(np.float64)
         mean = part.mean(axis=0).astype(np.float32).astype(np.float64)
         return _Design(shape, mean, scale, knots)
@@ -205,15 +196,16 @@ class _Design:
     def columns(self, found: Floats) -> tuple[Floats, Floats]:
         """Columns and the ridge's weight of each."""
         x = self.scaled(found)
-        columns, degrees = monomials(x, self.shape.degree)
-        weights = np.where(degrees == 0, 1e-6, _STEEPER ** np.maximum(degrees - 1.0, 0))
-        if len(self.knots):
-            hats = _hats(found[:, 0], self.knots)
-            table = hats[:, :, None] * np.c_[np.ones(len(x)), x][:, None, :]
-            table = table.reshape(len(x), -1)
-            columns = np.c_[columns, table]
-            weights = np.r_[weights, np.full(table.shape[1], _STEEPER)]
-        return columns, weights
+        if not len(self.knots):
+            return np.c_[np.ones(len(x)), x], np.r_[_FREE, np.ones(x.shape[1])]
+        rest = x[:, 1:]
+        first, second = np.triu_indices(rest.shape[1])
+        products = rest[:, first] * rest[:, second]
+        hats = _hats(found[:, 0], self.knots)
+        table = hats[:, :, None] * np.c_[np.ones(len(x)), rest][:, None, :]
+        one = np.r_[_FREE, np.ones(rest.shape[1])]
+        weights = np.r_[np.full(len(first), _STEEPER), np.tile(one, len(self.knots))]
+        return np.c_[products, table.reshape(len(x), -1)], weights
 
 
 @dataclass(frozen=True)
@@ -227,20 +219,18 @@ class Fit:
 
 
 def shapes(pulses: PulseSet, *, known_soc: bool, slow: bool = False) -> list[Shape]:
-    """The candidates; ``slow``: without what must be read within 10 ms of an edge."""
+    """The candidates, simplest first; ``slow``: without what is read within 10 ms of an edge."""
     resistance = (15,) if slow else (1, 2)
     before = (10, 11, 16, 17) if slow else (9, 10, 11, 13, 14)  # the best of the earlier trains
     base = (0, *resistance, 3, 4, 5, 6, 7, 8)
-    small = (0, *resistance, 3, 6, 7)
     if known_soc:
         sets = [(0, resistance[0], 6), base]
         if pulses.short_mv is not None:
             sets.append((*base, *before))
-        return [Shape(s, 1, 0, _WIDE_CLIP) for s in sets]
+        return [Shape(s, 0, _WIDE_CLIP) for s in sets]
     if pulses.short_mv is not None:
-        core = (*small, 8, *before)
-        return [Shape(core, 2, 3), Shape(core, 1, 9)]
-    return [Shape(small, 2, 0), Shape(base, 2, 6)]
+        return [Shape((0, *resistance, 3, 6, 7, 8, *before), _KNOTS)]
+    return [Shape(base, _KNOTS)]
 
 
 def _folds(cell: NDArray[Any], count: int, rng: np.random.Generator) -> NDArray[np.int_]:
@@ -267,18 +257,18 @@ def fit(
     folds = [_folds(pulses.cell[rows], FOLDS, rng) for _ in range(REPEATS)]
     truth = pulses.soh[rows]
     found = np.concatenate([copy[rows] for copy in copies])
-    best: tuple[float, Shape, float, Floats] | None = None
-    for shape in shapes(pulses, known_soc=known_soc_bp >= 0, slow=slow):
-        design = _Design.learn(shape, found)
-        columns, weights = design.columns(found)
-        for ridge, guess in _cross(columns, weights, truth, folds, len(copies)):
-            error = (guess - truth) / truth * 100
-            loss = float(abs(error).mean() + np.sqrt((error**2).mean()))
-            if best is None or loss < best[0]:
-                best = (loss, shape, ridge, guess)
-    if best is None:
+    if not len(truth):
         raise ValueError(f"{pulses.name}: no rows to fit")
-    loss, shape, ridge, guess = best
+    _, of = np.unique(pulses.cell[rows], return_inverse=True)
+    tried = []
+    for shape in shapes(pulses, known_soc=known_soc_bp >= 0, slow=slow):
+        columns, weights = _Design.learn(shape, found).columns(found)
+        scored = []
+        for ridge, guess in _cross(columns, weights, truth, folds, len(copies)):
+            scored.append(_Tried(shape, ridge, guess, *_loss((guess - truth) / truth * 100, of)))
+        tried.append(min(scored, key=lambda one: one.loss))
+    best = _simplest(tried)
+    shape, ridge, guess, loss = best.shape, best.ridge, best.guess, best.loss
     design = _Design.learn(shape, found)
     columns, weights = design.columns(found)
     target = np.tile(truth, len(copies))
@@ -293,13 +283,39 @@ def fit(
     recorded = np.ascontiguousarray(pulses.main_mv[rows].astype(np.float32))
     data = (
         pulses.name, pulses.rated_mah, (pulses.charges, pulses.discharges), known_soc_bp,
-        shape.used, _floats(design.mean), _floats(design.scale), shape.clip, shape.degree,
+        shape.used, _floats(design.mean), _floats(design.scale), shape.clip,
         _floats(design.knots), _floats(solved),
         _floats(np.array([ocv_mv.min(), ocv_mv.max(), truth.min() - 8, truth.max() + 8])),
         _floats(error), round(float(common), 3), zlib.crc32(truth.astype(np.float32).tobytes(),
         zlib.crc32(recorded.tobytes())),
     )  # fmt: skip
     return Fit(data, shape, ridge, loss)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    shape: Shape
+    ridge: float
+    guess: Floats  # repeats x rows, by models that had not the row's cell
+    loss: float
+    by_cell: Floats  # what each cell adds to the loss
+
+
+def _loss(error: Floats, of: NDArray[np.int_]) -> tuple[float, Floats]:
+    """Mean absolute and root mean square error together, and what each cell adds to them."""
+    rms = float(np.sqrt((error**2).mean()))
+    each = (abs(error) + error**2 / (2 * rms) + rms / 2).mean(axis=0)  # its mean is the loss
+    return float(each.mean()), np.bincount(of, each) / len(of)
+
+
+def _simplest(tried: list[_Tried]) -> _Tried:
+    """The first whose loss is within a standard error, over the cells, of the least."""
+    best = min(tried, key=lambda one: one.loss)
+    for one in tried:
+        worse = one.by_cell - best.by_cell
+        if one.loss - best.loss <= float(worse.std()) * len(worse) ** 0.5:
+            break
+    return one
 
 
 def _floats(values: NDArray[np.floating[Any]]) -> tuple[float, ...]:
@@ -338,9 +354,9 @@ def _error_model(x: Floats, error: Floats, cell: NDArray[Any]) -> tuple[Floats, 
     solved[:count] = np.linalg.lstsq(terms[:, :count], size, rcond=None)[0]
     floor = 0.5 * size.mean()
     shape = np.maximum(floor, terms @ solved)
-    # a few cells know the tail less well, and the choice was made on the same divisions
-    share = min(1.0, _COVER + (1.5 if single else 0.5) / len(cells))
-    factor = float(np.quantile(size / shape, share))
+    odds = size / shape
+    spread = _student(len(cells) - 1) * float(np.sqrt((odds**2).mean()))
+    factor = max(spread, float(np.quantile(odds, 0.95)))  # tails may be heavier than normal
     if single:
         return factor * np.r_[floor, solved], 1.0
     mean = np.bincount(of, error) / np.bincount(of)
@@ -348,6 +364,14 @@ def _error_model(x: Floats, error: Floats, cell: NDArray[Any]) -> tuple[Floats, 
     between = max(0.0, float(mean.var() - error.var() / rows) * rows / max(1.0, rows - 1))
     common = min(1.0, between / float(error.var()))
     return factor * np.r_[floor, solved], common
+
+
+def _student(cells: int) -> float:
+    """Student's t that holds 95 %: few cells know the spread less well.
+
+    M. Abramowitz, I. Stegun, Handbook of Mathematical Functions, 1964, 26.7.5.
+    """
+    return 1.96 + 2.372 / cells + 2.822 / cells**2
 
 
 def source(pulses: PulseSet, made: dict[str, Fit]) -> str:

@@ -38,6 +38,7 @@ _BLOCKS = 5  # of a cell's life, left out in turn where no other cell is like it
 _LIMIT = 8.0  # times the training rows' leverage: beyond it a charge is refused
 _WIDTHS_MV = (40, 60, 80, 120, 160, 240)
 _TOPS_MV = (4060, 4100, 4160)
+_LEVEL = 0.2  # of the mean square error at least is the same at all capacities
 _SAME_K = 2.0  # temperatures that differ less teach no coefficient
 _PER_CELL = 60.0  # independent charges that a cell's many are worth
 _FULL_STEP_MV = 50
@@ -274,16 +275,22 @@ def _table(seen: Seen, chosen) -> "tuple":  # type: ignore[no-untyped-def,type-a
         fit = _Fit(a[rows], b[rows], seen.degrees[rows], seen.y[rows], weight[rows])
         there = np.isfinite(errors)
         common = _common(seen, errors)
-        s = _robust(errors[there])
-        few = 1 + 1 / n_cells if n_cells < 3 else 1.0  # what two cells cannot show of a third
+        floor, rise, end = _spread(seen, errors)
+        at = seen.y[there] + errors[there]
+        s = _robust(errors[there] / np.hypot(floor, rise * (at - end)))
+        # what two cells cannot show of a third; more were each judged by a fit to one less
+        few = 1 + 1 / n_cells if n_cells < 3 else 1 - 1 / n_cells**2
         s = max(least, s * float(np.sqrt(1 - common + common * few)))
         least = least or s  # no fall-back is better than what it stands in for
         leverage = fit.leverage(a[rows], b[rows], seen.degrees[rows])
         worth = _PER_CELL * n_cells
         own = wanted[rows]
         mean_fit = min(float(leverage[own].mean()) / worth, 0.5)
-        matrix = fit.inverse * (s * s / worth)
         limit = max(_LIMIT * float(np.quantile(leverage[own], 0.995)) / worth, _WIDER) * s * s
+        # (rise (C - end))^2 is a square in x like that of the fit: they share a matrix
+        grows = s * rise * (fit.k - end * (np.arange(7) == 0))
+        matrix = fit.inverse * (s * s / worth) + np.outer(grows, grows)
+        limit += float(((fit.x(a[rows], b[rows], seen.degrees[rows]) @ grows) ** 2).max())
         index = tuple(len(edges) if m == len(GRID_MV) else edges.index(m) for m in marks)
         windows.append(
             (
@@ -291,7 +298,7 @@ def _table(seen: Seen, chosen) -> "tuple":  # type: ignore[no-untyped-def,type-a
                 tuple(float(v) for v in fit.centre),
                 tuple(float(v) for v in fit.scale),
                 tuple(float(v) for v in fit.k),
-                s * float(np.sqrt(1 - mean_fit)),
+                s * floor * float(np.sqrt(1 - mean_fit)),
                 tuple(float(v) for v in matrix[_UPPER]),
                 limit,
             )
@@ -306,6 +313,34 @@ def _table(seen: Seen, chosen) -> "tuple":  # type: ignore[no-untyped-def,type-a
         *_motion(seen, chosen[0][2]),
         tuple(windows),
     )
+
+
+def _spread(seen: Seen, errors: Array) -> "tuple[float, float, float]":
+    """``(floor, rise, end)``: errors go as ``hypot(floor, rise * (C - end))``, mean square 1.
+
+    From one end of the capacities, where cells err least, to the other; by least squares of the
+    squared errors, each cell counting the same.
+    """
+    there = np.flatnonzero(np.isfinite(errors))
+    square = errors[there] ** 2
+    at = seen.y[there] + errors[there]
+    weight = 1 / np.bincount(seen.group[there])[seen.group[there]]
+    weight /= weight.sum()
+    best = (float(weight @ square**2) - float(weight @ square) ** 2, 1.0, 0.0, 0.0)
+    mean = float(weight @ square)
+    for share in (0.02, 0.98):
+        end = float(np.quantile(at, share))
+        far = (at - end) ** 2
+        typical = float(weight @ far)
+        slope = float(weight @ ((far - typical) * square)) / float(weight @ (far - typical) ** 2)
+        slope = min(slope, (1 - _LEVEL) * mean / typical)
+        if slope <= 0:
+            continue
+        level = mean - slope * typical
+        rest = float(weight @ (square - level - slope * far) ** 2)
+        if rest < best[0]:
+            best = (rest, float(np.sqrt(level / mean)), float(np.sqrt(slope / mean)), end)
+    return best[1:]
 
 
 def _motion(seen: Seen, errors: Array) -> "tuple[float, float]":

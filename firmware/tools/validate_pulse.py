@@ -1,8 +1,8 @@
 """``echelon validate pulse``: SOH from pulse tests of cells the model has not seen.
 
 With the same folder for training and test each physical cell is left out in turn (or fifths of
-them, ``--folds 5``); else cells of the test folder are taken out of the training. Features,
-degree, ridge and error model are chosen inside the training cells only. Every figure comes from
+them, ``--folds 5``); else cells of the test folder are taken out of the training. Shape, ridge
+and error model are chosen inside the training cells only. Every figure comes from
 the firmware's ``PulseSoh`` fed the recorded voltages as the chip would read them.
 """
 
@@ -137,7 +137,7 @@ class _Out:
     def take(self, made: Fit, shown: Recorded, rows: NDArray[np.bool_]) -> None:
         pulse = PulseSoh(PulseModel(made.data))
         shape = made.shape
-        key = f"{len(shape.used)} features, degree {shape.degree}, {shape.knots} knots"
+        key = f"{len(shape.used)} features, {shape.knots} knots"
         self.chosen[key] = self.chosen.get(key, 0) + 1
         self.coefficients = max(self.coefficients, len(pulse.model.coefficients))
         for row in np.flatnonzero(rows).tolist():

@@ -161,16 +161,17 @@ def test_the_board_computes_what_was_fitted(name: str, which: str, seed: int) ->
     x = np.clip(rng.normal(size=len(made.used)), -made.clip, made.clip)
     pulse._x[:] = array("f", x.tolist())
     pulse.features[0] = made.mean[0] + made.scale[0] * x[0]
-    shape = fit_pulse.Shape(tuple(made.used), made.degree, len(made.knots), made.clip)
     design = fit_pulse._Design(
-        shape, np.zeros(len(x)), np.ones(len(x)), np.array(list(made.knots), dtype=float)
+        fit_pulse.Shape(tuple(made.used), len(made.knots), made.clip),
+        np.zeros(len(x)),
+        np.ones(len(x)),
+        np.array(list(made.knots), dtype=float),
     )
     row = np.zeros((1, len(FEATURES)))
     row[0, list(made.used)] = x
-    columns, _ = fit_pulse.monomials(design.scaled(row), made.degree)
     if len(made.knots):
-        hats = fit_pulse._hats(np.array([pulse.features[0]]), design.knots)
-        columns = np.c_[columns, (hats[:, :, None] * np.r_[1, x][None, None, :]).reshape(1, -1)]
+        row[0, 0] = pulse.features[0]  # the table is in mV, and ocv stands nowhere else
+    columns, _ = design.columns(row)
     assert columns.shape[1] == len(made.coefficients)
     assert pulse._map() == pytest.approx((columns @ np.array(made.coefficients))[0], abs=0.01)
 
@@ -215,6 +216,31 @@ def test_micropython_comes_to_the_same_figures(micropython) -> None:
     assert here.count("True") > 18
     for a, b in zip(here, there, strict=True):
         assert int(a) == pytest.approx(int(b), abs=2) if a.isdigit() else a == b
+
+
+def tried(by_cell: np.ndarray) -> fit_pulse._Tried:
+    shape = fit_pulse.Shape((0,), 0)
+    return fit_pulse._Tried(shape, 1e-3, by_cell, float(by_cell.sum()), by_cell)
+
+
+def test_the_simpler_shape_is_kept_unless_the_cells_agree_that_another_is_better() -> None:
+    simple = tried(np.full(40, 0.05))
+    by_chance = tried(np.r_[0.01, 0.06, np.full(38, 0.05)])
+    by_all_cells = tried(np.full(40, 0.04))
+    assert fit_pulse._simplest([simple, by_chance]) is simple
+    assert fit_pulse._simplest([simple, by_all_cells]) is by_all_cells
+
+
+def test_the_loss_is_the_sum_of_what_the_cells_add() -> None:
+    error = np.array([[1.0, -2.0, 3.0, 0.0], [0.0, 2.0, -1.0, 1.0]])
+    loss, by_cell = fit_pulse._loss(error, np.array([0, 0, 1, 1]))
+    assert loss == pytest.approx(abs(error).mean() + np.sqrt((error**2).mean()))
+    assert by_cell.sum() == pytest.approx(loss)
+
+
+def test_few_cells_widen_the_interval() -> None:
+    assert fit_pulse._student(7) == pytest.approx(2.365, abs=0.01)  # of the printed tables
+    assert fit_pulse._student(30) == pytest.approx(2.042, abs=0.01)
 
 
 @pytest.mark.shared

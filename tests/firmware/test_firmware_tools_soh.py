@@ -1,6 +1,7 @@
 """``echelon validate soh`` on recorded cells, and what it refuses."""
 
 import argparse
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from firmware.tools import validate, validate_soh
 from firmware.tools.bench import devices, spread_devices
 from firmware.tools.datasets import DataError, load_cells
+from firmware.tools.fit_windows import _spread
 
 
 def test_a_folder_without_recordings_is_named(tmp_path):
@@ -27,6 +29,20 @@ def test_devices_keep_their_errors_and_cover_them():
     assert max(d.offset_mv for d in spread) > 4
     assert min(d.gain for d in spread) < 0.9965
     assert len({d.offset_c for d in spread}) == 6
+
+
+@pytest.mark.parametrize(("at_fresh", "at_worn"), [(1, 1), (3, 1), (1, 3)])
+def test_the_deviation_grows_towards_the_capacities_where_cells_err_more(at_fresh, at_worn):
+    rng = np.random.default_rng(4)
+    y = rng.uniform(0.7, 1.0, 4000)
+    best = 0.7 if at_fresh > at_worn else 1.0
+    more = (max(at_fresh, at_worn) ** 2 - 1) ** 0.5
+    errors = rng.normal(0, 0.005 * np.hypot(1, more * (y - best) / 0.3))
+    floor, rise, end = _spread(SimpleNamespace(y=y, group=np.arange(4000) % 4), errors)
+    shape = np.hypot(floor, rise * (y + errors - end))
+    assert np.mean(shape**2) == pytest.approx(1, abs=0.02)
+    worn, fresh = (np.hypot(floor, rise * (at - end)) for at in (0.7, 1.0))
+    assert fresh / worn == pytest.approx(at_fresh / at_worn, rel=0.2)
 
 
 def _parse(module, *words):
