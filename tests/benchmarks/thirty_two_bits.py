@@ -3,11 +3,12 @@
     .venv/bin/python tests/benchmarks/thirty_two_bits.py [soh|soc] [--cycles N] [--days N]
                                                          [--profile NAME ...] [--quick]
 
-A pack of each profile is cycled N times while it fades, then loses 5 mA for N days in steps of a
-second; the streams (tests/firmware/cycling.py) are written once and run through the firmware's
-estimators on CPython with every float of 64 bits (the reference), CPython with every one of 32,
-MicroPython with a board's 32 bits (``make micropython32``) and MicroPython's 64; --quick leaves
-out the last. Prints the worst difference of each, and the worst of all 32-bit runs as the figure.
+A pack of each profile is cycled N times while it fades, with steps of 1 to 60 s; then it loses
+5 mA for N days, in steps of 10 s. The streams (tests/firmware/cycling.py) are written once and
+run through the firmware's estimators on CPython with every float of 64 bits (the reference),
+CPython with every one of 32, MicroPython with a board's 32 bits (``make micropython32``) and
+MicroPython's 64; --quick leaves out the last. Prints the worst difference of each, and the worst
+of all 32-bit runs as the figure.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import agreement
 import cycling
 
 DAY_S = 86400
+STEP_S = 10
 TRICKLE = ("nmc", "nca")  # counting alone, and the filter
 
 
@@ -78,7 +80,7 @@ def main() -> None:
                 print(f"{name}: {args.cycles} cycles, {count} snapshots", flush=True)
                 found += judge(f"{name} cycles", path, name, commands)
             if args.days and name in TRICKLE:
-                count = cycling.trickle(path, name, args.days * DAY_S)
+                count = cycling.trickle(path, name, args.days * DAY_S, STEP_S)
                 print(f"{name}: {args.days} days at 5 mA, {count} snapshots", flush=True)
                 found += judge(f"{name} 5 mA", path, name, commands)
     if args.figure == "soh":

@@ -181,7 +181,7 @@ def cycling(path: Path, name: str, cycles: int, of: int = 1000) -> int:
     return stream.written
 
 
-def trickle(path: Path, name: str, seconds: int, step_s: int = 1) -> int:
+def trickle(path: Path, name: str, seconds: int, step_s: int) -> int:
     """Write a full charge and ``seconds`` at ``TRICKLE_MA``; how many snapshots."""
     stream = Stream(name, path)
     with stream.file:
