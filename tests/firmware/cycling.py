@@ -79,7 +79,7 @@ class Stream:
         rated = np.full(N_CELLS, self.rated_ah)
         soh = self.first_soh - fade
         resistance = np.full(N_CELLS, 1 + 3 * fade)
-        return Cells(self.kind, rated, soc, soh, resistance, slip=0.0)
+        return Cells(self.kind, rated, soc, soh, resistance, slip=0.1)
 
     def age(self, cycle: int) -> None:
         """The cells as they are in ``cycle``; what they hold stays."""
@@ -132,6 +132,7 @@ class Stream:
         while current_a > taper * self.rated_ah:
             near = self.cells.voltage_v.max() > self.full_v - 0.05
             self.step(current_a, 10 if near else COARSE_S)
+            assert self.cells.soc.max() < 1.1, "a cell that does not get full"
             over_v = self.cells.voltage_v.max() - self.full_v
             if over_v > 0:
                 current_a *= max(0.85, 1 - 20 * over_v)
