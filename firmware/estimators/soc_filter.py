@@ -1,7 +1,7 @@
 """State of charge of the mean cell by a Kalman filter over an equivalent circuit (``common.ecm``).
 
-The charge is counted in integers and enters the state in whole steps of 0.01 %. The states, in
-units that keep a 32-bit covariance well scaled:
+The charge is counted in integers and enters the state in whole steps of about 0.01 %. The states,
+in units that keep a 32-bit covariance well scaled:
 
     z    SOC, 1 %             z' = z + q / C
     b    voltage error, mV    of the circuit and the table: wanders over bias_span of charge
@@ -40,7 +40,7 @@ _SPAN_PCT = 25.0  # charge over which the errors of capacity and gain repeat
 _SPAN_S = 36000.0  # time over which the offset's does
 _HYSTERESIS = 0.5  # of its half width: what is not known of where in the loop the cell is
 _REOPEN_MS = 300000.0  # time in which an excess of 1 doubles the covariance
-_QUANTUM_PCT = 0.01  # by which the charge is counted into z: no 32-bit sum of crumbs
+_QUANTUM_PCT = 0.01  # about, by which the charge is counted into z: no 32-bit sum of crumbs
 _AGE_MS = const(8000)
 _WEIGH_MS = const(3500)  # readings nearer than that say the same: every fourth at 1 Hz is used
 _DAY_S = 86400.0
@@ -75,6 +75,7 @@ class SocFilter:
         self._walk = 2 * relative * _SPAN_PCT  # %^2 per % of charge
         self.use_offset(self._offset_ma)
         self._quantum_uah = max(1, int(mah * 10 * _QUANTUM_PCT + 0.5))
+        self._quantum_pct = self._quantum_uah / (mah * 10)
 
     def use_offset(self, ma: float) -> None:
         """Deviation of what is left of the current sensor's offset."""
@@ -160,7 +161,7 @@ class SocFilter:
         quanta = left // self._quantum_uah
         if quanta:
             left -= quanta * self._quantum_uah
-            dz = quanta * _QUANTUM_PCT
+            dz = quanta * self._quantum_pct
             self.z += dz
             self._moved += dz if dz > 0 else -dz
             if ecm.hysteresis_bp:

@@ -83,6 +83,8 @@ class Commands:
 class PduServer:
     """Answers requests from one ``RegisterMap``; allocates nothing while doing so.
 
+    Setting the clock is the exception: seconds since 1970 need more than 31 bits.
+
     The diagnostic counters belong to it, for function 8 tells and clears them; the framing
     counts into them too.
     """

@@ -52,7 +52,7 @@ def device(
     if board_port:
         yield Device(board_port, ADDRESS)
         return
-    request.getfixturevalue("micropython")
+    request.getfixturevalue("desk_micropython")
     folder = tmp_path_factory.mktemp("device")
     world = World(seed=3, speed=20.0, folder=folder / "boards", logs=folder)
     spec = PackSpec(

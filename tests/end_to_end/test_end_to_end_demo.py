@@ -40,7 +40,7 @@ def left_over(mark: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(420)
-def test_four_packs_get_the_grades_they_deserve(micropython: str) -> None:
+def test_four_packs_get_the_grades_they_deserve(desk_micropython: str) -> None:
     process = demo("graded", "--json", "--exit-when-graded")
     output, errors = process.communicate(timeout=400)
     assert process.returncode == 0, errors
@@ -61,7 +61,9 @@ def test_four_packs_get_the_grades_they_deserve(micropython: str) -> None:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_ends_every_process_it_started(micropython: str, ending: signal.Signals) -> None:
+def test_ctrl_c_ends_every_process_it_started(
+    desk_micropython: str, ending: signal.Signals
+) -> None:
     mark = f"ended by {ending.name}"
     process = demo(mark, "--json")
     assert process.stdout is not None
@@ -73,7 +75,7 @@ def test_ctrl_c_ends_every_process_it_started(micropython: str, ending: signal.S
     assert left_over(mark) == []
 
 
-def test_a_killed_demo_takes_its_processes_with_it(micropython: str) -> None:
+def test_a_killed_demo_takes_its_processes_with_it(desk_micropython: str) -> None:
     process = demo("killed", "--json")
     assert process.stdout is not None
     process.stdout.readline()

@@ -560,13 +560,13 @@ def connected(port: int) -> Iterator[socket.socket]:
 
 
 def test_the_same_firmware_runs_on_micropython_and_serves_tcp(
-    tmp_path: Path, micropython: str
+    tmp_path: Path, micropython: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cells, chip and clock in this process; the board in its own, with real MicroPython."""
     from sim.pack import PackSpec  # noqa: PLC0415
     from sim.world import World  # noqa: PLC0415
 
-    assert micropython
+    monkeypatch.setenv("ECHELON_MICROPYTHON", micropython)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

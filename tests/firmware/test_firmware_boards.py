@@ -108,11 +108,11 @@ def test_the_desk_board_speaks_the_link_on_micropython_without_allocating(
     assert small.watchdog_ms == 8000
 
 
-@pytest.fixture(params=["cpython", "micropython"])
+@pytest.fixture(params=["cpython", "desk_micropython", "micropython32"])
 def interpreter(request: pytest.FixtureRequest) -> str:
     if request.param == "cpython":
         return sys.executable
-    found: str = request.getfixturevalue("micropython")
+    found: str = request.getfixturevalue(request.param)
     return found
 
 

@@ -194,11 +194,11 @@ def test_a_port_that_is_taken_is_named(port: int) -> None:
         server.listen("127.0.0.1", port, select.poll())
 
 
-@pytest.mark.parametrize("interpreter", ["micropython", "python"])
+@pytest.mark.parametrize("interpreter", ["desk_micropython", "micropython32", "python"])
 def test_an_independent_client_reads_from_either_interpreter(
     interpreter: str, request: pytest.FixtureRequest, root: Path
 ) -> None:
-    program = sys.executable if interpreter == "python" else request.getfixturevalue("micropython")
+    program = sys.executable if interpreter == "python" else request.getfixturevalue(interpreter)
     number = free_port()
     environment = {**os.environ, "MICROPYPATH": str(root), "PYTHONPATH": str(root)}
     command = [program, str(SCRIPT), str(number)]

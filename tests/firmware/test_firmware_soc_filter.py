@@ -192,6 +192,16 @@ def test_the_circuit_is_part_of_the_profile_hash():
     assert circuit("nmc") is None
 
 
+@pytest.mark.parametrize("mah", [114.5, 1114.5, 2900.0, 2537.3])
+def test_charge_is_counted_in_whatever_step_the_capacity_allows(mah):
+    follow = SocFilter(circuit("nca"), mah)
+    follow.start(90.0, 1.0)
+    for _ in range(8000):
+        follow.count(-1000, round(-mah / 10), 1000)
+    moved = 8000 * round(mah / 10) / mah / 10
+    assert follow.z == pytest.approx(90.0 - moved, abs=0.011)
+
+
 def test_micropython_comes_to_the_same_soc_quickly_and_without_growth(micropython):
     here, there = (
         " ".join(lines(interpreter, "soc_filter_drive.py")).split()

@@ -32,6 +32,10 @@ board.wait(board.ticks_add(before, 250))
 assert board.ticks_diff(board.ticks_ms(), before) == 250
 board.wait(before)  # the past is now
 assert board.ticks_diff(board.ticks_ms(), before) == 250
+for _ in range(2):  # past 2**32 microseconds
+    before = board.ticks_ms()
+    board.wait(board.ticks_add(before, 3000000))
+    assert board.ticks_diff(board.ticks_ms(), before) == 3000000
 
 assert board.uart.any() == 0
 assert board.uart.readinto(data) is None
