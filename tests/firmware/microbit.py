@@ -80,8 +80,11 @@ class Repl:
         self._in.close()
         self._out.close()
 
-    def run(self, source: str) -> str:
-        """What ``source`` prints; ``BoardError`` with the board's traceback where it fails."""
+    def run(self, source: str, seconds: float = _SECONDS) -> str:
+        """What ``source`` prints, within ``seconds``.
+
+        ``BoardError``, with the board's traceback, where it fails.
+        """
         self._in.write(b"\x05")
         self._until(b"=== ")
         for line in source.encode().split(b"\n"):
@@ -92,15 +95,17 @@ class Repl:
             self._in.write(b"\r")
             self._until(b"\r\n=== ")
         self._in.write(b"\x04")
-        printed = self._until(b">>> ")[: -len(b">>> ")].decode().replace("\r\n", "\n").strip()
+        printed = (
+            self._until(b">>> ", seconds)[: -len(b">>> ")].decode().replace("\r\n", "\n").strip()
+        )
         if "Error:" in printed or "Traceback " in printed:
             raise BoardError(f"{printed} in {source[:60]!r}")
         return printed
 
-    def _until(self, end: bytes) -> bytes:
+    def _until(self, end: bytes, seconds: float = _SECONDS) -> bytes:
         """What the board sends up to ``end``."""
         data = b""
-        late = time.monotonic() + _SECONDS
+        late = time.monotonic() + seconds
         while not data.endswith(end):
             ready, _, _ = select.select([self._out], [], [], max(0.0, late - time.monotonic()))
             assert ready, f"the board stopped answering after {data!r}, without {end!r}"
