@@ -16,8 +16,8 @@ import microbit
 import pytest
 from microbit import Names, Repl, reduced
 
-from common.cells.calce_cs2 import WINDOWS
 from common.codes import Method
+from common.profiles import profile
 from firmware.estimators.resistance import Resistance
 from firmware.estimators.soh import Soh
 from firmware.estimators.window import ChargeWindow, from_table
@@ -25,6 +25,8 @@ from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
 from firmware.tools.bench import Device, measured
 from firmware.tools.datasets import load_cells
+
+WINDOWS = profile("lco-cs2").windows
 
 pytestmark = [
     pytest.mark.peer,
