@@ -51,7 +51,7 @@ class Efficiency:
         self._first = True
         self._gained_uah = 0
         self._moved_uah = 0
-        self._energy = 0.0  # mV times mAh
+        self._energy = 0  # of the mean cell, mV times mAh
         self._since_s = 0
         self._last_s = 0  # of the last crossing
         self._kept: tuple[float, float, float] | None = None  # from before the last start
@@ -64,7 +64,7 @@ class Efficiency:
             return
         self._gained_uah += delta_uah
         self._moved_uah += delta_uah if delta_uah > 0 else -delta_uah
-        self._energy += s.sum_mv * (delta_uah * 0.001)
+        self._energy += s.sum_mv // self._cells * delta_uah // 1000
         now_bin = charge.mah // self._bin_mah
         if now_bin != self._bin:
             self._cross(now_bin, now_s)
@@ -85,7 +85,7 @@ class Efficiency:
                 self._number[place] = self._bin
                 self._dmv[2 * place] = self._dmv[2 * place + 1] = 0
             at = 2 * place + way
-            mean_mv = abs(self._energy) / (gained * 0.001) / self._cells
+            mean_mv = abs(self._energy) / (gained * 0.001)
             self._dmv[at] = int(min(6553.0, mean_mv) * 10 + 0.5)
             self._at_h[at] = now_s // 3600 & 0xFFFF
             self._last_s = now_s
@@ -93,7 +93,7 @@ class Efficiency:
         self._first = False
         self._bin = now_bin
         self._gained_uah = self._moved_uah = 0
-        self._energy = 0.0
+        self._energy = 0
         self._since_s = now_s
 
     def figure(self) -> "tuple[float, float, float] | None":

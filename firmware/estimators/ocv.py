@@ -39,29 +39,30 @@ def soc_bp(profile: CellProfile, mv: float, slip: float = 0.0) -> float:
     """SOC in basis points at the rested voltage ``mv``; 0 and 10000 beyond the table."""
     table = profile.ocv_mv
     aged = profile.ocv_aged_mv
-    if not aged:
-        slip = 0.0
     last = len(table) - 1
     if mv <= table[0]:
         return 0.0
     if mv >= table[last]:
         return 10000.0
+    permille = int(slip * 1000 + 0.5) if aged else 0  # whole numbers: the search makes no floats
+    uv = int(mv * 1000)
     low = 0
     high = last
+    low_uv = table[0] * 1000
+    high_uv = table[last] * 1000
     while high - low > 1:
         middle = (low + high) >> 1
-        at_mv = table[middle] + slip * aged[middle] if slip else table[middle]
-        if at_mv <= mv:
+        at_uv = table[middle] * 1000
+        if permille:
+            at_uv += permille * aged[middle]
+        if at_uv <= uv:
             low = middle
+            low_uv = at_uv
         else:
             high = middle
+            high_uv = at_uv
     soc = profile.soc_bp
-    low_mv: float = table[low]
-    high_mv: float = table[high]
-    if slip:
-        low_mv += slip * aged[low]
-        high_mv += slip * aged[high]
-    part = (mv - low_mv) / max(high_mv - low_mv, 1.0)
+    part = (uv - low_uv) / max(high_uv - low_uv, 1000)
     return soc[low] + min(part, 1.0) * (soc[high] - soc[low])
 
 

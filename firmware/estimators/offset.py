@@ -38,7 +38,8 @@ from firmware.snapshot import UNKNOWN_DC, Snapshot
 OFFSET_NV = 2500  # standard deviation across the shunt, before anything was learnt
 CURRENT_PATHS = Switch.CHARGE | Switch.DISCHARGE | Switch.PRECHARGE | Switch.PREDISCHARGE
 
-_RATED_PARTS = const(1700)  # or this part of rated: boards that were never calibrated
+_RATED_PARTS = const(1700)  # until then the charge is as unsure as by this part of rated:
+# boards that were never calibrated
 _FLOOR_NV = 250
 _READ_NV = 250
 _WALK_NV = 50  # in a day
@@ -56,7 +57,8 @@ class CurrentOffset:
 
     def __init__(self, settings: Settings) -> None:
         one_ua = 1000 / settings.shunt_uohm  # a nanovolt across the shunt
-        self._prior_ua = max(int(OFFSET_NV * one_ua), settings.rated_mah * 1000 // _RATED_PARTS)
+        self._prior_ua = int(OFFSET_NV * one_ua)
+        self._unlearnt_ua = max(self._prior_ua, settings.rated_mah * 1000 // _RATED_PARTS)
         self._floor_var = (_FLOOR_NV * one_ua) ** 2
         self._read_var = (_READ_NV * one_ua) ** 2
         self._walk_var = (_WALK_NV * one_ua) ** 2
@@ -65,8 +67,8 @@ class CurrentOffset:
         self.bias_ua = 0
         self.sigma_ua = self._prior_ua  # here and now
         self._loss_ua = settings.rated_mah * _LOSS_PERMILLE_MONTH // _MONTH_H
-        self._doubt_ua = self._doubtful_ua()
         self.at_s = -1
+        self._doubt_ua = self._doubtful_ua()
         self.doubt = Charge()
         self._at_dc = UNKNOWN_DC
         self._aged_s = 0
@@ -143,7 +145,8 @@ class CurrentOffset:
         self._doubt_ua = self._doubtful_ua()
 
     def _doubtful_ua(self) -> int:
-        sigma_ua, loss_ua = float(self.sigma_ua), float(self._loss_ua)
+        sigma_ua = float(self.sigma_ua if self.at_s >= 0 else self._unlearnt_ua)
+        loss_ua = float(self._loss_ua)
         return int(math.sqrt(sigma_ua * sigma_ua + loss_ua * loss_ua) + 0.5)
 
     def restore(self, bias_ua: int, sigma_ua: int, age_s: int, now_s: int) -> None:
@@ -153,8 +156,8 @@ class CurrentOffset:
             self.bias_ua = bias_ua
             self.var_ua2 = float(sigma_ua) * sigma_ua
             self.sigma_ua = min(self._prior_ua, sigma_ua)
-            self._doubt_ua = self._doubtful_ua()
             self.at_s = now_s - age_s
+            self._doubt_ua = self._doubtful_ua()
 
     def publish(self, block: Block, now_s: int) -> None:
         """Write the offset with its interval and age into the energy model."""

@@ -3,9 +3,10 @@
     python tests/benchmarks/estimators_cost.py [--figure state|bytes|us|share] [--profile NAME]
         [--micropython INTERPRETER] [--source DIR]
 
-state: bytes a cell. Every object that ``Estimators(16 cells)`` reaches is counted once: an array
-with its items, any other number with 4 bytes, as boards have them. Left out is what does not
-change (settings, cell profile, models) and what the interpreter adds to an object.
+state: bytes that a further cell adds; what a pack of 16 cells has in all is printed beside it.
+Every object that ``Estimators`` reaches is counted once: an array with its items, any other number
+with 4 bytes, as boards have them. Left out is what does not change (settings, cell profile,
+models) and what the interpreter adds to an object.
 
 bytes, us: the most that one ``Estimators.update`` of a short day takes (``estimators_cycles.py``:
 rests, charges to full, discharges to empty, current steps), of the heap with collection off and of
@@ -141,9 +142,12 @@ def summary(costs: Costs) -> "tuple[int, int]":
 def figure(what: str, profile: str, micropython: str) -> float:
     """One figure for one profile, after a line that explains it."""
     if what == "state":
-        size = state_bytes(Estimators(Settings("P", N_CELLS, profile, 100_000)))
+        half, size = (
+            state_bytes(Estimators(Settings("P", n, profile, 100_000)))
+            for n in (N_CELLS // 2, N_CELLS)
+        )
         print(f"{profile}: {size} bytes of state for {N_CELLS} cells")
-        return size / N_CELLS
+        return 2 * (size - half) / N_CELLS
     if what == "share":
         usual, dearest = summary(on_core("ticks", profile))
         costs = on_core("bytes", profile)

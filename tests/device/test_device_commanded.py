@@ -98,7 +98,7 @@ def true_ohm(pack: Pack, width_s: int) -> list[float]:
 def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Desk]]:
     if request.config.getoption("port", None):
         pytest.skip("a real board: nobody follows what it asks for")
-    request.getfixturevalue("micropython")
+    request.getfixturevalue("desk_micropython")
     desks = []
 
     def make(period_s: float = 0.25, **spec: object) -> Desk:

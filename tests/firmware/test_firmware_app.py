@@ -599,4 +599,5 @@ def test_measuring_and_serving_allocate_nothing(tmp_path: Path, micropython: str
     still = {"measure", "balance", "test", "serve", "keep"}  # no test runs
     assert {name for name, n in took.items() if n == 0} == still
     # Floats are objects. What a cycle leaves behind is collected at its end.
-    assert took["estimate"] + took["image"] < 100 * 2000
+    # These cycles have one look into a rest in them, which tells 16 cells' SOC.
+    assert took["estimate"] + took["image"] < 100 * 2200

@@ -150,7 +150,7 @@ def test_with_a_model_the_weakest_cell_is_the_pack(monkeypatch: pytest.MonkeyPat
     bench.run()
     result = bench.read()
     assert (result["ResRef"], result["ResMth"]) == (Refusal.NONE, Method.PULSE_TEST)
-    assert result["MdlCrc"] == model[14]
+    assert result["MdlCrc"] == model[13]
     sohs = [cell["Soh"] for cell in result["cells"]]
     assert result["Soh"] == min(sohs)
     weakest = result["cells"][sohs.index(min(sohs))]
@@ -162,7 +162,7 @@ def test_one_cell_unlike_the_models_leaves_the_pack_unknown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = importlib.import_module("common.cells.pulse_lmo_10ah").MODEL_SLOW
-    narrow = (*model[:11], (3700.0, 4000.0, *model[11][2:]), *model[12:])
+    narrow = (*model[:10], (3700.0, 4000.0, *model[10][2:]), *model[11:])
     monkeypatch.setattr(cell_tests, "pulse", lambda _: narrow)
     bench = Bench(soc=0.75)
     bench.soc[1] = 0.3  # 3548 mV, below the voltages of calibration

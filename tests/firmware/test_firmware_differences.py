@@ -2,6 +2,7 @@
 
 import math
 import sys
+from pathlib import Path
 
 import pytest
 from charge_rig import LEAKY, Pack
@@ -254,8 +255,10 @@ def test_micropython_comes_to_the_same_differences(micropython):
         for interpreter in (sys.executable, micropython)
     )
     assert len(here) == len(there) > 30
+    # 32-bit floats move a leak by a fiftieth, a tenth of the error it is told with
+    near = 2e-2 if "32" in Path(micropython).parent.name else 2e-3
     for a, b in zip(here, there, strict=True):
         if a.lstrip("-").isdigit():
-            assert int(a) == pytest.approx(int(b), abs=2, rel=2e-3)
+            assert int(a) == pytest.approx(int(b), abs=2, rel=near)
         else:
             assert a == b

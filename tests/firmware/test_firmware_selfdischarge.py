@@ -70,7 +70,7 @@ def test_closed_switches_do_once_the_offset_was_learnt():
     pack.rest(1)
     pack.switches = CLOSED
     pack.discharge(0.2, 0.2)
-    pack.rest(24 * 7)
+    pack.rest(24 * 10)
     assert not pack.wrong()
     figure = pack.estimators.self_discharge.figure()
     assert figure is not None

@@ -27,7 +27,7 @@ def text(values):
 
 def tell(e, what):
     if what & SOC:
-        level = e.soc.predict(e.now_s) if e.soc.known else None
+        level = e.soc.predict() if e.soc.known else None
         print("soc", text(None if level is None else (level[0], level[1] ** 0.5)))
     if what & HEALTH:
         for i in range(N_CELLS):
