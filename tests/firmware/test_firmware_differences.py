@@ -255,10 +255,11 @@ def test_micropython_comes_to_the_same_differences(micropython):
         for interpreter in (sys.executable, micropython)
     )
     assert len(here) == len(there) > 30
-    # 32-bit floats move a leak by a fiftieth, a tenth of the error it is told with
-    near = 2e-2 if "32" in Path(micropython).parent.name else 2e-3
+    # 32-bit floats move the ends of a leak by a tenth, which is itself unsure by a third
+    narrow = "32" in Path(micropython).parent.name
     for a, b in zip(here, there, strict=True):
         if a.lstrip("-").isdigit():
-            assert int(a) == pytest.approx(int(b), abs=2, rel=near)
+            near = {"abs": 6, "rel": 0.15} if narrow else {"abs": 2, "rel": 2e-3}
+            assert int(a) == pytest.approx(int(b), **near)
         else:
             assert a == b

@@ -65,12 +65,12 @@ def test_closed_switches_and_an_unknown_offset_are_refused_for_the_offset():
 
 
 def test_closed_switches_do_once_the_offset_was_learnt():
-    pack = Pack("nmc", dt_s=120.0, leaky=1.0)
+    pack = Pack("nmc", dt_s=120.0, leaky=2.0)
     pack.switches = 0
     pack.rest(1)
     pack.switches = CLOSED
     pack.discharge(0.2, 0.2)
-    pack.rest(24 * 10)
+    pack.rest(24 * 7)
     assert not pack.wrong()
     figure = pack.estimators.self_discharge.figure()
     assert figure is not None

@@ -56,8 +56,26 @@ def feed(e, s, buffer, end):
             tell(e, what)
 
 
+class Taken:
+    uah = 0  # that was taken out of the charge as the sensor's offset
+
+
+def watched(offset):
+    taken = Taken()
+    ask = offset.uah
+
+    def uah(dt_ms):
+        found = ask(dt_ms)
+        taken.uah += found
+        return found
+
+    offset.uah = uah
+    return taken
+
+
 def main(path, profile, rated_mah):
     e = Estimators(Settings("STREAM", N_CELLS, profile, rated_mah))
+    offset = watched(e.offset)
     s = Snapshot(N_CELLS)
     s.valid = True
     buffer = bytearray(256 * SIZE)
@@ -67,7 +85,7 @@ def main(path, profile, rated_mah):
             if not end:
                 break
             feed(e, s, buffer, end)
-    print("charge", e.charge.mah, e.charge.uah)
+    print("charge", e.charge.mah, e.charge.uah, offset.uah)
 
 
 main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
