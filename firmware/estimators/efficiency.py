@@ -62,9 +62,11 @@ class Efficiency:
         delta_uah = s.delta_uah
         if not delta_uah:
             return
+        moved_uah = delta_uah if delta_uah > 0 else -delta_uah
+        energy = s.sum_mv // self._cells * moved_uah // 1000  # rounded alike in both directions
         self._gained_uah += delta_uah
-        self._moved_uah += delta_uah if delta_uah > 0 else -delta_uah
-        self._energy += s.sum_mv // self._cells * delta_uah // 1000
+        self._moved_uah += moved_uah
+        self._energy += energy if delta_uah > 0 else -energy
         now_bin = charge.mah // self._bin_mah
         if now_bin != self._bin:
             self._cross(now_bin, now_s)
