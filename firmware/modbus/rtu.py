@@ -170,7 +170,7 @@ class RtuServer:
             return -1
         if end <= _MAX_FRAME and self._whole(0, end):
             return 0
-        for start in range(1, end - 6):
+        for start in range(max(1, end - _MAX_FRAME), end - 6):
             if self._buffer[start] != self.address:
                 continue
             if self._request_bytes(start) == end - start and self._whole(start, end):

@@ -8,7 +8,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
 
-def run(interpreter: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run(
+    interpreter: str, *arguments: str | Path, timeout_s: float = 120
+) -> subprocess.CompletedProcess[str]:
     """``interpreter ARGUMENTS`` in the project's folder, with what these tests share in reach."""
     path = f"{ROOT}:{HERE}"
     return subprocess.run(
@@ -18,7 +20,7 @@ def run(interpreter: str, *arguments: str | Path) -> subprocess.CompletedProcess
         env={**os.environ, "PYTHONPATH": path, "MICROPYPATH": f"{path}:.frozen"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout_s,
     )
 
 
