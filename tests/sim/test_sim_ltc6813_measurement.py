@@ -267,3 +267,40 @@ def test_reading_cells_in_pieces_gives_the_same_as_at_once():
     host = Host().awake()
     host.convert()
     assert host.cells() == [word for code in RDCV for word in host.words(code)]
+
+
+def test_combined_conversions_fill_both_groups():
+    host = no_noise(Host(18, 3.6)).awake()
+    host.convert(0x46F | 2 << 7)  # ADCVAX
+    assert host.cells() == [36_000] * 18
+    words = host.words(*RDAUX[:3])
+    assert [k for k, word in enumerate(words) if word != 0xFFFF] == [0, 1]
+    host.convert(0x467 | 2 << 7)  # ADCVSC
+    stack, die, _ = host.words(RDSTATA)
+    assert stack == round(18 * 36_000 / 30)
+    assert die == 0xFFFF
+
+
+def test_conversions_with_redundancy_give_the_same():
+    host = no_noise(Host()).awake()
+    host.convert(0x400 | 2 << 7)  # ADAXD
+    host_words = host.words(*RDAUX[:3])
+    host.convert(ADAX)
+    assert host.words(*RDAUX[:3]) == host_words
+    host.convert(0x408 | 2 << 7)  # ADSTATD
+    status = host.words(RDSTATA)
+    host.convert(ADSTAT)
+    assert host.words(RDSTATA) == status
+
+
+@pytest.mark.parametrize(("farad", "passes"), [(10e-9, 2), (100e-9, 10)])
+def test_larger_filters_need_the_passes_that_the_datasheet_names(farad, passes, monkeypatch):
+    monkeypatch.setattr("sim.ltc6813.inputs._FILTER_F", farad)
+    monkeypatch.setattr("sim.ltc6813.inputs._LEAK_S", 5e6 * farad)
+    host = Host().awake()
+    host.front.chain.faults.open_wires = {(0, 7)}
+    assert open_wires(host, passes) == {7}
+    if passes > 2:
+        fresh = Host().awake()
+        fresh.front.chain.faults.open_wires = {(0, 18)}
+        assert open_wires(fresh, 2) == set()

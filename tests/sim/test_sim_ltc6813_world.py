@@ -12,9 +12,9 @@ import pytest
 from ltc6813_host import ADCV, RDCV, WRCFGA, WRCFGB, Host, framed, pec_bits
 
 from common import link
-from common.codes import Switch
+from common.codes import ResetCause, Switch
 from firmware.boards.desk import DeskBoard
-from firmware.boards.unix import UnixBoard
+from firmware.boards.unix import LinkLostError, UnixBoard
 from sim import ina228 as ina
 from sim.bq76952 import Bq76952
 from sim.link import Connection, LinkServer
@@ -295,6 +295,18 @@ def test_a_conversion_ends_in_the_virtual_time_that_the_board_sleeps(served):
     board.spi_transfer(framed(b"\0\4") + bytes(8), group)
     first = int.from_bytes(group[4:6], "little")
     assert first * 1e-4 == pytest.approx(desk.pack.cell_v[0], abs=0.003)
+
+
+def test_a_board_that_sleeps_past_its_watchdog_is_bitten(served):
+    board, desk = served
+    board.feed_watchdog()
+    for _ in range(8):
+        board.sleep_us(990_000)
+    desk.front.drive(BOTH)
+    with pytest.raises(LinkLostError):
+        board.sleep_us(990_000)
+    assert desk.station.reset_cause == ResetCause.WATCHDOG
+    assert desk.front.feedback() == 0
 
 
 def test_the_desks_board_has_the_same_members():
