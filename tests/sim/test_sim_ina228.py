@@ -6,39 +6,11 @@ import statistics
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ina228_bench import CYCLE_S, Bench
 
 from sim import ina228 as ina
 from sim.bq76952 import Nack
 from sim.ina228 import Ina228, UnknownRegisterError
-
-CYCLE_S = 3 * 1052e-6
-
-
-class Bench:
-    def __init__(self, **options):
-        exact = {"offset_v": 0.0, "gain": 1.0, "clock_gain": 1.0, "shunt_uohm": 500, "seed": 1}
-        self.chip = Ina228(**{**exact, **options})
-        if "offset_v" not in options:
-            self.chip._rng.gauss = lambda _mean, _sd: 0.0
-            self.chip._bus_offset_v = self.chip._die_error_c = 0.0
-            self.chip._bus_gain = 1.0
-        self.current_a, self.bus_v, self.die_c = 0.0, 50.0, 25.0
-
-    def step(self, dt_s: float = 0.01) -> None:
-        self.chip.step(dt_s, self.current_a, self.bus_v, self.die_c)
-
-    def set(self, register: int, value: int) -> None:
-        self.chip.i2c(0x40, bytes((register,)) + value.to_bytes(2), 0)
-
-    def get(self, register: int, width: int = 2, *, signed: bool = False) -> int:
-        return int.from_bytes(self.chip.i2c(0x40, bytes((register,)), width), signed=signed)
-
-    def code(self, register: int) -> int:
-        return self.get(register, 3, signed=True) >> 4
-
-    def charge(self) -> int:
-        return self.get(ina.CHARGE, 5, signed=True)
-
 
 RESET = {
     0x00: 0x0000,
@@ -168,9 +140,7 @@ def test_energy_never_falls_and_charge_has_a_sign():
 
 def test_the_charge_rolls_over_and_says_so_once():
     bench = Bench()
-    bench.set(ina.SHUNT_CAL, 1)
-    bench.set(ina.CONFIG, 0)
-    bench.chip._registers[ina.SHUNT_CAL] = 64
+    bench.set(ina.SHUNT_CAL, 64)
     bench.current_a = 100.0
     bench.step(10.0)
     per_s = bench.charge() / 10.0
@@ -179,6 +149,29 @@ def test_the_charge_rolls_over_and_says_so_once():
     assert bench.get(ina.DIAG_ALRT) & ina.CHARGEOF
     assert bench.charge() == pytest.approx(-(1 << 39) + 10 * per_s, rel=1e-3)
     assert not bench.get(ina.DIAG_ALRT) & ina.CHARGEOF
+
+
+def test_the_energy_rolls_over_and_says_so_until_it_is_read():
+    bench = Bench()
+    bench.set(ina.SHUNT_CAL, 64)
+    bench.current_a = 100.0
+    bench.step(10.0)
+    per_s = bench.get(ina.ENERGY, 5) / 10.0
+    bench.step((1 << 40) / per_s)
+    assert bench.get(ina.DIAG_ALRT) & ina.ENERGYOF
+    assert bench.get(ina.ENERGY, 5) == pytest.approx(10 * per_s, abs=(1 << 40) * 3e-5)
+    assert not bench.get(ina.DIAG_ALRT) & ina.ENERGYOF
+
+
+def test_the_first_conversion_can_be_delayed():
+    bench = Bench()
+    bench.set(ina.CONFIG, 10 << 6)  # 20 ms
+    bench.set(ina.ADC_CONFIG, 0xFB68)
+    bench.current_a = 10.0
+    bench.step(0.02)
+    assert bench.code(ina.VSHUNT) == 0
+    bench.step(CYCLE_S)
+    assert bench.code(ina.VSHUNT) == 16_000
 
 
 def test_the_accumulators_can_be_cleared_alone():
@@ -250,73 +243,6 @@ def test_the_shunts_temperature_can_be_compensated():
     bench.current_a, bench.die_c = 100.0, 75.0
     bench.step()
     assert bench.code(ina.CURRENT) == pytest.approx(160_000 / 1.05, abs=2)
-
-
-# --- alert --------------------------------------------------------------------------------
-
-CASES = [
-    (ina.SOVL, 5000, {"current_a": 60.0}, ina.SHNTOL),  # 25 mV = 50 A
-    (ina.SUVL, 0x10000 - 10_000, {"current_a": -110.0}, ina.SHNTUL),
-    (ina.BOVL, 17_600, {"bus_v": 56.0}, ina.BUSOL),  # 55 V
-    (ina.BUVL, 14_400, {"bus_v": 44.0}, ina.BUSUL),  # 45 V
-    (ina.TEMP_LIMIT, 6400, {"die_c": 51.0}, ina.TMPOL),
-    (ina.PWR_LIMIT, 3000, {"current_a": 100.0}, ina.POL),
-]
-
-
-@pytest.mark.parametrize(("register", "limit", "beyond", "flag"), CASES)
-@pytest.mark.parametrize("latched", [False, True])
-def test_each_limit_pulls_the_pin(register, limit, beyond, flag, latched):
-    bench = Bench()
-    bench.set(ina.DIAG_ALRT, ina.ALATCH if latched else 0)
-    bench.set(register, limit)
-    bench.step()
-    assert not bench.chip.alert_low
-    before = {name: getattr(bench, name) for name in beyond}
-    for name, value in beyond.items():
-        setattr(bench, name, value)
-    bench.step()
-    assert bench.chip.alert_low
-    for name, value in before.items():
-        setattr(bench, name, value)
-    bench.step()
-    assert bench.chip.alert_low is latched
-    if latched:
-        assert bench.get(ina.DIAG_ALRT) & flag
-        assert not bench.chip.alert_low
-    bench.step()
-    assert not bench.get(ina.DIAG_ALRT) & flag
-
-
-def test_a_limit_that_is_still_passed_latches_again_with_the_next_conversion():
-    bench = Bench()
-    bench.set(ina.DIAG_ALRT, ina.ALATCH)
-    bench.set(ina.SOVL, 5000)
-    bench.current_a = 60.0
-    bench.step()
-    bench.get(ina.DIAG_ALRT)
-    assert not bench.chip.alert_low
-    bench.step(CYCLE_S)
-    assert bench.chip.alert_low
-
-
-def test_the_pins_polarity_can_be_turned_over():
-    bench = Bench()
-    assert not bench.chip.alert_low
-    bench.set(ina.DIAG_ALRT, ina.APOL)
-    assert bench.chip.alert_low
-
-
-def test_the_narrow_range_scales_its_limits():
-    bench = Bench()
-    bench.set(ina.CONFIG, 0x0010)
-    bench.set(ina.SOVL, 8000)  # 10 mV = 20 A
-    bench.current_a = 19.9
-    bench.step()
-    assert not bench.chip.alert_low
-    bench.current_a = 20.1
-    bench.step()
-    assert bench.chip.alert_low
 
 
 # --- bus ----------------------------------------------------------------------------------

@@ -304,3 +304,15 @@ def test_larger_filters_need_the_passes_that_the_datasheet_names(farad, passes, 
         fresh = Host().awake()
         fresh.front.chain.faults.open_wires = {(0, 18)}
         assert open_wires(fresh, 2) == set()
+
+
+def test_limits_are_exact_to_their_step():
+    under, over = 1749, 2625  # 2.8 V and 4.2 V
+    config = bytes((0xF8, under & 0xFF, under >> 8 | (over & 0xF) << 4, over >> 4, 0, 0))
+    for volts, flags in ((2.7999, 1), (2.8, 0), (4.2, 0), (4.2001, 2)):
+        host = no_noise(Host(18, volts)).awake()
+        host.write(WRCFGA, config)
+        host.convert()
+        status = host.read(RDSTATB)[0]
+        assert status is not None
+        assert status[2] & 3 == flags

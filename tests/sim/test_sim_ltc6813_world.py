@@ -267,6 +267,7 @@ def test_the_board_reaches_the_chain_over_the_link(served):
     assert board.link.now_ms * 1000 + board.link.now_us == began_us + 800
     answer = bytearray(20)
     board.spi_transfer(framed(b"\0\2") + bytes(16), answer)
+    assert board.link.now_ms * 1000 + board.link.now_us == began_us + 800 + 2 + 20 * 8
     assert answer[4:12] == framed(bytes((2, 0, 0, 0, 0, 0)))
     assert answer[12:20] == answer[4:12]
     board.drive_switches(BOTH)
