@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim import parameters
+from sim.afe import afe
 from sim.cell import Cells
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
 
 _DIODE_V = 0.7
 _PATH_OHM = 0.0015  # shunt, switches and cables
-_BLEED_OHM = 68.0  # 28 in the chip, 20 in each of the two leads
-_BLEED_DUTY = 0.7  # bleeding pauses while a cell and its neighbours are measured
-_DIE_K_PER_BLED = 7.4  # 59 K for eight cells
+_PRECHARGE_OHM = 47.0  # in series with a precharge or predischarge switch
 _FET_OHM = 0.0006
 _FET_K_W = 12.0
 _FET_TAU_S = 40.0
@@ -61,7 +60,9 @@ class PackSpec:
     cell; left out, it grows with the lost capacity). The spreads are standard deviations.
     ``profile`` is the cell profile the board assumes (the kind's own if left out), ``settings``
     what else stands in its settings file, ``program`` what the tester does. With a ``recording``
-    its voltages are played instead of the model.
+    its voltages are played instead of the model. ``afe`` names the chips on its board
+    (``afe.AFES``); ``cells_per_chip`` spreads the cells over a chain of them otherwise than
+    eighteen a chip from the lowest.
     """
 
     serial: str
@@ -86,11 +87,15 @@ class PackSpec:
     program: Sequence[Step] = ()
     recording: Recording | None = None
     tcp_port: int | None = None
+    afe: str = "bq76952"
+    cells_per_chip: Sequence[int] | None = None
 
     def board_settings(self) -> dict[str, Any]:
         """What stands in the board's ``settings.json``."""
+        chips = {} if self.afe == "bq76952" else {"afe": self.afe}
         return {
             "serial": self.serial,
+            **chips,
             "n_cells": self.n_cells,
             "profile": self.profile or self.kind,
             "rated_mah": round(1000 * self.rated_ah),
@@ -108,8 +113,8 @@ class Pack:
     ``step`` brings these to the new time:
 
     ``cell_v`` (n, V, lowest cell first), ``current_a`` (through the shunt, positive when
-    charging), ``pack_v`` (between the terminals), ``temperatures_c`` (the board's thermistors),
-    ``die_c`` and ``fet_c``.
+    charging), ``pack_v`` (between the terminals), ``temperatures_c`` (the board's thermistors at
+    the cells), ``die_c`` and ``fet_c``.
     """
 
     def __init__(self, spec: PackSpec) -> None:
@@ -120,14 +125,22 @@ class Pack:
         self.cell_v: Array = np.zeros(spec.n_cells)
         self.current_a = 0.0
         self.pack_v = 0.0
-        self.temperatures_c: tuple[float, ...] = (spec.ambient_c,) * 3
+        self._afe = afe(spec)
+        self._sensors = self._afe.sensors(spec)
+        self.temperatures_c: tuple[float, ...] = (spec.ambient_c,) * len(self._sensors)
         self.die_c = spec.ambient_c
         self.fet_c = spec.ambient_c
         self.activity = "idle"  # what the tester does, for people
         self.finished = False  # the tester has done all it was told
 
     def step(
-        self, dt_s: float, charge_on: bool, discharge_on: bool, balance_mask: int = 0
+        self,
+        dt_s: float,
+        charge_on: bool,
+        discharge_on: bool,
+        balance_mask: int = 0,
+        precharge_on: bool = False,
+        predischarge_on: bool = False,
     ) -> None:
         """Advance by ``dt_s`` with the switches and bleeders as given."""
         raise NotImplementedError
@@ -137,7 +150,7 @@ class Pack:
         raise NotImplementedError
 
     def _warm_board(self, dt_s: float, ambient_c: float, balance_mask: int) -> None:
-        self.die_c = ambient_c + 3.0 + _DIE_K_PER_BLED * balance_mask.bit_count()
+        self.die_c = ambient_c + 3.0 + self._afe.die_k_per_bled * balance_mask.bit_count()
         target_c = ambient_c + self.current_a**2 * _FET_OHM * _FET_K_W
         self.fet_c += (target_c - self.fet_c) * min(1.0, dt_s / _FET_TAU_S)
 
@@ -163,26 +176,35 @@ class ModelledPack(Pack):
             slip=spec.slip,
             temperature_c=spec.ambient_c,
         )
-        self._bits = 1 << np.arange(n)
-        self._sensors = (0, n // 2, n - 1)
         self.cell_v = self.cells.voltage_v
         self.pack_v = float(self.cell_v.sum())
 
     def step(
-        self, dt_s: float, charge_on: bool, discharge_on: bool, balance_mask: int = 0
+        self,
+        dt_s: float,
+        charge_on: bool,
+        discharge_on: bool,
+        balance_mask: int = 0,
+        precharge_on: bool = False,
+        predischarge_on: bool = False,
     ) -> None:
         """Advance by ``dt_s``, in pieces of at most a second."""
+        closed = (charge_on, discharge_on, precharge_on, predischarge_on)
         pieces = max(1, -int(-dt_s // MOST_STEP_S))
         for _ in range(pieces):
-            self._piece(dt_s / pieces, charge_on, discharge_on, balance_mask)
+            self._piece(dt_s / pieces, closed, balance_mask)
 
-    def _piece(self, dt_s: float, charge_on: bool, discharge_on: bool, balance_mask: int) -> None:
+    def _piece(
+        self, dt_s: float, closed: tuple[bool, bool, bool, bool], balance_mask: int
+    ) -> None:
         cells = self.cells
-        self.current_a, self.pack_v = self._solve(charge_on, discharge_on)
+        self.current_a, self.pack_v = self._solve(*closed)
         bleed_a = None
         if balance_mask:
-            bleeding = (balance_mask & self._bits) != 0
-            bleed_a = np.where(bleeding, cells.voltage_v * (_BLEED_DUTY / _BLEED_OHM), 0.0)
+            # Seventy-two cells do not fit into an integer of numpy.
+            bleeding = np.array([balance_mask >> k & 1 for k in range(self.n_cells)])
+            per_v = self._afe.bleed_duty / self._afe.bleed_ohm
+            bleed_a = bleeding * cells.voltage_v * per_v
         cells.step(dt_s, self.current_a, bleed_a, self.spec.ambient_c)
         self.cell_v = cells.voltage_v
         self.time_s += dt_s
@@ -190,21 +212,29 @@ class ModelledPack(Pack):
         self.temperatures_c = tuple(float(heat[k]) for k in self._sensors)
         self._warm_board(dt_s, self.spec.ambient_c, balance_mask)
 
-    def _solve(self, charge_on: bool, discharge_on: bool) -> tuple[float, float]:
+    def _solve(
+        self, charge_on: bool, discharge_on: bool, precharge_on: bool, predischarge_on: bool
+    ) -> tuple[float, float]:
         """Current and terminal voltage that the demand and the switches lead to."""
         wanted = self.demand
         emf_v = float(self.cells.emf_v().sum())
         ohm = float(self.cells.r0_ohm.sum()) + _PATH_OHM
         if wanted.current_a > 0:
             if not charge_on:
-                return 0.0, wanted.voltage_v
+                if not precharge_on:
+                    return 0.0, wanted.voltage_v
+                ohm += _PRECHARGE_OHM
             back_v = emf_v if discharge_on else emf_v + _DIODE_V
             current_a = max(0.0, min(wanted.current_a, (wanted.voltage_v - back_v) / ohm))
             return current_a, (back_v + current_a * ohm if current_a else wanted.voltage_v)
+        current_a = wanted.current_a
+        open_v = emf_v if charge_on or not current_a else emf_v - _DIODE_V
         if not discharge_on:
-            return 0.0, 0.0
-        open_v = emf_v if charge_on or not wanted.current_a else emf_v - _DIODE_V
-        return wanted.current_a, max(0.0, open_v + wanted.current_a * ohm)
+            if not predischarge_on:
+                return 0.0, 0.0
+            ohm += _PRECHARGE_OHM
+            current_a = max(current_a, -open_v / ohm)  # a load cannot draw more
+        return current_a, max(0.0, open_v + current_a * ohm)
 
     def truth(self) -> dict[str, Any]:
         """The model's state.

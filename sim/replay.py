@@ -44,7 +44,13 @@ class RecordedPack(Pack):
         self._show(0.0)
 
     def step(
-        self, dt_s: float, charge_on: bool, discharge_on: bool, balance_mask: int = 0
+        self,
+        dt_s: float,
+        charge_on: bool,
+        discharge_on: bool,
+        balance_mask: int = 0,
+        precharge_on: bool = False,
+        predischarge_on: bool = False,
     ) -> None:
         """Advance by ``dt_s``; the current is the mean that was recorded in that time."""
         self.time_s += dt_s
@@ -54,7 +60,9 @@ class RecordedPack(Pack):
         self._show(dt_s, balance_mask)
         charging = self.current_a > self._rest_a
         discharging = self.current_a < -self._rest_a
-        if (charging and not charge_on) or (discharging and not discharge_on):
+        may_charge = charge_on or precharge_on
+        may_discharge = discharge_on or predischarge_on
+        if (charging and not may_charge) or (discharging and not may_discharge):
             self.against_switches_s += dt_s
         self.finished = self.time_s >= self.recording.duration_s
         self.activity = "charge" if charging else "discharge" if discharging else "rest"
@@ -71,7 +79,7 @@ class RecordedPack(Pack):
             ambient_c = self._at(recording.temperature_c, self.time_s)
         self.cell_v = np.full(self.n_cells, self._at(recording.voltage_v, self.time_s))
         self.pack_v = float(self.cell_v.sum())
-        self.temperatures_c = (ambient_c,) * 3
+        self.temperatures_c = (ambient_c,) * len(self._sensors)
         self._warm_board(dt_s, ambient_c, balance_mask)
 
     def truth(self) -> dict[str, Any]:

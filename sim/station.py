@@ -7,6 +7,7 @@ arrive; ``SENDING`` it drives the line until ``wake_us``; ``OFF`` it has no link
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +16,7 @@ from common.codes import ResetCause
 from sim.bq76952 import Nack
 from sim.clock import US_PER_S
 from sim.link import LinkLost, LinkSilent
+from sim.ltc6813 import FrontEnd
 
 if TYPE_CHECKING:
     from sim.bench import Bench
@@ -33,10 +35,12 @@ _CHIP_GRAIN_US = 50_000  # during transfers alone the chip sees the world no fin
 _PACK_GRAIN_US = 200_000  # and the cells no finer than this, unless a switch has moved
 _RX_BYTES = 4096  # what a UART buffers; more is lost
 _HEADER = struct.Struct("<BH")
+_U8 = struct.Struct("<B")
 _U16 = struct.Struct("<H")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 _MOST_VIRTUAL_US = 1 << 62
+_MOST_SLEEP_US = US_PER_S
 _WATCHDOG = "its watchdog ran out"
 
 
@@ -54,6 +58,14 @@ class Chip(Protocol):
     @property
     def discharge_fet(self) -> bool:
         """Discharge current may pass."""
+
+    @property
+    def precharge_fet(self) -> bool:
+        """Charge current may pass through a resistor."""
+
+    @property
+    def predischarge_fet(self) -> bool:
+        """Discharge current may pass through a resistor."""
 
     @property
     def balance_mask(self) -> int:
@@ -102,7 +114,9 @@ class Station:
         self.reset_cause: int = ResetCause.POWER_ON
         self._chip_us = 0
         self._pack_us = 0
-        self._fets = (False, False)
+        self._fets = (False,) * 4
+        # its own SPI and switch lines, where the board drives them itself
+        self._front_end = chip if isinstance(chip, FrontEnd) else None
         self._waited = False  # time has passed that the chip has not seen
         self._free_until_us = 0
 
@@ -135,6 +149,8 @@ class Station:
         self.watchdog_us = None
         self.state = OFF
         self.lost = why
+        if self._front_end is not None:
+            self._front_end.drive(0)  # resistors pull the lines of a board in reset low
 
     def serve(self) -> None:
         """Take one request of a board that is ``RUNNING``, and answer it or block the board."""
@@ -145,6 +161,9 @@ class Station:
             op, payload = connection.request()
             if op == link.I2C:
                 status, data = self._i2c(payload)
+                connection.answer(status, self.local_us, data)
+            elif op == link.SPI:
+                status, data = self._spi(payload)
                 connection.answer(status, self.local_us, data)
             else:
                 self._other(connection, op, payload)
@@ -163,15 +182,29 @@ class Station:
         write = payload[3:]
         self.transfers += 1
         chip = self.chip
-        if self._waited or self.local_us - self._chip_us >= _CHIP_GRAIN_US:
-            self._waited = False
-            self._step_chip(self.local_us)
+        self._let_chip_follow()
         try:
             return link.OK, chip.i2c(address, write, n_read)
         except Nack:
             return link.NACK, b""
         finally:
             self.local_us += int(chip.last_bus_us)
+
+    def _spi(self, payload: bytes) -> tuple[int, bytes]:
+        front_end = self._front_end
+        if front_end is None or not payload:
+            return link.REJECTED, b""
+        self.transfers += 1
+        self._let_chip_follow()
+        answer = front_end.spi(payload)
+        self.local_us += math.ceil(front_end.last_bus_us)
+        return link.OK, answer
+
+    def _let_chip_follow(self) -> None:
+        """Before a transfer: the chip has to know of the time that has passed."""
+        if self._waited or self.local_us - self._chip_us >= _CHIP_GRAIN_US:
+            self._waited = False
+            self._step_chip(self.local_us)
 
     def _other(self, connection: Connection, op: int, payload: bytes) -> None:
         try:
@@ -189,10 +222,32 @@ class Station:
                 connection.answer(link.OK, self.local_us)
             elif op == link.NOW:
                 connection.answer(link.OK, self.local_us)
+            elif op == link.SLEEP_US:
+                self._sleep(connection, int(_U32.unpack(payload)[0]))
+            elif op in {link.DRIVE, link.FEEDBACK} and self._front_end is not None:
+                self._let_chip_follow()
+                if op == link.FEEDBACK:
+                    closed = bytes((self._front_end.feedback(),))
+                    connection.answer(link.OK, self.local_us, closed)
+                else:
+                    self._front_end.drive(int(_U8.unpack(payload)[0]))
+                    connection.answer(link.OK, self.local_us)
             else:
                 connection.answer(link.REJECTED, self.local_us)
         except struct.error:
             connection.answer(link.REJECTED, self.local_us)
+
+    def _sleep(self, connection: Connection, duration_us: int) -> None:
+        if duration_us > _MOST_SLEEP_US:
+            connection.answer(link.REJECTED, self.local_us)
+            return
+        end_us = self.local_us + duration_us
+        if self.watchdog_us is not None and end_us >= self.watchdog_us:
+            self.detach(_WATCHDOG, ResetCause.WATCHDOG)
+            return
+        self.local_us = end_us
+        self._waited = True
+        connection.answer(link.OK, self.local_us)
 
     def _wait(self, connection: Connection, until_us: int) -> None:
         if self.received:
@@ -265,10 +320,11 @@ class Station:
     def advance(self, now_us: int) -> None:
         """Bring cells, tester and chip to ``now_us``."""
         chip = self.chip
-        fets = (bool(chip.charge_fet), bool(chip.discharge_fet))
+        charge, discharge = bool(chip.charge_fet), bool(chip.discharge_fet)
+        fets = (charge, discharge, chip.precharge_fet, chip.predischarge_fet)
         passed_us = now_us - self._pack_us
         if passed_us >= _PACK_GRAIN_US or (passed_us > 0 and fets != self._fets):
-            self.pack.step(passed_us / US_PER_S, *fets, chip.balance_mask)
+            self.pack.step(passed_us / US_PER_S, charge, discharge, chip.balance_mask, *fets[2:])
             self._pack_us = now_us
             self._fets = fets
             if self.bench is not None:

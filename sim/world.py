@@ -29,8 +29,8 @@ import numpy as np
 
 from common.codes import ResetCause
 from sim import station as st
+from sim.afe import afe
 from sim.bench import Bench
-from sim.bq76952 import Bq76952
 from sim.clock import US_PER_S, Clock
 from sim.firmware_process import FirmwareError, FirmwareProcess, unix_board_command
 from sim.link import LinkServer
@@ -127,7 +127,7 @@ class World:
             pack = ModelledPack(spec, np.random.default_rng((self.seed, index)))
             bench = Bench(pack, tuple(spec.program)) if spec.program else None
         seed = self.seed * 1000 + index
-        chip = Bq76952(spec.n_cells, shunt_uohm=spec.shunt_uohm, seed=seed)
+        chip = afe(spec).build(spec, seed)
         self.packs.append(pack)
         self.stations.append(Station(index, pack, chip, bench))
         log_folder = self._logs or self._folder

@@ -17,7 +17,11 @@ _TICKS_HALF = const(0x20000000)
 
 
 class DeskBoard(Board):
-    """``now_ms`` is the time that never wraps; ``start_ms`` sets it close to a wrap."""
+    """``now_ms`` is the time that never wraps; ``start_ms`` sets it close to a wrap.
+
+    ``front_end`` is what hangs on SPI and switch lines, where the board has its own: ``spi(out)``
+    gives as many bytes back, ``drive(bits)``, ``feedback()``, and ``wait(us)`` lets its time pass.
+    """
 
     name = "desk"
 
@@ -28,13 +32,16 @@ class DeskBoard(Board):
         root: str = ".",
         start_ms: int = 0,
         reset_cause: int = ResetCause.POWER_ON,
+        front_end: "object | None" = None,
     ) -> None:
         self.i2c = i2c
+        self.front_end = front_end
         self.uart = uart
         self.root = root
         self.reset_cause = reset_cause
         self.now_ms = start_ms
         self.fed_ms: list[int] = []  # when the watchdog was fed
+        self._slept_us = 0  # what ``now_ms`` does not show yet
 
     def advance(self, ms: int) -> None:
         """Let time pass."""
@@ -61,6 +68,26 @@ class DeskBoard(Board):
         if self.uart is not None and self.uart.any():  # type: ignore[attr-defined]
             return
         self.advance(max(self.ticks_diff(until_ms, self.ticks_ms()), 0))
+
+    def sleep_us(self, us: int) -> None:
+        """Let a short time pass, for the front end too."""
+        self._slept_us += us
+        self.now_ms += self._slept_us // 1000
+        self._slept_us %= 1000
+        if self.front_end is not None:
+            self.front_end.wait(us)  # type: ignore[attr-defined]
+
+    def spi_transfer(self, out: "bytes | bytearray | memoryview", into: bytearray) -> None:
+        """One transfer with chip select low; ``into`` is as long as ``out``."""
+        into[:] = self.front_end.spi(bytes(out))  # type: ignore[union-attr]
+
+    def drive_switches(self, bits: int) -> None:
+        """Set the lines of the switches (``codes.Switch``)."""
+        self.front_end.drive(bits)  # type: ignore[union-attr]
+
+    def switch_feedback(self) -> int:
+        """The switches that truly conduct (``codes.Switch``)."""
+        return self.front_end.feedback()  # type: ignore[union-attr,no-any-return]
 
     def feed_watchdog(self) -> None:
         """Note when."""

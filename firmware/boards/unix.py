@@ -259,6 +259,31 @@ class UnixBoard(Board):
             world.put_time(0, world.now_ms, world.now_us)
         world.request(link.WAIT, 8)
 
+    def sleep_us(self, us: int) -> None:
+        """Let a short virtual time pass, at most a second, whatever the UART receives."""
+        self.link.put(0, us, 4)
+        self.link.request(link.SLEEP_US, 4)
+
+    def spi_transfer(self, out: "bytes | bytearray | memoryview", into: bytearray) -> None:
+        """One transfer with chip select low; ``into`` is as long as ``out``. ``OSError``."""
+        world = self.link
+        n = len(into)
+        if world.request(link.SPI, world.put_bytes(0, out)) != n:
+            raise OSError(errno.EIO, "short answer")
+        data = world.data
+        for i in range(n):
+            into[i] = data[i]
+
+    def drive_switches(self, bits: int) -> None:
+        """Set the lines of the switches (``codes.Switch``)."""
+        self.link.put(0, bits, 1)
+        self.link.request(link.DRIVE, 1)
+
+    def switch_feedback(self) -> int:
+        """The switches that truly conduct (``codes.Switch``)."""
+        self.link.request(link.FEEDBACK, 0)
+        return self.link.data[0]
+
     def feed_watchdog(self) -> None:
         """Put the watchdog off by ``WATCHDOG_MS``."""
         self.link.put(0, WATCHDOG_MS, 4)

@@ -200,6 +200,16 @@ class Bq76952:
         return self.fets.discharge and not self.faults.dead
 
     @property
+    def precharge_fet(self) -> bool:
+        """There is none on this board."""
+        return False
+
+    @property
+    def predischarge_fet(self) -> bool:
+        """There is none on this board."""
+        return False
+
+    @property
     def balance_mask(self) -> int:
         """The cells bled now; bit 0 = the lowest cell."""
         active = self.balancing.active

@@ -24,7 +24,8 @@ WRAP = 1 << 30
 class SmallWorld(threading.Thread):
     """The other end of the link: a memory at address 8, a line that echoes, nothing at 9 and 10.
 
-    An access to address 11 ends the world.
+    An access to address 11 ends the world. SPI answers with every bit turned over; the switches
+    follow their lines.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,6 +37,7 @@ class SmallWorld(threading.Thread):
         self.line = b""
         self.now_us = 5000
         self.watchdog_ms = 0
+        self.lines = 0
 
     def run(self) -> None:
         sock, _ = self.listener.accept()
@@ -74,6 +76,14 @@ class SmallWorld(threading.Thread):
             (most,) = struct.unpack("<H", payload)
             data, self.line = self.line[:most], self.line[most:]
             return link.OK, data
+        if op == link.SPI:
+            return link.OK, bytes(byte ^ 0xFF for byte in payload)
+        if op == link.SLEEP_US:
+            self.now_us += struct.unpack("<I", payload)[0]
+        if op == link.DRIVE:
+            (self.lines,) = payload
+        if op == link.FEEDBACK:
+            return link.OK, bytes([self.lines])
         if op == link.WATCHDOG:
             (self.watchdog_ms,) = struct.unpack("<I", payload)
         return link.OK, b""

@@ -46,6 +46,17 @@ assert data == b"hell"
 assert board.uart.readinto(data) == 1
 assert data[0] == ord("o")
 
+answer = bytearray(3)
+board.spi_transfer(b"\x00\x0f\xff", answer)
+assert answer == b"\xff\xf0\x00", answer
+board.drive_switches(5)
+assert board.switch_feedback() == 5
+before = board.ticks_ms()
+for _ in range(3):
+    board.sleep_us(400)
+assert board.ticks_diff(board.ticks_ms(), before) == 1
+board.wait(board.ticks_ms())  # the rest of the millisecond is not in the past
+
 board.feed_watchdog()
 assert board.ticks_diff(board.ticks_us(), board.ticks_us()) <= 0
 assert board.ticks_diff(3, (1 << 30) - 2) == 5
@@ -60,6 +71,10 @@ if hasattr(gc, "mem_alloc"):
     for _ in range(100):
         board.i2c.readfrom_mem_into(8, 0x20, view)
         board.i2c.writeto_mem(8, 0x20, view)
+        board.spi_transfer(view, view)
+        board.sleep_us(10)
+        board.drive_switches(3)
+        board.switch_feedback()
         board.uart.any()
         board.wait(board.ticks_add(board.ticks_ms(), 1))
     after = gc.mem_alloc()
