@@ -77,7 +77,7 @@ class Chip:
             self.put_cells(self.down or self.cells)
         elif code == 0x0560:
             self.put(0x000C, self.gpio[0:3])
-            self.put(0x000E, self.gpio[3:5] + [self.reference])
+            self.put(0x000E, [self.gpio[3], self.gpio[4], self.reference])
         elif code == 0x0568:
             self.put(0x0010, [self.sum, self.die, 50000])
         elif code == 0x0711:
