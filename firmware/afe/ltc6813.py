@@ -5,8 +5,9 @@ loop and the INA228's ALERT line are all that opens the switches: see docs/afe-l
 
 A reading starts the cells of all chips and their sums at once; while they convert it checks the
 chips' configuration and takes current and charge. What changes slowly is converted between two
-readings (``ltc6813_turns.py``). Results are cleared before each conversion: a chip that missed the
-command shows 0xFFFF, never old figures. In steady state nothing is allocated.
+readings (``ltc6813_turns.py``). Results are cleared before each conversion, and those of cells are
+seen to be: a chip that missed a command never gives old figures. In steady state nothing is
+allocated.
 
     >>> afe = Ltc6813(board, (12, 12))
     >>> afe.configure(settings)
@@ -163,7 +164,12 @@ class Ltc6813(Afe):
         bus = self.bus
         missed = -1
         for _ in range(_CONVERSIONS):
+            bus.wake(reg.READY_US)
             bus.command(reg.CLRCELL)
+            missed = self._uncleared()
+            if missed >= 0:
+                bus.errors += 1
+                continue
             bus.command(reg.ADCVSC)
             if not self.config.stands():
                 return False
@@ -179,6 +185,15 @@ class Ltc6813(Afe):
                 return True
             bus.errors += 1
         raise AfeError("LTC6813: chip %d of %d does not convert" % (missed + 1, bus.n_chips))
+
+    def _uncleared(self) -> int:
+        """The first chip that still shows old codes of cells, -1: none does."""
+        bus = self.bus
+        bus.read(reg.RDCV[0])
+        for chip in range(bus.n_chips):
+            if bus.word(chip, 0) != reg.CLEARED:
+                return chip
+        return -1
 
     def _give_cells(self, s: Snapshot) -> None:
         codes = self._codes

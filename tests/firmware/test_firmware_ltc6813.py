@@ -159,7 +159,7 @@ def test_current_and_charge_come_with_the_cells(bench: Bench) -> None:
     s = bench.read()
     assert (s.current_ma, s.delta_uah) == (1000, 25)
     log = bench.chain.log
-    assert log.index(reg.CLRCELL) < log.index(reg.ADCVSC) < log.index(reg.RDCV[0])
+    assert log.index(reg.CLRCELL) < log.index(reg.ADCVSC) < log.index(reg.RDCV[1])
 
 
 def test_one_chip_s_sensors_are_given_one_by_one() -> None:
@@ -214,7 +214,6 @@ def test_a_reference_that_is_far_off_condemns_the_chip_when_seen_twice(bench: Be
 def test_old_figures_are_never_taken_for_new_ones(bench: Bench) -> None:
     bench.read()
     chip = bench.chain.chips[1]
-    chip.convert(reg.CLRCELL)
     chip.deaf = True
     with pytest.raises(AfeError, match="chip 2 of 2 does not convert"):
         bench.read()
@@ -238,6 +237,25 @@ def test_a_conversion_missed_once_is_started_again(bench: Bench) -> None:
     bench.read()
     assert bench.afe.errors == errors + 1
     assert min(bench.snapshot.cell_mv) == 3700
+
+
+def test_a_chip_that_missed_the_clear_as_well_is_noticed(bench: Bench) -> None:
+    bench.read(2)  # now the codes of pulled-up inputs stand in its registers
+    chip = bench.chain.chips[1]
+    convert = chip.convert
+    missed: list[int] = []
+
+    def missing(code: int) -> None:
+        if code == reg.CLRCELL and not missed:
+            missed.append(code)
+        else:
+            convert(code)
+
+    chip.convert = missing  # type: ignore[method-assign]
+    chip.cells = [36000] * 18
+    bench.read()
+    assert bench.snapshot.cell_mv[23] == 3600
+    assert (len(missed), bench.afe.errors) == (1, 1)
 
 
 def test_sensors_that_were_not_converted_are_unknown(bench: Bench) -> None:

@@ -96,6 +96,17 @@ def test_no_flipped_bit_of_an_answer_passes(chip: int, bit: int) -> None:
         Ltc6813Bus(Flips(2), 2).read(reg.RDCV[0])
 
 
+@pytest.mark.parametrize("level", [0x00, 0xFF])
+def test_a_line_that_is_stuck_is_no_answer(level: int) -> None:
+    class Stuck(ScriptedChain):
+        def spi_transfer(self, out: bytearray, into: bytearray) -> None:
+            for i in range(len(into)):
+                into[i] = level
+
+    with pytest.raises(AfeError, match="bad PEC from chip 1"):
+        Ltc6813Bus(Stuck(), 1).read(reg.RDCV[0])
+
+
 def test_a_bad_answer_is_asked_for_once_more_after_a_long_wake_up() -> None:
     chain = ScriptedChain(2)
     chain.faults = [1]

@@ -50,6 +50,7 @@ if hasattr(gc, "mem_alloc"):
             self.answers = [None] * 0x800
             self.chain = chain
             self.learning = True
+            self.cleared = 0
             self.sleep_us = chain.sleep_us
             self.switch_feedback = chain.switch_feedback
             self.ticks_ms = chain.ticks_ms
@@ -61,6 +62,12 @@ if hasattr(gc, "mem_alloc"):
             if len(out) == 1:
                 return
             code = (out[0] << 8 | out[1]) & 0x7FF
+            if len(out) == 4 and code == 0x711:
+                self.cleared = 0x400  # where the answers of cleared cells are kept
+            elif len(out) == 4:
+                self.cleared = 0
+            elif code == 4:
+                code |= self.cleared
             if self.learning:
                 self.chain.spi_transfer(out, into)
                 if len(into) > 4:
