@@ -26,17 +26,17 @@ from firmware.afe.ltc6813_registers import CLEARED, GROUP_BYTES, RDCFGA, RDCV, W
 
 _HEAD = const(4)  # command and PEC
 _FRAME = const(8)  # six bytes and PEC
-_SEED = const(16)
+_SEED = const(0x20)  # 16, shifted as on the wire
 _POLYNOMIAL = const(0x4599)  # x^15 + x^14 + x^10 + x^8 + x^7 + x^4 + x^3 + 1
 
 
 def _step(byte: int) -> int:
-    remainder = byte << 7
+    remainder = byte << 8  # 15 bits and a 0, as on the wire
     for _ in range(8):
         remainder <<= 1
-        if remainder & 0x8000:
-            remainder ^= _POLYNOMIAL
-        remainder &= 0x7FFF
+        if remainder & 0x10000:
+            remainder ^= _POLYNOMIAL << 1
+        remainder &= 0xFFFF
     return remainder
 
 
@@ -45,10 +45,11 @@ _TABLE = array("H", [_step(byte) for byte in range(256)])
 
 def pec15(data: "bytes | bytearray", start: int, n: int) -> int:
     """The PEC of ``n`` bytes of ``data`` from ``start`` on, as it goes onto the wire."""
+    table = _TABLE
     remainder = _SEED
     for i in range(start, start + n):
-        remainder = (remainder << 8 ^ _TABLE[(remainder >> 7 ^ data[i]) & 0xFF]) & 0x7FFF
-    return remainder << 1
+        remainder = (remainder & 0xFF) << 8 ^ table[remainder >> 8 ^ data[i]]
+    return remainder
 
 
 class Ltc6813Bus:
@@ -128,18 +129,20 @@ class Ltc6813Bus:
 
         The first chip that has not converted one; -1: all have.
         """
+        data = self.data
         missed = -1
         for group in range((max(cells) + 2) // 3):
             self.read(RDCV[group])
+            at = _HEAD
             first = 0
             for chip in range(self.n_chips):
                 n = cells[chip]
-                for i in range(3):
-                    cell = 3 * group + i
-                    if cell < n:
-                        code = codes[first + cell] = self.word(chip, i)
-                        if code == CLEARED and missed < 0:
-                            missed = chip
+                for i in range(min(n - 3 * group, 3)):
+                    code = data[at + 2 * i] | data[at + 2 * i + 1] << 8
+                    codes[first + 3 * group + i] = code
+                    if code == CLEARED and missed < 0:
+                        missed = chip
+                at += _FRAME
                 first += n
         return missed
 

@@ -2,9 +2,10 @@
 
 A register group is six bytes; words are little-endian. Sources: [D] LTC6813-1 data sheet, [4] that
 of the LTC6804, whose words are the same there, [F] foxBMS 2 (``ltc_6813-1.c``, its configuration;
-BSD-3), [L] Linduino's library for the LTC6813. Not confirmed from the LTC6813's own data sheet:
-the longest conversion times (a tenth is added to the typical ones), the time of ADCVSC (taken as
-that of ADCVAX, which converts more), the second reference's range, and DCTO without DTEN.
+BSD-3), [L] Linduino's library for the LTC6813. Read of the elder chip only, not of the LTC6813's
+own data sheet: what the watchdog clears and the second reference's range. Guessed: the longest
+conversion times (a tenth is added to the typical ones), and that ADCVSC takes no longer than
+ADCVAX, which converts more.
 """
 
 from common.mp import const
@@ -37,14 +38,16 @@ WAKE_US = const(400)  # tWAKE, longest: core from SLEEP [D]
 ADCVSC_US = const(3450)  # 3.13 ms for ADCVAX [4], and a tenth
 ADOW_US = const(2600)  # 2.34 ms [F]
 ADAX_US = const(4300)  # 3.9 ms [F]
-WATCHDOG_MS = const(1800)  # shortest: then the configuration is cleared, balancing with it [D]
+WATCHDOG_MS = const(1800)  # shortest [D]: then bytes 0 to 3 of group A are cleared [4]
 
 # --- configuration group A [D, 4] ---------------------------------------------------------------
 GPIO_OFF_A = const(0xF8)  # byte 0: the pull-downs of GPIO5 to 1 off; reads as the pins' levels
 REFON = const(0x04)  # the reference stays on: cleared by the watchdog and at power-up
 DTEN = const(0x02)  # reads as the pin of that name
 ADCOPT = const(0x01)  # other conversion times
-DCTO_SHIFT = const(4)  # byte 5, high half: discharge timer; reads as the time left
+# Byte 5, high half: the discharge timer, which reads as the time left. It ends balancing; with
+# DTEN low there is none, and the watchdog ends it [4].
+DCTO_SHIFT = const(4)
 DCTO_HALF_MINUTE = const(1)
 DCTO_S = const(30)
 # --- configuration group B ----------------------------------------------------------------------
