@@ -101,6 +101,8 @@ class Ltc6813(Afe):
 
     def configure(self, settings: Settings) -> None:  # type: ignore[override]
         """See ``Afe.configure``. Takes some 20 ms."""
+        self._configured = False
+        self._drive(0)
         if settings.n_cells != self.n_cells:
             raise AfeSettingsError(
                 "LTC6813: settings are for %d cells, the board has %d: correct n_cells"
@@ -116,8 +118,6 @@ class Ltc6813(Afe):
                 "LTC6813: period_ms %d: the chips forget their configuration after %d ms (at "
                 "most %d)" % (settings.period_ms, reg.WATCHDOG_MS, _PERIOD_MOST_MS)
             )
-        self._configured = False
-        self._drive(0)
         bus = self.bus
         bus.wake(reg.WAKE_US)
         self.config.lay_out(0)
@@ -196,9 +196,6 @@ class Ltc6813(Afe):
         return -1
 
     def _give_cells(self, s: Snapshot) -> None:
-        codes = self._codes
-        for i in range(self.n_cells):
-            s.cell_mv[i] = (codes[i] + reg.CODES_PER_MV // 2) // reg.CODES_PER_MV
         bus = self.bus
         bus.read(reg.RDSTATA)
         s.stack_mv = 0
@@ -207,6 +204,9 @@ class Ltc6813(Afe):
             if code == reg.CLEARED:
                 raise AfeError("LTC6813: chip %d does not sum its cells" % (chip + 1))
             s.stack_mv += code * reg.SUM_MV
+        codes = self._codes
+        for i in range(self.n_cells):
+            s.cell_mv[i] = (codes[i] + reg.CODES_PER_MV // 2) // reg.CODES_PER_MV
         s.current_ma = self.ina.current_ma
 
     def _watch_alert(self) -> None:

@@ -73,6 +73,7 @@ class Turns:
     def start(self) -> None:
         """Start what is in turn. Results are cleared: a chip that misses it shows no old ones."""
         bus = self._bus
+        bus.wake(reg.READY_US)
         turn = _TURNS[self._turn]
         self._turn = (self._turn + 1) % len(_TURNS)
         if turn == _SENSORS:

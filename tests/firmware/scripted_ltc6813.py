@@ -158,7 +158,8 @@ class ScriptedChain:
         self.log = []
         self.logging = True
         self.now_us = 0
-        self.idle_us = 0  # since the last transfer
+        self.idle_us = 0  # since the last transfer; a chain that went idle misses the next one
+        self.slow_us = 0  # that the board takes for each look at its switches
         self.wakes = 0
         self.transfers = 0
         self.rejected = 0
@@ -170,6 +171,8 @@ class ScriptedChain:
     # --- what the driver uses of a board ------------------------------------------------------
 
     def spi_transfer(self, out, into):
+        idle = self.idle_us > 4300
+        self.idle_us = 0
         if len(out) == 1:
             self.wakes += 1
             return
@@ -179,7 +182,7 @@ class ScriptedChain:
             raise OSError(5)
         for i in range(len(into)):
             into[i] = 0xFF
-        if fault == "deaf":
+        if fault == "deaf" or idle:
             return
         code = out[0] << 8 | out[1]
         if pec(out[0:2]) != out[2] << 8 | out[3]:
@@ -200,6 +203,7 @@ class ScriptedChain:
 
     def sleep_us(self, us):
         self.now_us += us
+        self.idle_us += us
 
     def drive_switches(self, bits):
         self.drive_log.append(bits)
@@ -208,6 +212,7 @@ class ScriptedChain:
         self.driven = bits
 
     def switch_feedback(self):
+        self.sleep_us(self.slow_us)
         return self.driven if self.stuck is None else self.stuck
 
     def ticks_ms(self):

@@ -258,6 +258,24 @@ def test_a_chip_that_missed_the_clear_as_well_is_noticed(bench: Bench) -> None:
     assert (len(missed), bench.afe.errors) == (1, 1)
 
 
+def test_a_slow_board_whose_chain_goes_idle_misses_nothing(bench: Bench) -> None:
+    bench.afe.set_switches(BOTH)
+    bench.chain.slow_us = 5000
+    bench.chain.idle_us = 1_000_000
+    s = bench.read(2 * ROUND)
+    assert UNKNOWN_DC not in list(bench.afe.turns.sensor_dc)
+    assert s.afe_dc == 250
+    assert bench.afe.errors == 0
+
+
+def test_refused_settings_leave_no_switch_closed(bench: Bench) -> None:
+    bench.afe.set_switches(BOTH)
+    bench.settings.period_ms = 2000
+    with pytest.raises(AfeSettingsError):
+        bench.afe.configure(bench.settings)
+    assert bench.chain.driven == 0
+
+
 def test_sensors_that_were_not_converted_are_unknown(bench: Bench) -> None:
     bench.read()
     chip = bench.chain.chips[1]
