@@ -249,10 +249,7 @@ class Ina228:
                 self._failed()
                 continue
             return
-        raise AfeError(
-            "INA228: read of register 0x%02X: no answer at 0x%02X, %d times: check the I2C wiring "
-            "and the chip's supply" % (register, self._address, _TRIES)
-        )
+        raise self._silent(register)
 
     def _write_word(self, register: int, value: int) -> None:
         data = self._two
@@ -265,9 +262,12 @@ class Ina228:
                 self._failed()
                 continue
             return
-        raise AfeError(
-            "INA228: write to register 0x%02X: not acknowledged at 0x%02X, %d times: check the "
-            "I2C wiring and the chip's supply" % (register, self._address, _TRIES)
+        raise self._silent(register)
+
+    def _silent(self, register: int) -> AfeError:
+        return AfeError(
+            "INA228: register 0x%02X: no answer at 0x%02X, %d times: check the I2C wiring and the "
+            "chip's supply" % (register, self._address, _TRIES)
         )
 
     def _failed(self) -> None:

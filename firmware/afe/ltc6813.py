@@ -45,7 +45,8 @@ _CONVERSIONS = const(2)  # tries, when a chip missed the command
 _PERIOD_MOST_MS = const(1000)  # else the chips' watchdog ends between two readings
 _SETTLE_READS = const(2)  # before the switches must be as driven
 _BAD_REFERENCES = const(2)  # on end, before the chip is given up
-_ALL_SWITCHES = Switch.CHARGE | Switch.DISCHARGE | Switch.PRECHARGE | Switch.PREDISCHARGE
+_MAIN_SWITCHES = Switch.CHARGE | Switch.DISCHARGE
+_ALL_SWITCHES = _MAIN_SWITCHES | Switch.PRECHARGE | Switch.PREDISCHARGE
 
 
 class Ltc6813(Afe):
@@ -216,7 +217,7 @@ class Ltc6813(Afe):
             self._reads += 1
         else:
             closed = self._board.switch_feedback()  # type: ignore[attr-defined]
-            if closed >= 0 and self._driven & ~closed:
+            if closed >= 0 and self._driven & ~closed & _MAIN_SWITCHES:
                 self._drive(0)  # ALERT may be what holds them open
         ina.read_alert()
         if ina.flags:

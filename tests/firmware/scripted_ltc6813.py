@@ -158,7 +158,8 @@ class ScriptedChain:
         self.log = []
         self.logging = True
         self.now_us = 0
-        self.idle_us = 0  # since the last transfer; a chain that went idle misses the next one
+        self.idle_us = 0  # since the last transfer: all ports go idle ...
+        self.idle_ports = 0  # ... and each needs a transfer of its own to wake up
         self.slow_us = 0  # that the board takes for each look at its switches
         self.wakes = 0
         self.transfers = 0
@@ -171,8 +172,12 @@ class ScriptedChain:
     # --- what the driver uses of a board ------------------------------------------------------
 
     def spi_transfer(self, out, into):
-        idle = self.idle_us > 4300
+        if self.idle_us > 4300:
+            self.idle_ports = len(self.chips)
         self.idle_us = 0
+        idle = self.idle_ports > 0
+        if idle:
+            self.idle_ports -= 1
         if len(out) == 1:
             self.wakes += 1
             return

@@ -218,5 +218,5 @@ def test_an_access_is_repeated_once_and_then_given_up(bench: Bench) -> None:
         bench.ina.read_current()
     bench.chip.faults = [None, None, None, "nack", "nack"]
     bench.chip.registers[0x01] = 0
-    with pytest.raises(AfeError, match=r"not acknowledged|no answer"):
+    with pytest.raises(AfeError, match="no answer at 0x40"):
         bench.ina.configure(bench.settings)

@@ -266,6 +266,8 @@ def test_a_slow_board_whose_chain_goes_idle_misses_nothing(bench: Bench) -> None
     assert UNKNOWN_DC not in list(bench.afe.turns.sensor_dc)
     assert s.afe_dc == 250
     assert bench.afe.errors == 0
+    assert bench.chain.log.count(reg.ADAX) == ROUND
+    assert bench.chain.log.count(reg.ADOW_UP) == 4
 
 
 def test_refused_settings_leave_no_switch_closed(bench: Bench) -> None:
@@ -284,6 +286,14 @@ def test_sensors_that_were_not_converted_are_unknown(bench: Bench) -> None:
     s = bench.read(2 * ROUND)
     assert list(bench.afe.turns.sensor_dc) == [250] * 3 + [UNKNOWN_DC] * 3
     assert s.afe_failed == 0
+
+
+def test_sensors_that_could_not_be_fetched_are_unknown(bench: Bench) -> None:
+    bench.read(2)
+    bench.chain.faults = ["deaf"] * 2
+    with pytest.raises(AfeError):
+        bench.read()
+    assert list(bench.read().temp_dc) == [UNKNOWN_DC] * 4
 
 
 def test_a_sum_that_is_missing_is_no_stack_voltage(bench: Bench) -> None:
@@ -481,6 +491,13 @@ def test_switches_that_alert_holds_open_are_opened_before_it_lets_go(bench: Benc
     bench.chain.ina.readfrom_mem_into = looking  # type: ignore[method-assign]
     bench.read()
     assert driven[0] == 0
+
+
+def test_a_precharge_switch_may_be_without_feedback(bench: Bench) -> None:
+    bench.afe.set_switches(BOTH | Switch.PRECHARGE)
+    bench.chain.stuck = BOTH
+    bench.read(4)
+    assert bench.chain.driven == BOTH | Switch.PRECHARGE
 
 
 def test_contactors_may_take_a_cycle_to_follow(bench: Bench) -> None:
