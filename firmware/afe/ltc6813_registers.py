@@ -40,7 +40,7 @@ ADOW_US = const(2600)  # 2.34 ms [F]
 ADAX_US = const(4300)  # 3.9 ms [F]
 WATCHDOG_MS = const(1800)  # shortest [D]: then bytes 0 to 3 of group A are cleared [4]
 
-# --- configuration group A [D, 4] ---------------------------------------------------------------
+# --- configuration group A [D, 4]; DCC1 to 12 from byte 4 on [L] ---------------------------------
 GPIO_OFF_A = const(0xF8)  # byte 0: the pull-downs of GPIO5 to 1 off; reads as the pins' levels
 REFON = const(0x04)  # the reference stays on: cleared by the watchdog and at power-up
 DTEN = const(0x02)  # reads as the pin of that name
@@ -50,7 +50,7 @@ ADCOPT = const(0x01)  # other conversion times
 DCTO_SHIFT = const(4)
 DCTO_HALF_MINUTE = const(1)
 DCTO_S = const(30)
-# --- configuration group B ----------------------------------------------------------------------
+# --- configuration group B [D]; DCC13 to 16 above the GPIO, DCC17 and 18 in byte 1 [L] ---------
 GPIO_OFF_B = const(0x0F)  # byte 0: GPIO9 to 6
 CONTROL_B = const(0xFC)  # byte 1: MUTE, FDRF, PS, DTMEN, DCC0: all 0
 
