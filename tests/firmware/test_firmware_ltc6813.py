@@ -1,6 +1,7 @@
 """What the driver makes of the chain: figures, resets, alarms, switches, balancing, failures."""
 
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,8 @@ from common.codes import Fault, Switch
 from firmware.afe import AfeError, AfeSettingsError
 from firmware.afe import ltc6813_registers as reg
 from firmware.afe.ltc6813 import Ltc6813
+from firmware.app import App
+from firmware.boards.desk import DeskBoard
 from firmware.measurement import Measurement
 from firmware.protection import Protection
 from firmware.settings import Settings
@@ -537,6 +540,32 @@ def test_protection_latches_the_alarm_as_a_short_circuit() -> None:
         cycle()
     assert protection.latched == 1 << Fault.SHORT_CIRCUIT
     assert bench.chain.driven & BOTH == 0
+
+
+def test_the_application_runs_on_a_chain_as_it_does_on_one_chip(tmp_path: Path) -> None:
+    chain = ScriptedChain(2)
+    chain.chips[1].cells[7] = 41500
+    for chip in chain.chips:
+        chip.sum = sum(chip.cells[:8]) // 30
+    board = DeskBoard(chain.ina, root=str(tmp_path))
+    for name in ("spi_transfer", "sleep_us", "drive_switches", "switch_feedback"):
+        setattr(board, name, getattr(chain, name))
+    settings = Settings("P1", 16, "nmc", 50000)
+    settings.period_ms = 250
+    app = App(board, settings, Ltc6813(board, (8, 8)))
+    for _ in range(40):
+        app.step()
+    assert app.snapshot.valid
+    assert app.protection.active == app.protection.latched == 0
+    assert chain.driven & BOTH == BOTH
+    assert chain.chips[1].bled() == 1 << 7
+    assert app.snapshot.balancing == 1 << 15
+    chain.ina.registers[0x0B] |= 0x20
+    for _ in range(40):
+        app.step()
+    assert app.protection.latched == 1 << Fault.SHORT_CIRCUIT
+    assert chain.driven & BOTH == 0
+    assert chain.chips[1].bled() == 0
 
 
 # --- balancing ----------------------------------------------------------------------------------
