@@ -3,10 +3,14 @@
 Times are ``ticks``: milliseconds (``ticks_ms``) or microseconds (``ticks_us``) that wrap, to be
 compared with ``ticks_diff`` and moved with ``ticks_add`` only. ``i2c`` follows ``machine.I2C``:
 ``readfrom_mem_into(address, register, buffer)`` and ``writeto_mem(address, register, buffer)``,
-``OSError`` when the device does not answer in time. ``uart`` has ``any() -> int``,
+``OSError`` when the device does not answer in time. A chain of chips on isoSPI has
+``spi_transfer``; a board whose switches are driven by itself, not by its AFE, has
+``drive_switches`` and ``switch_feedback``. ``uart`` has ``any() -> int``,
 ``readinto(buffer) -> int | None`` and ``write(buffer) -> int``; ``write`` drives the RS-485
 line (DE) and gives it back when the last character has left.
 """
+
+import time
 
 
 class Board:
@@ -41,3 +45,33 @@ class Board:
     def feed_watchdog(self) -> None:
         """Say that all is well; the hardware resets the board when this stays away."""
         raise NotImplementedError
+
+    def sleep_us(self, us: int) -> None:
+        """Wait ``us`` or a little longer, doing nothing else."""
+        _sleep_us(us)
+
+    def spi_transfer(self, out: "bytes | bytearray", into: "bytearray") -> None:
+        """One transaction with chip select low: send ``out``, fill ``into``, of the same length.
+
+        SPI mode 3, at most 1 MHz (the LTC6820's). ``OSError`` when the bus fails.
+        """
+        raise NotImplementedError
+
+    def drive_switches(self, bits: int) -> None:
+        """Close the switches in ``bits`` (of ``codes.Switch``), open all others.
+
+        ``OSError`` when that cannot be done. A reset of the board opens them all.
+        """
+        raise NotImplementedError
+
+    def switch_feedback(self) -> int:
+        """The switches that are truly closed; -1 where the board cannot tell."""
+        return -1
+
+
+if hasattr(time, "sleep_us"):
+    _sleep_us = time.sleep_us
+else:  # CPython
+
+    def _sleep_us(us: int) -> None:
+        time.sleep(us / 1000000)

@@ -15,7 +15,7 @@ from array import array
 from common.codes import Fault, Switch
 from common.models import N_TEMPERATURES
 from common.mp import const
-from firmware.afe import Afe, AfeError, AfeSettingsError
+from firmware.afe import SAFETY_SHORT_CIRCUIT, Afe, AfeError, AfeSettingsError
 from firmware.board import Board
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
@@ -31,7 +31,6 @@ STALE_PERIODS = const(4)  # without a valid cycle
 SETTLE_CYCLES = const(1)  # before the switches must be as commanded
 DIODE_MA = const(50)  # a current that makes the chip close a switch past its body diode
 
-_SHORT_CIRCUIT = const(0x400080)  # SCD, SCDL in Safety Status A | B << 8 | C << 16
 _SENSOR = 1 << Fault.SENSOR_IMPLAUSIBLE
 _STACK = 1 << Fault.STACK_MISMATCH
 _CONFIGURATION = 1 << Fault.CONFIGURATION
@@ -198,6 +197,8 @@ class Measurement:
                 believed[i] = mv
         difference = s.sum_mv - s.stack_mv
         tolerance = self.settings.stack_tolerance_mv
+        if s.open_wires:
+            s.faults |= _SENSOR  # the cells beside an open wire are not measured
         if difference > tolerance or difference < -tolerance:
             s.faults |= _STACK
 
@@ -225,9 +226,9 @@ class Measurement:
 
     def _check_chip(self, s: Snapshot) -> None:
         safety = s.afe_safety
-        if safety & _SHORT_CIRCUIT:
+        if safety & SAFETY_SHORT_CIRCUIT:
             s.faults |= _SHORT
-        if safety & ~_SHORT_CIRCUIT:
+        if safety & ~SAFETY_SHORT_CIRCUIT:
             s.faults |= _PROTECTION
         if s.afe_failed:
             s.faults |= _PERMANENT

@@ -33,8 +33,9 @@ class Snapshot:
         self.afe_dc = UNKNOWN_DC  # the chip's own temperature
         self.switches = 0  # bits of codes.Switch that are truly closed
         self.balancing = 0  # bit per cell that is truly being bled
-        self.afe_safety = 0  # Safety Status A | B << 8 | C << 16
-        self.afe_failed = 0  # PF Status A | B << 8 | C << 16 | D << 24
+        self.afe_safety = 0  # bits as in the BQ76952's Safety Status A | B << 8 | C << 16
+        self.afe_failed = 0  # bits as in its PF Status A | B << 8 | C << 16 | D << 24
+        self.open_wires = 0  # how many sense wires the chip knows to be open
         self.afe_lost_settings = False  # the chip was reset and wants its settings again
         # derived by measurement
         self.sum_mv = 0

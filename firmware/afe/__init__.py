@@ -1,5 +1,15 @@
 """Analogue front ends: the chips that measure cells. One file a chip, all with this face."""
 
+from common.mp import const
+
+# Bits of ``Snapshot.afe_safety`` and ``afe_failed``, whichever the chip: they are those of the
+# BQ76952's Safety and PF Status (A | B << 8 | C << 16), which ``protection`` sorts by direction.
+SAFETY_OCC = const(0x10)  # over-current in charge
+SAFETY_SCD = const(0x80)  # short circuit in discharge
+SAFETY_SHORT_CIRCUIT = const(0x400080)  # that, and that it latched (SCDL)
+FAILED_REFERENCE = const(0x100000)  # VREF
+FAILED_MEMORY = const(0x040000)  # IRMF
+
 
 class AfeError(Exception):
     """The chip did not answer, or not what it must; the message says which step."""
