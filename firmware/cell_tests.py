@@ -13,9 +13,10 @@ or latched, both switches closed, SOC and temperature within the test's range. I
 about protection, which goes on by itself.
 
 When a test is through, one cell is judged a cycle, for a pulse model takes its time. Then the
-result is written into the TEST model, whatever the test's end, and stands there until the next
-one ends. ``state`` is those registers and whether a test runs; with ``changed`` it wants to be
-saved. A board that starts and finds that a test was running records it as POWER_LOST.
+result is written into the TEST model and stands there until the next test is completed. How the
+last one ended is told beside it: a test that was stopped leaves the result of an earlier one.
+``state`` is those registers and whether a test runs; with ``changed`` it wants to be saved. A
+board that starts and finds that a test was running records its end as POWER_LOST.
 """
 
 import struct
@@ -35,7 +36,7 @@ from firmware.quicktest import QuickTest
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
 
-_VERSION = const(1)
+_VERSION = const(2)
 _HEAD = "<BBHBLLL"  # version, map version, cells, running test, boot, rated mAh, profile CRC
 _TURN = const(5)  # in which cycle of ``detail_every`` the model is written
 _BOTH = Switch.CHARGE | Switch.DISCHARGE
@@ -44,15 +45,11 @@ _REF = const(3)
 _R = const(4)
 _SOC_BP = (500, 9500)  # a pulse beyond would meet a cell's end
 
-_STOPPED_BY = {
-    TestStop.TEMPERATURE: Refusal.TEMPERATURE,
-    TestStop.NOT_RESTED: Refusal.NOT_RESTED,
-}
 _REFUSALS = {
     Reason.NONE: Refusal.NONE,
     Reason.NOT_MEASURED: Refusal.NO_EVIDENCE,
     Reason.NO_STEP: Refusal.NO_EVIDENCE,
-    Reason.OCV_OUTSIDE: Refusal.UNLIKE,
+    Reason.OCV_OUTSIDE: Refusal.SOC_OUTSIDE,
     Reason.UNLIKE: Refusal.UNLIKE,
 }
 
@@ -81,6 +78,7 @@ class CellTests:
         self.request_ma = 0
         self.changed = False
         block.set("Boot", boot)
+        block.set("EndTst", Test.NONE)
         block.set("ResTst", Test.NONE)
 
     @property
@@ -151,28 +149,13 @@ class CellTests:
         return self._judged == self._settings.n_cells
 
     def finish(self, utc_s: "int | None") -> None:
-        """Write the result of the test that has ended, at ``ended_s``, which was ``utc_s``."""
+        """Write how the test ended, at ``ended_s``, which was ``utc_s``, and what it found."""
         test = self._test
         if test is None:
             return
-        self._clear_result()
-        put = self._block.set
-        done = test.phase == TestPhase.DONE
-        put("ResTst", test.kind)
-        put("ResStop", test.stop)
-        put("ResRef", _STOPPED_BY.get(test.stop, Refusal.NO_EVIDENCE))
-        put("ResBoot", self._boot)
-        put("ResUpS", self.ended_s)
-        put("ResUtc", utc_s)
-        put("ResDur", test.took_s)
-        put("ResTmp", None if test.temp_dc == UNKNOWN_DC else test.temp_dc)
-        put("RteC", test.rate_bp)
-        if done:
-            self._put_cells()
-        if isinstance(test, QuickTest):
-            self._finish_quick(test, done)
-        elif isinstance(test, FullTest):
-            self._finish_full(test, done)
+        self._put_end(test.kind, test.stop, self._boot, self.ended_s, utc_s)
+        if test.phase == TestPhase.DONE:
+            self._put_result(test, utc_s)
         self._model = None
         self._soh = None
         self._record = None
@@ -183,6 +166,32 @@ class CellTests:
         self.changed = True
 
     # --- results --------------------------------------------------------------------------
+
+    def _put_end(
+        self, kind: int, stop: int, boot: int, ended_s: "int | None", utc_s: "int | None"
+    ) -> None:
+        put = self._block.set
+        put("EndTst", kind)
+        put("EndStop", stop)
+        put("EndBoot", boot)
+        put("EndUpS", ended_s)
+        put("EndUtc", utc_s)
+
+    def _put_result(self, test: Procedure, utc_s: "int | None") -> None:
+        self._clear_result()
+        put = self._block.set
+        put("ResTst", test.kind)
+        put("ResBoot", self._boot)
+        put("ResUpS", self.ended_s)
+        put("ResUtc", utc_s)
+        put("ResDur", test.took_s)
+        put("ResTmp", None if test.temp_dc == UNKNOWN_DC else test.temp_dc)
+        put("RteC", test.rate_bp)
+        self._put_cells()
+        if isinstance(test, QuickTest):
+            self._finish_quick(test)
+        elif isinstance(test, FullTest):
+            self._finish_full(test)
 
     def _clear_result(self) -> None:
         block = self._block
@@ -232,15 +241,13 @@ class CellTests:
                 value = self._figures[cell * n_points + k]
                 self._block.set_cell(self._cell_points[k], cell, None if value < 0 else value)
 
-    def _finish_quick(self, test: QuickTest, done: bool) -> None:
+    def _finish_quick(self, test: QuickTest) -> None:
         put = self._block.set
         put("NPul", test.pulses)
         put("Wid1", test.widths_ms[0])
         put("Wid2", test.widths_ms[1])
         if self._model is not None:
             put("MdlCrc", self._model.crc)
-        if not done:
-            return
         figures = self._figures
         weakest = 0
         for at in range(0, len(figures), len(self._cell_points)):
@@ -255,14 +262,12 @@ class CellTests:
         put("ResRef", Refusal.NONE)
         put("ResMth", Method.PULSE_TEST)
 
-    def _finish_full(self, test: FullTest, done: bool) -> None:
+    def _finish_full(self, test: FullTest) -> None:
         put = self._block.set
         put("ChaAh", test.charged.mah)
         put("DisAh", -test.discharged.mah)
         put("ChaWh", test.charged_wh.mah // 100)
         put("DisWh", -test.discharged_wh.mah // 100)
-        if not done:
-            return
         pack = test.pack_soh()
         if pack is None:
             put("ResRef", Refusal.TOO_UNCERTAIN)
@@ -319,7 +324,7 @@ class CellTests:
     def restore(self, data: "bytes | None") -> None:
         """Take up ``state()`` of before; a record of another pack or map is left alone.
 
-        With another profile or rating what was measured stands, what was concluded does not.
+        A test that ran when it was saved ended with the board's power. With another profile or rating what was measured stands, what was concluded does not.
         """
         head = struct.calcsize(_HEAD)
         size = self._last() - self._first()
@@ -330,15 +335,10 @@ class CellTests:
         if (version, map_version, n) != (_VERSION, models.MAP_VERSION, settings.n_cells):
             return
         block = self._block
-        if kind != Test.NONE:
-            self._clear_result()
-            block.set("ResTst", kind)
-            block.set("ResStop", TestStop.POWER_LOST)
-            block.set("ResRef", Refusal.NO_EVIDENCE)
-            block.set("ResBoot", boot)
-            self.changed = True
-            return
         block.put_bytes(self._first(), memoryview(data)[head:])
+        if kind != Test.NONE:
+            self._put_end(kind, TestStop.POWER_LOST, boot, None, None)
+            self.changed = True
         if rated_mah == settings.rated_mah and crc == profile_crc(settings.profile):
             return
         if block.get("ResTst") == Test.NONE:
@@ -352,7 +352,7 @@ class CellTests:
                 block.set_cell("Ref", cell, Refusal.PROFILE_CHANGED)
 
     def _first(self) -> int:
-        return 2 * self._block.layout.offset("ResTst")
+        return 2 * self._block.layout.offset("EndTst")
 
     def _last(self) -> int:
         return 2 * self._block.layout.offset("SeqEnd")

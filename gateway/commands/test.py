@@ -104,9 +104,14 @@ class _Look:
     def is_running(self) -> bool:
         return self.test["phase"] is not None and self.test["phase"] not in ENDED
 
+    @property
+    def has_result(self) -> bool:
+        """Whether a completed test is recorded, be it the last one or an earlier one."""
+        return self.test["result"]["test"] not in {None, "none"}
+
     def outcome(self) -> str:
         """``done``, ``none`` where no test is known, or the name of the reason it stopped."""
-        phase, recorded = self.test["phase"], self.test["result"]
+        phase, recorded = self.test["phase"], self.test["ended"]
         if self.restarted:
             return "power_lost"
         if phase in {"done", "stopped"}:
@@ -228,7 +233,10 @@ class _Tester:
         self._shown = at
 
     def end(self, look: _Look) -> int:
-        """Say how the test ended, with its result; the exit code."""
+        """Say how the test ended, with its result; the exit code.
+
+        One that was stopped has none: then that of an earlier test is shown, if there is one.
+        """
         outcome, result = look.outcome(), look.test["result"]
         if self._is_rewritten and self._shown:
             print()
@@ -238,12 +246,17 @@ class _Tester:
         if outcome != "done":
             reason = STOPS.get(outcome, outcome)
             self.say("result", f"the test was stopped: {reason}", outcome=outcome, reason=reason)
+            if look.has_result:
+                self._show_result("earlier", f"earlier {result['test']} test", result)
             return EXIT_NO_RESULT
-        if self._as_json:
-            self.say("result", "", outcome="done", result=result)
-        else:
-            print_table(f"{result['test']} test of {self._serial}", result)
+        self._show_result("result", f"{result['test']} test", result, outcome="done")
         return 0
+
+    def _show_result(self, what: str, title: str, result: Message, **more: Any) -> None:
+        if self._as_json:
+            self.say(what, "", **more, result=result)
+        else:
+            print_table(f"{title} of {self._serial}", result)
 
     def say(self, what: str, text: str, **figures: Any) -> None:
         """The text, or the figures as JSON."""

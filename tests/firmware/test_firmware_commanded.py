@@ -67,7 +67,8 @@ def test_the_request_stands_in_its_register_and_ends_with_the_stop_itself(rig: R
     assert asked_a(rig) == 0
     result = rig.read(models.TEST)
     assert (result["Tst"], result["TstPh"]) == (Test.QUICK, TestPhase.STOPPED)
-    assert (result["ResTst"], result["ResStop"]) == (Test.QUICK, TestStop.BY_COMMAND)
+    assert (result["EndTst"], result["EndStop"]) == (Test.QUICK, TestStop.BY_COMMAND)
+    assert result["ResTst"] == Test.NONE
     assert command(rig, Command.STOP_TEST) == CommandResult.DONE, "when none runs, too"
 
 
@@ -84,7 +85,7 @@ def test_who_disconnects_the_pack_ends_its_test(
     assert asked_a(rig) == 0
     rig.run(2)
     assert rig.closed == (False, False)
-    assert rig.read(models.TEST)["ResStop"] == TestStop.BY_COMMAND
+    assert rig.read(models.TEST)["EndStop"] == TestStop.BY_COMMAND
     assert command(rig, Command.START_QUICK_TEST) == CommandResult.REFUSED_UNSAFE
 
 
@@ -95,7 +96,7 @@ def test_a_chip_that_says_nothing_ends_the_request_in_the_same_cycle(rig: Rig) -
     rig.app.step()
     assert rig.app.image.map.block(models.PROTECTION).get("ReqA") == 0
     rig.run(2)
-    assert rig.read(models.TEST)["ResStop"] == TestStop.NOT_MEASURED
+    assert rig.read(models.TEST)["EndStop"] == TestStop.NOT_MEASURED
 
 
 def test_nothing_is_bled_while_a_test_runs(tmp_path: Path) -> None:
@@ -120,7 +121,8 @@ def test_a_result_is_stamped_and_outlives_the_board(rig: Rig) -> None:
         follow(rig)
     rig.run(3)
     result = rig.read(models.TEST)
-    assert result["ResStop"] == TestStop.NONE
+    assert (result["EndTst"], result["EndStop"]) == (Test.QUICK, TestStop.NONE)
+    assert (result["EndUpS"], result["EndUtc"]) == (result["ResUpS"], result["ResUtc"])
     assert 0 <= rig.app.snapshot.uptime_s - result["ResUpS"] < 10
     assert result["ResUtc"] - 1_800_000_000 == pytest.approx(result["ResUpS"] - set_s, abs=2)
     for cell, ohm in zip(result["cells"], rig.pack.cells.resistance_ohm(5.5), strict=True):
@@ -143,5 +145,5 @@ def test_a_power_cut_in_a_test_is_told_after_every_start(rig: Rig) -> None:
         rig.run(5)
         assert asked_a(rig) == 0
         result = rig.read(models.TEST)
-        assert (result["ResStop"], result["ResBoot"]) == (TestStop.POWER_LOST, 1)
+        assert (result["EndStop"], result["EndBoot"]) == (TestStop.POWER_LOST, 1)
         assert result["Boot"] == boot

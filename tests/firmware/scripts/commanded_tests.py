@@ -13,7 +13,7 @@ from commanded_bench import Bench
 from common.codes import Test
 
 NAMES = (
-    "ResTst", "ResStop", "ResRef", "ResMth", "ResDur", "RteC", "ChaAh", "DisAh", "ChaWh", "DisWh",
+    "ResTst", "EndStop", "ResRef", "ResMth", "ResDur", "RteC", "ChaAh", "DisAh", "ChaWh", "DisWh",
     "Soh", "SohLo", "SohHi",
 )  # fmt: skip
 worst = before = took = total = cycles = 0
