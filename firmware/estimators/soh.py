@@ -90,13 +90,24 @@ class Soh(Health):
         grown = self._fade_bp(now_s)
         for i in range(self._n):
             self._base_soh[i] = self.soh[i]
-            more = math.sqrt(self.var[i]) + grown
-            self._base_var[i] = more * more
-            self._base_best[i] = max(self.best[i], more * more * _COMMON)
+            self._base_var[i] = self.var[i] = var = _grown(self.var[i], grown)
+            self._base_best[i] = self.best[i] = max(self.best[i], var * _COMMON)
             self._base_method[i] = self.method[i]
         self._base_count = self.count
+        self._now_is_base(now_s)
+
+    def restored(self, now_s: int) -> None:
+        """The figures were taken up as they were at ``now_s``."""
+        self._now_is_base(now_s)
+        self.opened(now_s)
+
+    def _now_is_base(self, now_s: int) -> None:
         self._at_centi = self.fec_centi
         self._at_base_s = now_s
+
+    def variance(self, cell: int, now_s: int) -> float:
+        """Variance of a cell's figure now, with what the cell may have faded meanwhile."""
+        return _grown(self.var[cell], self._fade_bp(now_s))
 
     def _fade_bp(self, now_s: int) -> float:
         cycles = (self.fec_centi - self._at_centi) / 100
@@ -345,6 +356,11 @@ class Soh(Health):
             return NextTest.REST
         mean = anchor.mean_bp
         return NextTest.DISCHARGE_THEN_REST if mean > 6000 else NextTest.CHARGE_TO_FULL
+
+
+def _grown(var: float, fade: float) -> float:
+    more = math.sqrt(var) + fade
+    return more * more
 
 
 def _merge(
