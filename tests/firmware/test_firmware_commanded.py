@@ -6,7 +6,16 @@ import pytest
 from app_rig import Rig
 
 from common import models
-from common.codes import Command, CommandResult, Test, TestPhase, TestStop
+from common.codes import (
+    Command,
+    CommandResult,
+    Method,
+    NextTest,
+    Refusal,
+    Test,
+    TestPhase,
+    TestStop,
+)
 from firmware.afe import AfeError
 from sim.pack import OPEN, Demand
 
@@ -134,6 +143,35 @@ def test_a_result_is_stamped_and_outlives_the_board(rig: Rig) -> None:
     names = [name for name in result if name.startswith("Res")] + ["NPul", "RteC", "cells"]
     assert {name: again[name] for name in names} == {name: result[name] for name in names}
     assert again["ResBoot"] == 1
+
+
+def test_what_the_pulses_tell_stands_in_the_health_model_and_outlives_the_board(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path, profile="lmo-10ah", soc=0.6)
+    rig.run(8)
+    rig.app.estimators.soc.restore(6000.0, 300.0, 0)
+    rig.run(6)
+    advised = rig.read(models.HEALTH)
+    assert (advised["Soh"], advised["Next"]) == (None, NextTest.QUICK_TEST)
+    assert command(rig, Command.START_QUICK_TEST) == CommandResult.DONE
+    while rig.app.tests.busy:
+        follow(rig)
+    rig.run(8)
+    result, health = rig.read(models.TEST), rig.read(models.HEALTH)
+    assert (result["ResRef"], result["ResMth"]) == (Refusal.NONE, Method.PULSE_TEST)
+    assert (health["Ref"], health["Mth"], health["SohN"]) == (0, Method.PULSE_TEST, 1)
+    assert health["SohAge"] < 30
+    for name in ("Soh", "SohLo", "SohHi"):
+        assert health[name] == pytest.approx(result[name], abs=0.1), name
+        for cell, tested in zip(health["cells"], result["cells"], strict=True):
+            assert cell[name] == pytest.approx(tested[name], abs=0.1), name
+    assert health["Next"] == NextTest.FULL_CYCLE
+    rig.boot()
+    rig.run(8)
+    again = rig.read(models.HEALTH)
+    assert (again["Mth"], again["SohN"]) == (Method.PULSE_TEST, 1)
+    assert again["Soh"] == pytest.approx(health["Soh"], abs=0.1)
 
 
 def test_a_power_cut_in_a_test_is_told_after_every_start(rig: Rig) -> None:

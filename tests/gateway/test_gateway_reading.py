@@ -164,9 +164,11 @@ def test_every_point_of_energy_and_test_is_published():
         (
             models.TEST,
             (
-                reading_keys.TEST, reading_keys.TEST_ENDED, reading_keys.TEST_RESULT,
+                reading_keys.TEST,
+                reading_keys.TEST_ENDED,
+                reading_keys.TEST_RESULT,
                 {"ResUtc": "utc", "EndUtc": "utc"},
-            ),  # fmt: skip
+            ),
             reading_keys.TEST_CELL,
         ),
     ):

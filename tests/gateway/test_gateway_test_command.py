@@ -187,7 +187,7 @@ def test_the_end_of_an_earlier_test_is_not_taken_for_that_of_a_new_one(cycles, c
     pack.finish(TestStop.NONE)
     assert run(pack, "quick", "--watch", "--json") == 1
     assert [each["kind"] for each in objects(capsys)] == [
-        "started", "progress", "progress", "progress", "progress", "result",
+        "started", "progress", "progress", "progress", "progress", "result", "earlier",
     ]  # fmt: skip
 
 
