@@ -70,6 +70,19 @@ STOPS = {
     "power_lost": "the board started anew while it ran",
     "too_long": "it took too long",
 }
+NO_SOH = {
+    "no_evidence": "too few whole pulses in one of the directions",
+    "temperature": "the cells are too far from 25 °C for the pulse model",
+    "too_uncertain": "its interval would be too wide",
+    "profile_changed": "the cell profile or the rating is another one since",
+    "no_model": "the board has no pulse model for its cell profile (a full test tells it)",
+    "unlike": "a cell is unlike all that the pulse model was made from (a full test tells it)",
+    "soc_outside": "the pulse model does not know cells so full or so empty (charge or discharge "
+    "them, then test again)",
+}
+OF_PULSES = ("pulse_count", "first_pulse_ms", "second_pulse_ms", "model_crc")
+OF_CYCLE = ("charged_ah", "discharged_ah", "charged_wh", "discharged_wh")
+OF_PULSED_CELLS = ("resistance_ohm", "resistance_low_ohm", "resistance_high_ohm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -256,7 +269,10 @@ class _Tester:
         if self._as_json:
             self.say(what, "", **more, result=result)
         else:
-            print_table(f"{title} of {self._serial}", result)
+            print_table(f"{title} of {self._serial}", _of_its_kind(result))
+            if result["soh_pct"] is None:
+                refusal = str(result["refusal"])
+                print(f"no state of health: {NO_SOH.get(refusal, refusal)}", flush=True)
 
     def say(self, what: str, text: str, **figures: Any) -> None:
         """The text, or the figures as JSON."""
@@ -268,6 +284,18 @@ class _Tester:
 
 def _text(value: float | None) -> str:
     return "unknown" if value is None else f"{value:g}"
+
+
+def _of_its_kind(result: Message) -> Message:
+    """The result without what only the other kind of test has."""
+    if result["test"] == "quick":
+        return {key: value for key, value in result.items() if key not in OF_CYCLE}
+    cells = [
+        {key: value for key, value in cell.items() if key not in OF_PULSED_CELLS}
+        for cell in result["cells"]
+    ]
+    kept = {key: value for key, value in result.items() if key not in OF_PULSES}
+    return kept | {"cells": cells}
 
 
 def _clock(seconds: int | None) -> str:

@@ -14,7 +14,7 @@ from common import models
 from common.codes import Command, CommandResult, Method, Refusal, Test, TestPhase, TestStop, names
 from gateway.cli import main
 from gateway.commands import test as test_command
-from gateway.commands.test import REFUSALS, STOPS
+from gateway.commands.test import NO_SOH, REFUSALS, STOPS
 
 N_CELLS = 4
 MODEL_CRC = 0xDEADBEEF
@@ -226,6 +226,33 @@ def test_what_is_recorded_is_printed_while_no_test_runs(capsys):
     assert run(pack, "show", "--json") == 0
     assert objects(capsys)[0]["result"]["soh_pct"] == 81.0
     assert pack.commands == []
+
+
+@pytest.mark.parametrize("refusal", sorted(NO_SOH))
+def test_a_result_without_a_state_of_health_says_why_in_words(refusal, capsys):
+    pack = TestingPack()
+    pack.record(Test.QUICK)
+    pack.block.set("Soh", None)
+    pack.block.set("ResRef", getattr(Refusal, refusal.upper()))
+    assert run(pack, "show") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"no state of health: {NO_SOH[refusal]}"
+    assert "_" not in NO_SOH[refusal]
+
+
+def test_a_result_shows_only_what_its_kind_of_test_has(capsys):
+    pack = TestingPack()
+    shown = {}
+    for kind in (Test.QUICK, Test.FULL):
+        pack.record(kind)
+        assert run(pack, "show") == 0
+        shown[kind] = capsys.readouterr().out
+    assert "resistance_ohm" in shown[Test.QUICK]
+    assert "model_crc" in shown[Test.QUICK]
+    assert "charged_ah" not in shown[Test.QUICK]
+    assert "discharged_wh" in shown[Test.FULL]
+    for absent in ("resistance", "pulse_count", "model_crc"):
+        assert absent not in shown[Test.FULL]
+    assert "no state of health" not in "".join(shown.values())
 
 
 def test_a_stopped_test_is_told_and_the_result_of_an_earlier_one_is_still_shown(capsys):
