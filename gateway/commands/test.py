@@ -65,7 +65,8 @@ STOPS = {
     "no_current": "no current followed the request (is a charger or load listening?)",
     "wrong_current": "another current flowed than was asked for",
     "current_stays": "the current did not end when it was no longer asked for",
-    "no_room": "the limits of the moment allow no current in one of the directions",
+    "no_room": "the limits of the moment allow no current in one of the directions (nearer to "
+    "half full they may)",
     "not_rested": "the cells did not come to rest",
     "power_lost": "the board started anew while it ran",
     "too_long": "it took too long",
