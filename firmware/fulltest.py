@@ -12,8 +12,8 @@ Charge and energy of each half are whole numbers: uAh from the chip's counter, a
 times mAh, so that nothing is lost to rounding over hours. The pack's capacity is the charge that
 the discharge gave, over the share of its charge that the lowest cell had given:
 
-    SOH      = (Q - past) / rated / (1 - SOC_low)              pack: full is where the charge ended
-    SOH_cell = (Q - past) / rated / (SOC_full - SOC_end)       each cell, by its rested voltage
+    SOH      = (Q - past) / rated / (1 - SOC_low)           pack: full as its fullest cell
+    SOH_cell = (Q - past) / rated / (SOC_full - SOC_end)    each cell, by its rested voltage
 
 with SOC by the profile's table. Where the full voltage is far above the table's end, as for LFP
 in general, the charge goes ``past`` it: what the discharge takes until the cell is back, which is
@@ -141,13 +141,15 @@ class FullTest(Procedure):
             if self._end_mv[i] < self._end_mv[lowest]:
                 lowest = i
         left, sigma = self._soc(self._end_mv[lowest])
-        return self._soh(lowest, 10000 - left, sigma)
+        return self._soh(max(self._past_mah), 10000 - left, sigma)
 
     def cell_soh(self, cell: int) -> "tuple[int, int, int] | None":
         """``(SOH, lo, hi)`` of a cell (index) in basis points of the rating, or ``None``."""
         full, above = self._soc(self._full_mv[cell])
         left, below = self._soc(self._end_mv[cell])
-        return self._soh(cell, full - left, math.sqrt(above * above + below * below))
+        return self._soh(
+            self._past_mah[cell], full - left, math.sqrt(above * above + below * below)
+        )
 
     def _soc(self, mv: int) -> "tuple[float, float]":
         profile = self._settings.profile
@@ -155,9 +157,8 @@ class FullTest(Procedure):
         sigma_mv = math.sqrt(table_mv * table_mv + _SETTLING_MV * _SETTLING_MV)
         return ocv.soc_bp(profile, mv), ocv.soc_sigma_bp(profile, mv, sigma_mv)
 
-    def _soh(self, cell: int, given: float, sigma: float) -> "tuple[int, int, int] | None":
-        """Of a cell that gave ``given`` bp of its charge from the table's end on."""
-        past_mah = self._past_mah[cell]
+    def _soh(self, past_mah: int, given: float, sigma: float) -> "tuple[int, int, int] | None":
+        """Of what gave ``past_mah``, and then ``given`` bp of its charge."""
         if self.phase != TestPhase.DONE or given < 1000 or past_mah < 0:
             return None
         scale = 1e8 / given / self._settings.rated_mah
