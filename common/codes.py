@@ -115,6 +115,7 @@ class Refusal:
     NO_MODEL = 13  # the cell profile brings none for this
     UNLIKE = 14  # unlike every cell of the calibration
     NOT_CLOSED = 15  # no cycle has come back to where it began
+    SOC_OUTSIDE = 16  # the cells' charge is outside what the model was made from
 
 
 class NextTest:
@@ -126,6 +127,7 @@ class NextTest:
     DISCHARGE_THEN_REST = 3
     FULL_CYCLE = 4
     WARM_UP = 5
+    QUICK_TEST = 6  # a commanded train of pulses: ``Command.START_QUICK_TEST``
 
 
 class Command:
@@ -151,7 +153,7 @@ class CommandResult:
 
 
 class Test:
-    """A commanded test (``Tst``, ``ResTst``)."""
+    """A commanded test (``Tst``, ``EndTst``, ``ResTst``)."""
 
     NONE = 0
     QUICK = 1  # a train of pulses: minutes
@@ -176,7 +178,7 @@ class TestPhase:
 
 
 class TestStop:
-    """Why a commanded test ended without a result (``TstStop``, ``ResStop``)."""
+    """Why a commanded test ended without a result (``TstStop``, ``EndStop``)."""
 
     NONE = 0
     BY_COMMAND = 1

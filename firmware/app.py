@@ -18,7 +18,7 @@
 import gc
 
 from common import __version__, models
-from common.codes import Command, CommandResult, Fault, Test
+from common.codes import Command, CommandResult, Fault, Refusal, Test
 from common.mp import const
 from firmware.afe import Afe
 from firmware.afe.bq76952 import Bq76952
@@ -73,6 +73,7 @@ class App(Commands):
         )
         self.tests = CellTests(settings, self.image.map.block(models.TEST), self.boot)
         self.tests.restore(self.storage.load("test"))
+        self.estimators.quick_mv = self.tests.model_mv
         self._store()  # the boot before anybody reads its number
         self.pdu_server = PduServer(self.image.map, self)
         self.image.server = self.pdu_server
@@ -150,6 +151,9 @@ class App(Commands):
         snapshot = self.snapshot
         if tests.update(snapshot, self.protection):
             tests.finish(self.image.utc_s(tests.ended_s or 0))
+            if tests.found and tests.refusal != Refusal.NO_MODEL:
+                self.estimators.pulses(tests.found, tests.refusal)
+                self._saved_s = snapshot.uptime_s - SAVE_EVERY_S  # whoever tested may switch off
         tests.publish(snapshot.seq, self.estimators.soc_bp)
         self.image.testing = tests.running
         self.image.request_ma = tests.request_ma

@@ -132,8 +132,12 @@ def _with_cells(block: Decoded, table: dict[str, str], cell_table: dict[str, str
 
 
 def commanded_test(block: Decoded) -> Message:
-    """The commanded test of a TEST block: how far it is, and the ``result`` of the last one."""
+    """The commanded test of a TEST block: how far it is, and what is recorded.
+
+    ``ended`` is the last test that ended, ``result`` that of the last one that was completed.
+    """
     message = _named(block, keys.TEST)
+    message["ended"] = {"utc": iso_time(block["EndUtc"])} | _named(block, keys.TEST_ENDED)
     result = _with_cells(block, keys.TEST_RESULT, keys.TEST_CELL)
     message["result"] = {"utc": iso_time(block["ResUtc"])} | result
     return message

@@ -201,12 +201,19 @@ TEST: dict[str, str] = {
     "Left": "left_s",
 }
 
-# what is recorded of the last test that ended
+# the last test that ended, with a result or without
+TEST_ENDED: dict[str, str] = {
+    "EndTst": "test",
+    "EndStop": "stop_reason",
+    "EndBoot": "boot",
+    "EndUpS": "uptime_s",
+}
+
+# what is recorded of the last test that was completed
 TEST_RESULT: dict[str, str] = {
     "ResTst": "test",
     "ResMth": "soh_method",
     "ResRef": "refusal",
-    "ResStop": "stop_reason",
     "ResBoot": "boot",
     "ResUpS": "uptime_s",
     "ResDur": "duration_s",

@@ -163,7 +163,12 @@ def test_every_point_of_energy_and_test_is_published():
         (models.ENERGY, (reading_keys.ENERGY,), reading_keys.ENERGY_CELL),
         (
             models.TEST,
-            (reading_keys.TEST, reading_keys.TEST_RESULT, {"ResUtc": "utc"}),
+            (
+                reading_keys.TEST,
+                reading_keys.TEST_ENDED,
+                reading_keys.TEST_RESULT,
+                {"ResUtc": "utc", "EndUtc": "utc"},
+            ),
             reading_keys.TEST_CELL,
         ),
     ):
@@ -177,7 +182,8 @@ def test_a_test_under_way_and_the_result_of_the_last_one_have_their_names(pack):
     for name, value in {
         "Tst": codes.Test.FULL, "TstPh": codes.TestPhase.CHARGING, "TstStop": 0, "Stp": 2,
         "NStp": 5, "Elap": 60, "Left": 7200, "ResTst": codes.Test.QUICK,
-        "ResMth": codes.Method.PULSE_TEST, "ResRef": 0, "ResStop": codes.TestStop.NO_CURRENT,
+        "ResMth": codes.Method.PULSE_TEST, "ResRef": 0,
+        "EndTst": codes.Test.FULL, "EndStop": codes.TestStop.NO_CURRENT, "EndUtc": 1_790_000_060,
         "ResUtc": 1_790_000_000, "ResTmp": 251, "RteC": 15000, "MdlCrc": 7,
     }.items():  # fmt: skip
         block.set(name, value)
@@ -187,8 +193,12 @@ def test_a_test_under_way_and_the_result_of_the_last_one_have_their_names(pack):
     assert (test["test"], test["phase"], test["step"], test["step_count"]) == (
         "full", "charging", 2, 5,
     )  # fmt: skip
+    assert test["ended"] == {
+        "utc": "2026-09-21T14:14:20.000Z", "test": "full", "stop_reason": "no_current",
+        "boot": None, "uptime_s": None,
+    }  # fmt: skip
     result = test["result"]
-    assert (result["test"], result["stop_reason"]) == ("quick", "no_current")
+    assert result["test"] == "quick"
     assert (result["soh_method"], result["utc"]) == ("pulse_test", "2026-09-21T14:13:20.000Z")
     assert (result["temperature_c"], result["current_of_rated_pct"]) == (25.1, 150.0)
     assert result["cells"][1]["resistance_ohm"] == 0.0025
