@@ -19,7 +19,7 @@ _BLUE = "#0072B2"  # M. Okabe, K. Ito: told apart by all kinds of sight
 _ORANGE = "#D55E00"
 _BAND = "#9ecae1"
 _MOST = 1500  # points a panel: more is ink
-_DPI = 90
+_DPI = 80
 
 
 class PlotError(ValueError):
@@ -57,7 +57,8 @@ def _panels(count: int, title: str, x: str, y: str) -> "tuple[Any, list[Any]]":
 
     columns = min(3, count) if count != 4 else 2
     rows = -(-count // columns)
-    figure = Figure(figsize=(3.6 * columns + 0.6, 2.7 * rows + 1.0), layout="constrained")
+    size = (max(7.5, 3.4 * columns), max(4.2, 2.6 * rows + 1.0))
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for spare in axes[count:]:
         spare.set_visible(False)
@@ -119,7 +120,7 @@ def soh(
 
 def soc(path: str, name: str, traces: "dict[float, Trace]", noise: bool) -> None:
     """One panel a temperature: a drive over time, started 10 % too low."""
-    title = f"{name}: SOC of drives not fitted to, started 10 % too low, {_seen_by(noise)}"
+    title = f"{name}: SOC of unseen drives, started 10 % too low,\n{_seen_by(noise)}"
     figure, axes = _panels(len(traces), title, "time (h)", "SOC (%)")
     for ax, (group, (drive, *all_points)) in zip(
         axes, sorted(traces.items(), reverse=True), strict=True

@@ -15,16 +15,19 @@ from unittest import mock
 
 import numpy as np
 
+from common.ecm import Ecm
 from firmware.estimators.window import from_table
 from firmware.tools import fit_pulse, fit_windows, validate_pulse, validate_soc, validate_soh
 from firmware.tools.bench import devices
 from firmware.tools.datasets import load_cells
-from firmware.tools.drives import Folder
+from firmware.tools.drives import Drive, Folder
+from firmware.tools.fit_ecm import Fit
 from firmware.tools.profile_file import rounded
 
 END = len(fit_windows.GRID_MV)
 _PLAIN_FIT = fit_windows._Fit
 _PLAIN_CANDIDATES = fit_windows._candidates
+SHIPPED_SOC = "filter, start 10 % off"
 _TOP_MV = 4100
 _ICA_RIDGE = 1e-3
 
@@ -181,12 +184,26 @@ def resistance(folder: Path) -> str:
     return f"{found:.2f} SOH points"
 
 
+def first_drives(train: Folder) -> Iterator[tuple[str, Drive, Ecm]]:
+    """One drive of each temperature with the circuit fitted to the others."""
+    if len(train.tests) == 1:
+        yield from validate_soc._cases(train, train)
+        return
+    fit = Fit(train)
+    had = set()
+    for name in train.drives():
+        drive = train.tests[name]
+        if drive["group"] not in had:
+            had.add(drive["group"])
+            yield name, drive, fit.without(validate_soc._twins(name, train.tests))
+
+
 def soc(folder: Path) -> str:
-    """Drives: counting from a start 10 % off, from a full charge, and the filter."""
+    """One drive of each temperature: counting, and the filter, from right and wrong starts."""
     train = Folder(str(folder))
     rows: dict[float, dict[str, list[np.ndarray]]] = {}
     rated_mah = round(train.capacity_ah() * 1000)
-    for _name, drive, ecm in validate_soc._cases(train, train):
+    for _name, drive, ecm in first_drives(train):
         late = validate_soc.settled(drive)
         truth = 100 * drive["soc"]
         of = rows.setdefault(drive["group"], {})
@@ -202,8 +219,8 @@ def soc(folder: Path) -> str:
             for name, value in (
                 ("counting, start 10 % off", start - off + moved),
                 ("counting from a known start", start + moved),
-                ("... offset learnt", start + moved - drift),
-                ("filter, start 10 % off", z),
+                ("... without the offset", start + moved - drift),
+                (SHIPPED_SOC, z),
                 ("filter, known start", known),
             ):
                 of.setdefault(name, []).append((value - truth)[late])
@@ -212,7 +229,8 @@ def soc(folder: Path) -> str:
         for name, errors in rows[group].items():
             rmse = float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
             print(f"{group:4g} degC  {name:28} RMSE {rmse:5.2f} %")
-        worst = max(worst, rmse)
+            if name == SHIPPED_SOC:
+                worst = max(worst, rmse)
     return f"{worst:.2f} %"
 
 
