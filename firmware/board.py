@@ -41,3 +41,6 @@ class Board:
     def feed_watchdog(self) -> None:
         """Say that all is well; the hardware resets the board when this stays away."""
         raise NotImplementedError
+
+    def reset(self) -> None:
+        """Start anew, as after power-on; on the desk, where ending is enough, do nothing."""

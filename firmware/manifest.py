@@ -52,6 +52,7 @@ package(
         "boards/__init__.py",
         "boards/rp2.py",
         "cell_tests.py",
+        "crashes.py",
         "estimators/__init__.py",
         "estimators/anchors.py",
         "estimators/charge.py",

@@ -273,11 +273,15 @@ def test_whatever_ends_the_loop_opens_the_switches(rig: Rig) -> None:
     path.write_text(json.dumps(rig.spec.board_settings()))
 
     def break_it(app) -> None:
-        def estimate() -> None:
-            if app.snapshot.seq > 10:
-                raise RuntimeError("a mistake in an estimator")
+        measure = app.executive.tasks[0].function
 
-        app.executive.tasks[2].function = estimate
+        def mistaken() -> None:
+            measure()
+            if app.snapshot.seq > 10:
+                assert rig.closed == (True, True)
+                raise RuntimeError("a mistake")
+
+        app.executive.tasks[0].function = mistaken
 
     with pytest.raises(RuntimeError):
         main.run(lambda _settings: rig, str(path), break_it)
