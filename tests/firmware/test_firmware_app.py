@@ -537,12 +537,20 @@ class Flood:
 
 
 @pytest.mark.parametrize(
-    ("period_ms", "baudrate"), [(1000, 115200), (100, 115200), (1000, 19200), (1000, 9600)]
+    ("period_ms", "baudrate", "start_ms"),
+    [
+        (1000, 115200, 0),
+        (100, 115200, 0),
+        (1000, 19200, 0),
+        (1000, 9600, 0),
+        (1000, 9600, (1 << 30) - 8000),  # the clock wraps while it answers
+        (1000, 9600, (1 << 29) - 8000),
+    ],
 )
 def test_a_flood_of_requests_does_not_delay_the_measurement(
-    tmp_path: Path, period_ms: int, baudrate: int
+    tmp_path: Path, period_ms: int, baudrate: int, start_ms: int
 ) -> None:
-    rig = Rig(tmp_path)
+    rig = Rig(tmp_path, start_ms=start_ms)
     rig.settings.period_ms = period_ms
     rig.settings.baudrate = baudrate
     rig.boot()
