@@ -5,7 +5,8 @@ compared with ``ticks_diff`` and moved with ``ticks_add`` only. ``i2c`` follows 
 ``readfrom_mem_into(address, register, buffer)`` and ``writeto_mem(address, register, buffer)``,
 ``OSError`` when the device does not answer in time. ``uart`` has ``any() -> int``,
 ``readinto(buffer) -> int | None`` and ``write(buffer) -> int``; ``write`` drives the RS-485
-line (DE) and gives it back when the last character has left.
+line (DE) and gives it back when the last character has left, or after the time that takes
+(``OSError``). Nothing here may wait without an end. docs/board.md says how to port.
 """
 
 
