@@ -57,7 +57,7 @@ class RestartError(Exception):
 
 
 def task_number(name: str) -> int:
-    """The ``codes.Task`` of a task of the executive."""
+    """The ``codes.Task`` of a task of the executive, or of ``start``."""
     number: int = getattr(Task, name.upper())
     return number
 

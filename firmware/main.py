@@ -1,11 +1,13 @@
 """Where a board starts: settings, parts, the loop. A board's own file calls ``run``."""
 
 from common import __version__
-from common.codes import Task
+from common.mp import const
 from firmware.app import App, RestartError, task_number
 from firmware.crashes import Crashes, tell
 from firmware.settings import SettingsError, load
 from firmware.storage import Storage
+
+_TELL_MS = const(200)  # until the console has taken the last words
 
 
 def run(make_board: "object", settings_path: str, ready: "object | None" = None) -> None:
@@ -45,17 +47,16 @@ def run(make_board: "object", settings_path: str, ready: "object | None" = None)
         app.open_switches()  # type: ignore[union-attr]
         board.reset()
     except Exception as error:
-        where = "start"
-        task = Task.START
-        if app is not None:
-            app.open_switches()
-            current = app.executive.current
-            if current is not None:
-                where = current.name
-                task = task_number(where)
-        crashes.record(error, task)
-        tell(where, error)
-        board.reset()
+        try:
+            if app is not None:
+                app.open_switches()
+        finally:  # whatever it was, it must not happen again at once
+            current = app.executive.current if app is not None else None
+            where = "start" if current is None else current.name
+            crashes.record(error, task_number(where))
+            tell(where, error)
+            board.wait(board.ticks_add(board.ticks_ms(), _TELL_MS))
+            board.reset()
         raise
     finally:
         if app is not None:

@@ -23,11 +23,12 @@ BUILD = ROOT / "build" / "firmware"
 # mpy-cross's name: the chips it is for. Small integers have 31 bits on all of them.
 ARCHITECTURES = {"armv6m": "RP2040", "armv7emsp": "RP2350, STM32", "xtensawin": "ESP32"}
 
-# Boards of some architectures only.
-BOARDS = {
+# What is for the boards of some architectures only; a network is what only the last has.
+ONLY = {
     "firmware/boards/esp32.py": ("xtensawin",),
     "firmware/boards/rp2.py": ("armv6m", "armv7emsp"),
     "firmware/boards/stm32.py": ("armv7emsp",),
+    "firmware/modbus/tcp.py": ("xtensawin",),
 }
 
 
@@ -56,11 +57,11 @@ def package_json(manifest: Manifest) -> str:
 
 
 def compile_all(manifest: Manifest, architecture: str) -> dict[str, int]:
-    """Bytes of each compiled file; 0 for a board of another architecture."""
+    """Bytes of each compiled file; 0 for what is not for its boards."""
     sizes = {}
     for name in manifest.files:
         target = (BUILD / architecture / name).with_suffix(".mpy")
-        if architecture not in BOARDS.get(name, ARCHITECTURES):
+        if architecture not in ONLY.get(name, ARCHITECTURES):
             target.unlink(missing_ok=True)
             sizes[name] = 0
             continue
