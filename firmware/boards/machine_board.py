@@ -37,7 +37,11 @@ _HALF_CLOCK_US = const(5)
 
 
 class Uart:
-    """The UART with the transceiver's direction line."""
+    """The UART with the transceiver's direction line.
+
+    ``txdone`` knows of the last stop bit on all ports since MicroPython 1.25; before, it came a
+    character early.
+    """
 
     def __init__(self, uart: machine.UART, de: machine.Pin, baudrate: int) -> None:
         self._de = de
@@ -76,7 +80,8 @@ class MachineBoard(Board):
     ticks_add = staticmethod(time.ticks_add)  # type: ignore[assignment]
 
     root = "/"
-    watchdog_ms = 8000  # less than the most that any of the ports can do
+    # RP2040 can do 8388, RP2350 16777, STM32 32767 by a clock that may be a third off.
+    watchdog_ms = 8000
     causes: "dict[int, int]" = {}  # codes.ResetCause of what machine.reset_cause says
 
     def __init__(self, settings: Settings, pins: "dict[str, int | str]") -> None:

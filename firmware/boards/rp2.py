@@ -12,7 +12,7 @@ Put ``settings.json`` beside ``main.py`` in the board's root, and into ``main.py
 | GP2 | DE and /RE of the transceiver, high while sending; hold it low with a resistor |
 
 Why it started is read from the chip, for ``machine.reset_cause`` calls ``machine.reset`` a
-watchdog's doing. Source: datasheets of RP2040 (2.8.1, 4.7.6) and RP2350 (6.4, 12.9.7).
+watchdog's doing. Source: ``hardware/regs`` of the Pico SDK, ``watchdog_reboot`` in its library.
 """
 
 import os
