@@ -508,3 +508,28 @@ def test_restarts_on_micropython_go_the_same_way_and_safe_mode_allocates_nothing
     ]
     assert printed.count("measure: ValueError: broken") == IN_A_ROW + 1
     assert "estimate is off until the next start" in printed
+
+
+def test_a_board_in_a_simulated_world_keeps_its_pack_in_service_in_safe_mode(
+    tmp_path: Path, desk_micropython: str
+) -> None:
+    """The real MicroPython, with a chip that answers register by register."""
+    from sim.bench import Discharge  # noqa: PLC0415
+    from sim.pack import PackSpec  # noqa: PLC0415
+    from sim.world import World  # noqa: PLC0415
+
+    root = tmp_path / "boards" / "P1"
+    root.mkdir(parents=True)
+    safe_board(root)
+    with World(seed=1, folder=tmp_path / "boards", logs=tmp_path) as world:
+        program = (Discharge(20.0, end_v=30.0),)
+        pack = world.add_pack(PackSpec("P1", n_cells=14, rated_ah=50.0, program=program))
+        world.start()
+        world.run(until_s=60.0)
+        truth = world.truth(pack)
+        assert truth["boots"] == 1
+        assert truth["charge_fet"]
+        assert truth["discharge_fet"]
+        assert truth["current_a"] == pytest.approx(-20.0, abs=0.1)
+    assert "safe mode: 3 crashes in a row\n" in (tmp_path / "P1.log").read_text()
+    assert not list(root.glob("estimates.*"))
