@@ -140,6 +140,7 @@ class Command:
     START_QUICK_TEST = 4
     START_FULL_TEST = 5
     STOP_TEST = 6
+    LEAVE_SAFE_MODE = 7  # starts anew
 
 
 class CommandResult:
@@ -150,6 +151,7 @@ class CommandResult:
     REFUSED_UNSAFE = 2
     REFUSED_UNKNOWN = 3
     REFUSED_BUSY = 4  # a test is running
+    REFUSED_SAFE_MODE = 5  # not done in safe mode
 
 
 class Test:
@@ -203,6 +205,37 @@ class ResetCause:
     SOFT = 3
     BROWN_OUT = 4
     PIN = 5
+
+
+class Mode:
+    """How the firmware runs (``Mode``)."""
+
+    NORMAL = 1
+    SAFE = 2  # after repeated crashes: measures, protects and serves Modbus, nothing else
+
+
+class Task:
+    """A task of the firmware (``ErrTsk``, ``CrashTsk``), or bit numbers of ``TskOff``."""
+
+    MEASURE = 0
+    BALANCE = 1
+    ESTIMATE = 2
+    TEST = 3
+    IMAGE = 4
+    SERVE = 5
+    STORE = 6
+    KEEP = 7
+    START = 8  # not a task yet
+
+
+class Cause:
+    """What went wrong in a task, or ended the firmware (``ErrWhy``, ``CrashWhy``)."""
+
+    NONE = 0
+    WATCHDOG = 1
+    MEMORY = 2
+    BUS = 3  # a device or the flash did not do what it was told
+    PROGRAM = 4
 
 
 class LimitReason:

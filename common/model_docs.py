@@ -267,6 +267,10 @@ _DEVICE = {
     "EstUs": ("us", "Longest run of the estimators since boot."),
     "ComUs": ("us", "Longest run of the Modbus server since boot."),
     "ImgUs": ("us", "Longest run of writing the register image since boot."),
+    "BalUs": ("us", "Longest run of balancing since boot."),
+    "TstUs": ("us", "Longest run of the commanded tests since boot."),
+    "StoUs": ("us", "Longest run of saving to flash since boot."),
+    "KeepUs": ("us", "Longest run of collecting garbage and feeding the watchdog since boot."),
     "LoopUs": ("us", "Longest pass of the loop since boot."),
     "Overrun": ("", "Passes that took too long since boot."),
     "AfeErr": ("", "Failed transfers with the measuring chip since boot."),
@@ -278,6 +282,14 @@ _DEVICE = {
     "RecDepth": ("", "Readings that can be kept."),
     "RecFirst": ("", "Seq of the oldest reading kept."),
     "RecLast": ("", "Seq of the youngest reading kept."),
+    "Mode": ("", "How the firmware runs: safe after repeated crashes."),
+    "NErr": ("", "Errors of tasks that were ridden through since boot."),
+    "ErrTsk": ("", "Task of the last of them."),
+    "ErrWhy": ("", "Kind of the last of them."),
+    "TskOff": ("", "Tasks switched off after repeated errors, until the next start."),
+    "NCrash": ("", "Crashes of the firmware in all."),
+    "CrashTsk": ("", "Task that ended it the last time; not known after a watchdog reset."),
+    "CrashWhy": ("", "What ended it the last time."),
 }
 
 _ENERGY = {
@@ -442,6 +454,12 @@ SYMBOLS = {
     "CclWhy": codes.LimitReason,
     "DclWhy": codes.LimitReason,
     "RstCause": codes.ResetCause,
+    "Mode": codes.Mode,
+    "ErrTsk": codes.Task,
+    "ErrWhy": codes.Cause,
+    "TskOff": codes.Task,
+    "CrashTsk": codes.Task,
+    "CrashWhy": codes.Cause,
     "Cmd": codes.Command,
     "CmdRes": codes.CommandResult,
 }

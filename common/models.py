@@ -215,11 +215,17 @@ _DEVICE_POINTS = (
     + _p("TQual", "enum16")
     + _p("Fw Brd Afe", "string:8")
     + _p("CfgCrc AfeSig", "uint32")
-    + _p("MeasUs EstUs ComUs ImgUs LoopUs Overrun", "uint32")
+    + _p("MeasUs EstUs ComUs ImgUs BalUs TstUs StoUs KeepUs LoopUs Overrun", "uint32")
     + _p("AfeErr RxOk RxBad RxExc", "uint32")
     + _p("MemFree", "uint32")
     + _p("RecEvery RecDepth", "uint16")
     + _p("RecFirst RecLast", "uint32")
+    + _p("Mode", "enum16")
+    + _p("NErr", "uint32")
+    + _p("ErrTsk ErrWhy", "enum16")
+    + _p("TskOff", "bitfield16")
+    + _p("NCrash", "uint16")
+    + _p("CrashTsk CrashWhy", "enum16")
 )
 
 _ENERGY_POINTS = (

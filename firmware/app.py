@@ -11,6 +11,8 @@
 | store | 1 s | saves latches and commands when they change, estimates now and then |
 | keep | ``period_ms`` | collects garbage, feeds the watchdog when every task has run |
 
+In safe mode (``firmware.crashes``) there is no balance, estimate or test, and one reading is kept.
+
     >>> app = App(board, settings)
     >>> app.run()
 """
@@ -18,16 +20,18 @@
 import gc
 
 from common import __version__, models
-from common.codes import Command, CommandResult, Fault, Refusal, Test
+from common.codes import Command, CommandResult, Fault, Refusal, Task, Test
 from common.mp import const
 from firmware.afe import Afe
 from firmware.afe.bq76952 import Bq76952
 from firmware.balancing import Balancing
 from firmware.board import Board
 from firmware.cell_tests import CellTests
+from firmware.crashes import Crashes, cause_of, tell
 from firmware.estimators.estimators import Estimators
-from firmware.executive import Executive
-from firmware.image import Image
+from firmware.executive import NEEDED, OPTIONAL, VITAL, Executive
+from firmware.executive import Task as Entry
+from firmware.image import RECORD_DEPTH, Image
 from firmware.measurement import Measurement
 from firmware.modbus.pdu import Commands, PduServer
 from firmware.modbus.rtu import RtuServer
@@ -40,6 +44,7 @@ SAVE_EVERY_S = const(300)
 STORE_MS = const(1000)
 RETRY_S = const(10)  # after flash has refused
 REFRESH_CYCLES = const(5)  # the chip forgets by itself which cells it bleeds
+RESTART_CYCLES = const(2)  # until the command's answer has surely gone
 
 _CONFIGURATION = 1 << Fault.CONFIGURATION
 _MISMATCH = 1 << Fault.SWITCH_MISMATCH
@@ -47,11 +52,32 @@ _STORAGE = 1 << Fault.STORAGE
 _OVERRUN = 1 << Fault.LOOP_OVERRUN
 
 
-class App(Commands):
-    """One pack's firmware. ``step`` is one pass of the loop; ``run`` is the loop."""
+class RestartError(Exception):
+    """The board is to start anew, by command."""
 
-    def __init__(self, board: Board, settings: Settings, afe: "Afe | None" = None) -> None:
+
+def task_number(name: str) -> int:
+    """The ``codes.Task`` of a task of the executive, or of ``start``."""
+    number: int = getattr(Task, name.upper())
+    return number
+
+
+class App(Commands):
+    """One pack's firmware. ``step`` is one pass of the loop; ``run`` is the loop.
+
+    ``crashes`` says whether it is to be safe mode.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        settings: Settings,
+        afe: "Afe | None" = None,
+        crashes: "Crashes | None" = None,
+    ) -> None:
         settings.check()
+        self.crashes = crashes or Crashes(Storage(board.root), board.reset_cause)
+        safe = self.safe = self.crashes.safe
         self.board = board
         self.settings = settings
         self.afe = afe or Bq76952(board, settings.n_cells)
@@ -60,7 +86,8 @@ class App(Commands):
         self.protection = Protection(settings)
         self.balancing = Balancing(settings)
         self.estimators = Estimators(settings)
-        self.storage = Storage(board.root)
+        self._restored = False  # the estimators know what was saved
+        self.storage = self.crashes.storage
         self._boot_saved = False
         self._saved_latched = 0
         self._saved_connected = True
@@ -69,10 +96,15 @@ class App(Commands):
         self.boot = 1 + self._load_number("boot")
         self._restore()
         self.image = Image(
-            settings, self.boot, board.reset_cause, __version__, board.name, self.afe.name
-        )
+            settings, self.boot, board.reset_cause, __version__, board.name, self.afe.name,
+            1 if safe else RECORD_DEPTH,
+        )  # fmt: skip
+        self.image.figures = not safe
+        self.image.tell_crashes(self.crashes)
         self.tests = CellTests(settings, self.image.map.block(models.TEST), self.boot)
-        self.tests.restore(self.storage.load("test"))
+        self._may_test = not safe
+        if not safe:
+            self.tests.restore(self.storage.load("test"))
         self.estimators.quick_mv = self.tests.model_mv
         self._store()  # the boot before anybody reads its number
         self.pdu_server = PduServer(self.image.map, self)
@@ -82,20 +114,22 @@ class App(Commands):
         self._bled_cycles = 0
         self._said: str | None = None  # the measurement's problem, as last told on the console
         self._overruns = 0
+        self._restart = 0  # cycles until the board starts anew; 0: it does not
         period_ms = settings.period_ms
-        self.executive = Executive(
-            board,
-            (
-                ("measure", period_ms, self._measure),
-                ("balance", period_ms, self._balance),
-                ("estimate", period_ms, self._estimate),
-                ("test", period_ms, self._test),
-                ("image", period_ms, self._publish),
-                ("serve", 0, self._serve),
-                ("store", STORE_MS, self._store),
-                ("keep", period_ms, self._keep),
-            ),
+        tasks = (
+            ("measure", period_ms, self._measure, VITAL),
+            ("balance", period_ms, self._balance, OPTIONAL),
+            ("estimate", period_ms, self._estimate, OPTIONAL),
+            ("test", period_ms, self._test, OPTIONAL),
+            ("image", period_ms, self._publish, NEEDED),
+            ("serve", 0, self._serve, NEEDED),
+            ("store", STORE_MS, self._store, NEEDED),
+            ("keep", period_ms, self._keep, VITAL),
         )
+        if safe:
+            tasks = tuple(task for task in tasks if task[3] != OPTIONAL)  # type: ignore[assignment]
+        self.executive = Executive(board, tasks)
+        self.executive.failed = self._task_failed
         if board.uart is not None:
             self._rtu = RtuServer(board, self.pdu_server, settings.address, settings.baudrate)
             self._rtu.free_ms = self._free_ms
@@ -144,6 +178,11 @@ class App(Commands):
         self._bled_cycles = 0
 
     def _estimate(self) -> None:
+        if not self._restored:
+            data = self.storage.load("estimates")
+            if data:
+                self.estimators.restore(data)
+            self._restored = True
         self.estimators.update(self.snapshot)
 
     def _test(self) -> None:
@@ -181,12 +220,14 @@ class App(Commands):
         now_s = self.snapshot.uptime_s
         if now_s < self._retry_s:
             return
+        self.crashes.settle(now_s)
+        self._retry_s = now_s + RETRY_S
+        self._report(_STORAGE, True)
         try:
             self._save_changes(now_s)
         except OSError:
-            self._retry_s = now_s + RETRY_S
-            self._report(_STORAGE, True)
             return
+        self._retry_s = 0
         self._report(_STORAGE, False)
 
     def _keep(self) -> None:
@@ -196,29 +237,54 @@ class App(Commands):
         self._overruns = overruns
         if self.executive.all_ran(self.settings.period_ms):
             self.board.feed_watchdog()
+        if self._restart:
+            self._restart -= 1
+            if not self._restart:
+                raise RestartError
+
+    # --- tasks that fail ------------------------------------------------------------------
+
+    def _task_failed(self, entry: Entry, error: Exception) -> None:
+        """Whatever a failed task has left half done must not be taken for true."""
+        gc.collect()  # memory may be what it lacked
+        if entry.failures == 1:
+            tell(entry.name, error)
+        number = task_number(entry.name)
+        self.image.tell_error(number, cause_of(error), entry.off)
+        if entry.off:
+            print("%s is off until the next start" % entry.name)
+        if number == Task.ESTIMATE:
+            self.estimators = Estimators(self.settings)
+            self._restored = False
+            self.image.figures = not entry.off
+        elif number == Task.TEST and entry.off:
+            self._may_test = self.tests.running = self.image.testing = False
+            self.image.ask_nothing()
 
     # --- what survives power-off ----------------------------------------------------------
 
     def _save_changes(self, now_s: int) -> None:
         """Save what is not saved yet; ``OSError`` leaves the rest for the next time."""
-        save = self.storage.save
+        storage = self.storage
         protection = self.protection
         latched = protection.latched
         if latched != self._saved_latched:
-            save("latched", latched.to_bytes(4, "little"))
+            storage.save("latched", latched.to_bytes(4, "little"))
             self._saved_latched = latched
         connected = protection.connected
         if connected != self._saved_connected:
-            save("connected", b"\x01" if connected else b"\x00")
+            storage.save("connected", b"\x01" if connected else b"\x00")
             self._saved_connected = connected
         if not self._boot_saved:
-            save("boot", self.boot.to_bytes(4, "little"))
+            storage.save("boot", self.boot.to_bytes(4, "little"))
             self._boot_saved = True
+        if self.crashes.changed:
+            self.crashes.save()
         if self.tests.changed:
-            save("test", self.tests.state())
+            storage.save("test", self.tests.state())
             self.tests.changed = False
-        if now_s - self._saved_s >= SAVE_EVERY_S:
-            save("estimates", self.estimators.state())
+        if now_s - self._saved_s >= SAVE_EVERY_S and self._restored:
+            storage.save("estimates", self.estimators.state())
             self._saved_s = now_s
 
     def _load_number(self, name: str, absent: int = 0) -> int:
@@ -230,10 +296,8 @@ class App(Commands):
         self._saved_latched = self._load_number("latched")
         protection.restore_latched(self._saved_latched)
         # Whoever opened the switches to work on the pack must not find them closed by a restart.
-        self._saved_connected = protection.connected = self._load_number("connected", 1) != 0
-        data = self.storage.load("estimates")
-        if data:
-            self.estimators.restore(data)
+        connected = self._load_number("connected", 1) != 0 and not self.crashes.hopeless
+        self._saved_connected = protection.connected = connected
 
     def _report(self, fault: int, present: bool) -> None:
         if present:
@@ -261,9 +325,16 @@ class App(Commands):
         if code == Command.STOP_TEST:
             self._stop_test()
             return CommandResult.DONE
+        if code == Command.LEAVE_SAFE_MODE:
+            if self.safe:
+                self.crashes.leave()
+                self._restart = RESTART_CYCLES
+            return CommandResult.DONE
         return CommandResult.REFUSED_UNKNOWN
 
     def _start_test(self, kind: int) -> int:
+        if not self._may_test:
+            return CommandResult.REFUSED_SAFE_MODE
         return self.tests.start(kind, self.snapshot, self.protection, self.estimators.soc_bp)
 
     def _stop_test(self) -> None:

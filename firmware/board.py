@@ -7,7 +7,8 @@ compared with ``ticks_diff`` and moved with ``ticks_add`` only. ``i2c`` follows 
 ``spi_transfer``; a board whose switches are driven by itself, not by its AFE, has
 ``drive_switches`` and ``switch_feedback``. ``uart`` has ``any() -> int``,
 ``readinto(buffer) -> int | None`` and ``write(buffer) -> int``; ``write`` drives the RS-485
-line (DE) and gives it back when the last character has left.
+line (DE) and gives it back when the last character has left, or after the time that takes
+(``OSError``). Nothing here may wait without an end. docs/board.md says how to port.
 """
 
 import time
@@ -45,6 +46,9 @@ class Board:
     def feed_watchdog(self) -> None:
         """Say that all is well; the hardware resets the board when this stays away."""
         raise NotImplementedError
+
+    def reset(self) -> None:
+        """Start anew, as after power-on; on the desk, where ending is enough, do nothing."""
 
     def sleep_us(self, us: int) -> None:
         """Wait ``us`` or a little longer, doing nothing else."""

@@ -151,6 +151,15 @@ def _protection(block: Decoded) -> Message:
     return message
 
 
+def _device(block: Decoded) -> Message:
+    message = _named(block, keys.DEVICE)
+    bits, tasks = block["TskOff"], codes.names(codes.Task)
+    message["tasks_off"] = (
+        None if bits is None else [tasks[n].lower() for n in sorted(tasks) if bits >> n & 1]
+    )
+    return message
+
+
 def detail_message(serial: str, blocks: dict[int, Decoded], gateway_time_s: float) -> Message:
     """The ``detail`` of one pack, from its ``planner.DETAIL_BLOCKS`` by model id."""
     health, device = blocks[models.HEALTH], blocks[models.DEVICE]
@@ -161,5 +170,5 @@ def detail_message(serial: str, blocks: dict[int, Decoded], gateway_time_s: floa
     message["test"] = commanded_test(blocks[models.TEST])
     message["lifetime"] = _lifetime(blocks[models.LIFETIME])
     message["protection"] = _protection(blocks[models.PROTECTION])
-    message["device"] = _named(device, keys.DEVICE)
+    message["device"] = _device(device)
     return message

@@ -47,6 +47,7 @@ class Estimators:
         self._ms = 0
         self.now_s = 0  # run time
         self.lifetime = Lifetime(settings)
+        self.quick_mv: tuple[int, int] | None = None  # rested cells that a pulse model can judge
         self.fresh()
 
     def fresh(self) -> None:
@@ -77,7 +78,6 @@ class Estimators:
         self.soh_method = Method.NONE
         self.soh_age_s: int | None = None
         self.fec_centi = 0
-        self.quick_mv: tuple[int, int] | None = None  # rested cells that a pulse model can judge
         self._minute = -1
         self._end_s = -1  # when full or empty was last told and not yet measured by
 

@@ -56,6 +56,8 @@ REFUSALS = {
     codes.CommandResult.REFUSED_UNSAFE: "it would not be safe now (echelon read shows why)",
     codes.CommandResult.REFUSED_UNKNOWN: "its firmware does not know this command",
     codes.CommandResult.REFUSED_BUSY: "a test is running (show --watch follows it, stop ends it)",
+    codes.CommandResult.REFUSED_SAFE_MODE: "its firmware has crashed too often and runs without "
+    "tests (mode and crash_cause of echelon read)",
 }
 STOPS = {
     "by_command": "by a command",

@@ -154,7 +154,7 @@ _CRC = bytes([crc8(bytes([i])) for i in range(256)])
 
 
 class ScriptedBoard:
-    """Time passes only when somebody waits."""
+    """Time passes only when somebody waits; its ticks wrap at 2**30, ``now_ms`` does not."""
 
     def __init__(self, i2c):
         self.i2c = i2c
@@ -162,16 +162,16 @@ class ScriptedBoard:
         self.recoveries = 0
 
     def ticks_ms(self):
-        return self.now_ms
+        return self.now_ms & 0x3FFFFFFF
 
     def ticks_add(self, ticks, delta):
-        return ticks + delta
+        return (ticks + delta) & 0x3FFFFFFF
 
     def ticks_diff(self, later, earlier):
-        return later - earlier
+        return ((later - earlier + 0x20000000) & 0x3FFFFFFF) - 0x20000000
 
     def wait(self, until_ms):
-        self.now_ms = until_ms
+        self.now_ms += self.ticks_diff(until_ms, self.ticks_ms())
 
     def recover_i2c(self):
         self.recoveries += 1

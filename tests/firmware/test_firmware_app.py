@@ -273,11 +273,15 @@ def test_whatever_ends_the_loop_opens_the_switches(rig: Rig) -> None:
     path.write_text(json.dumps(rig.spec.board_settings()))
 
     def break_it(app) -> None:
-        def estimate() -> None:
-            if app.snapshot.seq > 10:
-                raise RuntimeError("a mistake in an estimator")
+        measure = app.executive.tasks[0].function
 
-        app.executive.tasks[2].function = estimate
+        def mistaken() -> None:
+            measure()
+            if app.snapshot.seq > 10:
+                assert rig.closed == (True, True)
+                raise RuntimeError("a mistake")
+
+        app.executive.tasks[0].function = mistaken
 
     with pytest.raises(RuntimeError):
         main.run(lambda _settings: rig, str(path), break_it)
@@ -533,12 +537,20 @@ class Flood:
 
 
 @pytest.mark.parametrize(
-    ("period_ms", "baudrate"), [(1000, 115200), (100, 115200), (1000, 19200), (1000, 9600)]
+    ("period_ms", "baudrate", "start_ms"),
+    [
+        (1000, 115200, 0),
+        (100, 115200, 0),
+        (1000, 19200, 0),
+        (1000, 9600, 0),
+        (1000, 9600, (1 << 30) - 8000),  # the clock wraps while it answers
+        (1000, 9600, (1 << 29) - 8000),
+    ],
 )
 def test_a_flood_of_requests_does_not_delay_the_measurement(
-    tmp_path: Path, period_ms: int, baudrate: int
+    tmp_path: Path, period_ms: int, baudrate: int, start_ms: int
 ) -> None:
-    rig = Rig(tmp_path)
+    rig = Rig(tmp_path, start_ms=start_ms)
     rig.settings.period_ms = period_ms
     rig.settings.baudrate = baudrate
     rig.boot()

@@ -7,6 +7,7 @@ import pytest
 from gateway_fakes import FakePack
 
 from common import codes, models
+from common.codes import Cause, Mode, Task
 from common.registers import Layout, RegisterMap
 from gateway import reading_keys
 from gateway.reading import commanded_test, detail_message, encode, iso_time, state_message
@@ -121,6 +122,10 @@ def test_a_code_from_a_newer_board_keeps_its_number(pack):
 
 def test_the_detail_names_every_cell_and_block(pack):
     blocks = {}
+    device = pack.map.block(models.DEVICE)
+    device.set("Mode", Mode.SAFE)
+    device.set("TskOff", 1 << Task.ESTIMATE | 1 << Task.TEST)
+    device.set("CrashWhy", Cause.WATCHDOG)
     for model_id in models.OURS:
         block = pack.map.block(model_id)
         blocks[model_id] = block.layout.decode(block.bytes())
@@ -136,6 +141,10 @@ def test_the_detail_names_every_cell_and_block(pack):
     assert detail["lifetime"]["charged_ah"] == pack.detail_figure("lifetime") / 10
     assert len(detail["lifetime"]["soc_histogram_min"]) == models.N_SOC_BINS
     assert detail["device"]["record_every"] == 10
+    assert detail["device"]["mode"] == "safe"
+    assert detail["device"]["tasks_off"] == ["estimate", "test"]
+    assert detail["device"]["crash_cause"] == "watchdog"
+    assert detail["device"]["crash_task"] is None
     json.loads(encode(detail))
 
 
