@@ -180,7 +180,9 @@ class Estimators:
             self.differences.relearnt()
             mean = self.soh.mean()
             if mean is not None:
-                self.soc.use_capacity(mean[0], mean[1])
+                fused = mean[1] / mean[0]
+                share = min(1.0, fused * fused / self.soh.single_var)
+                self.soc.use_capacity(mean[0], mean[1], self.soh.end_bp, share)
             self._pack(now_s)
 
     def _windows(self, window: ChargeWindow, now_s: int) -> None:
