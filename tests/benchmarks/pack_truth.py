@@ -46,4 +46,4 @@ def power_w(cells: Cells, soc: float, seconds: int, empty_v: float, most_a: floa
 
 def _after(cells: Cells, current_a: float, seconds: int) -> np.ndarray:
     tried = copy.copy(cells)  # ``steps`` replaces the arrays it changes
-    return tried.steps(1.0, np.full(seconds, -current_a), 25.0)[-1]
+    return tried.steps(1.0, np.full(seconds, -current_a), 25.0)[-1:]
