@@ -179,7 +179,7 @@ class Estimators:
             self.soh.opened(now_s)
         self.soc.anchor(anchor, opened, now_s)
         if self.soh.evidence(anchor, self.anchors.slots, now_s):
-            self._relearnt(now_s)
+            self._relearnt(now_s, True)
 
     def _windows(self, window: ChargeWindow, now_s: int) -> None:
         """A charge has ended: take what its windows tell of each cell."""
@@ -211,14 +211,20 @@ class Estimators:
         if gained:
             self.fec_centi = soh.fec_centi = self.lifetime.fec_centi()
             soh.pulses(found, now_s)
-            self._relearnt(now_s)
+            self._relearnt(now_s, False)
         if refusal:
             soh.refusal = refusal
 
-    def _relearnt(self, now_s: int) -> None:
+    def _relearnt(self, now_s: int, by_anchors: bool) -> None:
+        """Capacities are new; those between two anchors share the error of the open one."""
+        soh = self.soh
         self.differences.relearnt()
-        mean = self.soh.mean()
-        if mean is not None:
+        mean = soh.mean()
+        if mean is not None and by_anchors:
+            fused = mean[1] / mean[0]
+            share = min(1.0, fused * fused / soh.single_var)
+            self.soc.use_capacity(mean[0], mean[1], soh.end_bp, share)
+        elif mean is not None:
             self.soc.use_capacity(mean[0], mean[1])
         self._pack(now_s)
 

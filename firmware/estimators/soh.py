@@ -78,6 +78,8 @@ class Soh(Health):
         self.method = array("B", bytes(n))
         self.at_s = array("i", bytes(4 * n))
         self.count = 0
+        self.end_bp = 0.0  # covariance of the last evidence and the error of its open anchor
+        self.single_var = 0.0  # ... and its relative variance
         self.swing_bp = 0.0  # most charge lately seen to fit between full and empty, of rated
         self._base_soh = array("f", bytes(4 * n))
         self._base_var = array("f", bytes(4 * n))
@@ -152,6 +154,8 @@ class Soh(Health):
                 gained = True
         if gained:
             self.refusal = Refusal.NONE
+            self.end_bp = -anchor.sigma_bp * anchor.sigma_bp / (anchor.mean_bp - partner.mean_bp)
+            self.single_var = best * best
             self.count = self._base_count + 1
             self.swing_bp = abs(self._charge_mah(anchor, partner)) / self._rated_mah * 10000
         else:
