@@ -11,10 +11,11 @@ What is drawn, per pack (U uniform, N normal; by cell where it says so):
   leaves 2..10 % less at 40 degC: what the cells measured at 10..40 degC show
   (``firmware/estimators/resistance.py``); slow link U(0.6, 1.6) of the kind's, U(200, 1200) s;
 - the maker: the simulator's half cells are those of the firmware's tables, which no pack need be
-  made of. LFP rests U(0, 30) mV higher (four recorded kinds: 2 to 31 mV); NMC at mid charge
-  U(-20, 20) mV off, less towards the ends (rms 8 mV; the table states 9, and recorded kinds of
-  other layered oxides are 30 to 90 mV off);
-- hysteresis: LFP U(6, 16) mV, NMC U(0, 5) mV; self-discharge lognormal;
+  made of. LFP rests U(-10, 25) mV higher (``common/cells/lfp.py`` has what is recorded); NMC at mid
+  charge U(-20, 20) mV off, less towards the ends (rms 8 mV; the table states 9, and recorded kinds
+  of other layered oxides are 30 to 90 mV off);
+- hysteresis, half the distance of the branches: LFP U(8, 24) mV (17 to 28 were recorded of the one
+  cell whose branches are known), NMC U(0, 5) mV; self-discharge lognormal;
 - the air 5..40 degC, the same all day;
 - the chip: cell voltages off by U(-5, 5) mV together and U(-2, 2) mV each, noise 0.5 mV, steps of
   1 mV; gain of the current U(-0.5, 0.5) %, offset U(-1, 1) C/1000; thermistors off by U(-1, 1) K,
@@ -122,7 +123,7 @@ def _kind(rng: np.random.Generator, name: str) -> parameters.CellKind:
     kind = parameters.kind(name)
     activation_j_mol = 1e3 * rng.uniform(60, 100)
     at_10 = np.exp(activation_j_mol / 8.314 * (1 / 283.15 - 1 / 298.15))
-    off_v = rng.uniform(0, 0.03) if name == "lfp" else rng.uniform(-0.02, 0.02)
+    off_v = rng.uniform(-0.01, 0.025) if name == "lfp" else rng.uniform(-0.02, 0.02)
     return replace(
         kind,
         positive=partial(_of_a_maker, kind, off_v),
@@ -132,7 +133,7 @@ def _kind(rng: np.random.Generator, name: str) -> parameters.CellKind:
         r2_ohm_ah=kind.r2_ohm_ah * rng.uniform(0.6, 1.6),
         tau1_s=rng.uniform(3, 15),
         tau2_s=rng.uniform(200, 1200),
-        hysteresis_v=rng.uniform(0.006, 0.016) if name == "lfp" else rng.uniform(0, 0.005),
+        hysteresis_v=rng.uniform(0.008, 0.024) if name == "lfp" else rng.uniform(0, 0.005),
         hysteresis_rate=rng.uniform(15, 40),
     )
 
