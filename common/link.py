@@ -14,11 +14,12 @@ time passes only inside operations; between them the board's code takes no virtu
 | UART_WRITE | bytes | |
 | WATCHDOG | timeout_ms u32 | |
 | NOW | | |
+| I2C_CLOCKS | | |
 
 WAIT ends at ``until_us`` or as soon as the UART has received something. UART_WRITE drives the
 line until the last character has left and answers then. I2C writes, then reads after a repeated
-start; status NACK when the device did not acknowledge, TIMEOUT when the bus hung. A board whose
-watchdog ran out finds its socket closed.
+start; status NACK when the device did not acknowledge, TIMEOUT when the bus hung. I2C_CLOCKS sends
+nine clocks and a stop. A board whose watchdog ran out finds its socket closed.
 """
 
 from common.mp import const
@@ -30,6 +31,7 @@ UART_READ = const(4)
 UART_WRITE = const(5)
 WATCHDOG = const(6)
 NOW = const(7)
+I2C_CLOCKS = const(8)
 
 OK = const(0)
 NACK = const(1)

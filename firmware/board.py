@@ -3,9 +3,10 @@
 Times are ``ticks``: milliseconds (``ticks_ms``) or microseconds (``ticks_us``) that wrap, to be
 compared with ``ticks_diff`` and moved with ``ticks_add`` only. ``i2c`` follows ``machine.I2C``:
 ``readfrom_mem_into(address, register, buffer)`` and ``writeto_mem(address, register, buffer)``,
-``OSError`` when the device does not answer in time. ``uart`` has ``any() -> int``,
-``readinto(buffer) -> int | None`` and ``write(buffer) -> int``; ``write`` drives the RS-485
-line (DE) and gives it back when the last character has left.
+``OSError`` when the device does not answer in time. A board that can has ``recover_i2c()``: up to
+nine clocks and a stop, which free a bus that a device holds in the middle of a byte. ``uart`` has
+``any() -> int``, ``readinto(buffer) -> int | None`` and ``write(buffer) -> int``; ``write`` drives
+the RS-485 line (DE) and gives it back when the last character has left.
 """
 
 

@@ -65,6 +65,9 @@ class Chip(Protocol):
         The chip's own clock, on which its busy times run, goes on with it.
         """
 
+    def clock_bus(self) -> None:
+        """Nine clocks and a stop, from a host that finds SDA held low."""
+
     def step(
         self,
         dt_s: float,
@@ -188,6 +191,10 @@ class Station:
                 self.watchdog_us = self.local_us + 1000 * int(_U32.unpack(payload)[0])
                 connection.answer(link.OK, self.local_us)
             elif op == link.NOW:
+                connection.answer(link.OK, self.local_us)
+            elif op == link.I2C_CLOCKS:
+                self.chip.clock_bus()
+                self.local_us += int(self.chip.last_bus_us)
                 connection.answer(link.OK, self.local_us)
             else:
                 connection.answer(link.REJECTED, self.local_us)

@@ -127,7 +127,12 @@ class World:
             pack = ModelledPack(spec, np.random.default_rng((self.seed, index)))
             bench = Bench(pack, tuple(spec.program)) if spec.program else None
         seed = self.seed * 1000 + index
-        chip = Bq76952(spec.n_cells, shunt_uohm=spec.shunt_uohm, seed=seed)
+        chip = Bq76952(
+            spec.n_cells,
+            shunt_uohm=spec.shunt_uohm,
+            seed=seed,
+            current_is_recorded=spec.recording is not None,
+        )
         self.packs.append(pack)
         self.stations.append(Station(index, pack, chip, bench))
         log_folder = self._logs or self._folder

@@ -26,6 +26,7 @@ from firmware.afe import AfeError
 from firmware.afe.bq76952_registers import ADDRESS, CHECKSUM, INT_TEMPERATURE, SUBCOMMAND
 
 _TRIES = const(3)
+_SILENT_BEFORE_CLOCKS = const(2)  # tries; then nine clocks and a stop before the last one
 _POLLS = const(20)  # of an answer; each read of 36 bytes takes some 1-2 ms at 400 kHz
 _EAGER_POLLS = const(6)  # before sleeping between polls
 _BUFFER_BYTES = const(36)  # subcommand, 32 data bytes, checksum, length
@@ -56,16 +57,16 @@ class Bq76952Bus:
         """Read ``n`` bytes from ``register`` on into ``data``."""
         view = self._view(2 * n if self.crc else n)
         silent = 0
-        for attempt in range(_TRIES):
+        for _ in range(_TRIES):
             try:
                 self._board.i2c.readfrom_mem_into(ADDRESS, register, view)  # type: ignore[attr-defined]
             except OSError:
                 silent += 1
-                self._failed(attempt)
+                self._failed(silent)
                 continue
             if self._unpack(register, n):
                 return
-            self._failed(attempt)
+            self._failed()
         raise AfeError(
             "BQ76952: read of register 0x%02X: %s, %d times: check the I2C wiring and the chip's "
             "supply" % (register, "no answer" if silent else "bad CRC", _TRIES)
@@ -111,7 +112,7 @@ class Bq76952Bus:
             try:
                 self._board.i2c.writeto_mem(ADDRESS, register, view)  # type: ignore[attr-defined]
             except OSError:
-                self._failed(attempt)
+                self._failed(attempt + 1)
                 continue
             return
         raise AfeError(
@@ -123,17 +124,17 @@ class Bq76952Bus:
         """Find out whether the chip speaks with CRC, by reading only, and do as it does."""
         self.crc = True
         view = self._view(4)
-        answered = False
-        for attempt in range(_TRIES):
+        silent = 0
+        for _ in range(_TRIES):
             try:
                 self._board.i2c.readfrom_mem_into(ADDRESS, INT_TEMPERATURE, view)  # type: ignore[attr-defined]
             except OSError:
-                self._failed(attempt)
+                silent += 1
+                self._failed(silent)
                 continue
             if self._unpack(INT_TEMPERATURE, 2):
                 return
-            answered = True
-        if not answered:
+        if silent == _TRIES:
             raise AfeError(
                 "BQ76952: no answer at I2C address 0x%02X: check the wiring and the chip's supply"
                 % ADDRESS
@@ -222,9 +223,14 @@ class Bq76952Bus:
 
     # --- helpers --------------------------------------------------------------------------
 
-    def _failed(self, attempt: int) -> None:
+    def _failed(self, silent: int = 0) -> None:
+        """Count a failed try; ``silent`` ones of this access did not even answer.
+
+        After the second of those the board frees the bus, before the last try: a slave that was
+        left in the middle of a read holds SDA down until it gets its clocks.
+        """
         self.errors += 1
-        if attempt == 0:  # a slave that holds SDA down is freed by clocking, which is board work
+        if silent == _SILENT_BEFORE_CLOCKS:
             recover = getattr(self._board, "recover_i2c", None)
             if recover is not None:
                 recover()

@@ -68,6 +68,6 @@ the chip, but is counted in ``unknown_accesses`` and logged once.
 """
 
 from .chip import Bq76952
-from .faults import Faults, Nack, RejectedWrites
+from .faults import Faults, Nack, RejectedWrites, UnknownAccess
 
-__all__ = ["Bq76952", "Faults", "Nack", "RejectedWrites"]
+__all__ = ["Bq76952", "Faults", "Nack", "RejectedWrites", "UnknownAccess"]

@@ -36,6 +36,7 @@ class World:
             cell_offset_mv=[0.0] * n_cells,
             current_offset_ma=0.0,
             current_gain=1.0,
+            strict=part_crc,  # one that has forgotten CRC is spoken to wrongly for a while
         )
         self.i2c = self
         self.settings = Settings("P1", n_cells, "nmc", rated_mah)
