@@ -28,6 +28,9 @@ from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
 
 _FAILURES_BEFORE_LOOK = const(2)  # readings; then look whether the chip still speaks with CRC
+_FAILURES_BEFORE_QUIET = const(3)
+_QUIET_MS = const(12000)  # longer than any host watchdog; doubles each time, up to ...
+_LONGEST_QUIET_MS = const(960000)
 _STALL_MS = const(4000)  # the chip counts seconds
 _ZERO_CELSIUS_DK = const(2731)
 _THERMISTOR_LOWEST_DC = const(-450)  # beyond: broken or shorted wire, or no sensor
@@ -76,6 +79,8 @@ class Bq76952(Afe):
         self._small = bytearray(2)
         self._configured = False
         self._failures = 0  # failed readings in a row
+        self._quiet_ms = _QUIET_MS
+        self._quiet_until: int | None = None  # the chip is left alone
         self._user_ma = 1
         self._charge = charge.PassedCharge()
         self._moved_ms = 0  # when the chip's seconds were last seen to go on
@@ -103,14 +108,19 @@ class Bq76952(Afe):
                 "BQ76952: settings are for %d cells, the board has %d: correct n_cells"
                 % (settings.n_cells, self.n_cells)
             )
+        self._begin()
         self._configured = False
         plan = plan_for(settings, self._sensors, self._fet_sensor, self._crc, self._regulators)
-        self.signature = self._setup.run(plan)
+        try:
+            self.signature = self._setup.run(plan)
+        except AfeError:
+            self._failed()
+            raise
         self.applied = plan.applied
         self._user_ma = plan.user_ma
         self._charge.restart(plan.user_ma)
         self._moved_ms = self._board.ticks_ms()  # type: ignore[attr-defined]
-        self._failures = 0
+        self._succeeded()
         self._watch_every = max(settings.detail_every // WATCHED, 1)
         self._unwatched = 0
         self._configured = True
@@ -126,12 +136,45 @@ class Bq76952(Afe):
         """See ``Afe.read``. With ``afe_lost_settings`` the figures are not to be used."""
         if not self._configured:
             raise AfeError("BQ76952: not configured: call configure() first")
+        self._begin()
         try:
             self._read(snapshot)
         except AfeError:
-            self._failures += 1
+            self._failed()
             raise
+        self._succeeded()
+
+    def _begin(self) -> None:
+        """``AfeError`` while the chip is left alone."""
+        self.bus.hung = False  # it is asked anew
+        if self._quiet_until is None:
+            return
+        board = self._board
+        if board.ticks_diff(self._quiet_until, board.ticks_ms()) > 0:  # type: ignore[attr-defined]
+            raise AfeError("BQ76952: hangs: left alone, so that its host watchdog opens")
+        self._quiet_until = None
+        self.bus.command_at_once(reg.ALL_FETS_OFF)
+
+    def _failed(self) -> None:
+        """Count a failure. A chip that answers but takes no command cannot be told to open.
+
+        Its host watchdog can open, but not while it is spoken to, and closes again when it is. So
+        it is told once more, and then left alone for longer and longer.
+        """
+        self._failures += 1
+        if self.bus.hung and self._failures >= _FAILURES_BEFORE_QUIET:
+            try:
+                self.bus.command_at_once(reg.ALL_FETS_OFF)
+            except AfeError:
+                pass
+            board = self._board
+            now_ms = board.ticks_ms()  # type: ignore[attr-defined]
+            self._quiet_until = board.ticks_add(now_ms, self._quiet_ms)  # type: ignore[attr-defined]
+            self._quiet_ms = min(2 * self._quiet_ms, _LONGEST_QUIET_MS)
+
+    def _succeeded(self) -> None:
         self._failures = 0
+        self._quiet_ms = _QUIET_MS
 
     def _read(self, s: Snapshot) -> None:
         bus = self.bus
@@ -233,6 +276,7 @@ class Bq76952(Afe):
 
     def recover(self) -> None:
         """See ``Afe.recover``: ends OCDL and SCDL. A permanent failure has no command."""
+        self._begin()
         for code in (reg.OCDL_RECOVER, reg.SCDL_RECOVER):
             self.bus.command(code)
 
@@ -246,6 +290,7 @@ class Bq76952(Afe):
             return
         if not self._configured:
             raise AfeError("BQ76952: switches stay open until configure() has succeeded")
+        self._begin()
         self._small[0] = (
             (0 if allowed & Switch.CHARGE else reg.CHG_OFF)
             | (0 if allowed & Switch.DISCHARGE else reg.DSG_OFF)
@@ -266,6 +311,7 @@ class Bq76952(Afe):
                 "BQ76952: balancing 0x%X: neighbours heat one resistor, bleed one at a time"
                 % cells
             )
+        self._begin()
         inputs = inputs_of(cells, self.n_cells)
         self._small[0] = inputs & 0xFF
         self._small[1] = inputs >> 8

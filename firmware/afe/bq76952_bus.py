@@ -43,6 +43,7 @@ class Bq76952Bus:
         self.crc = crc
         self.errors = 0
         self._busy = False  # a subcommand was given, and nobody has seen its end yet
+        self.hung = False  # the chip answers, but not to subcommands
         self.data = bytearray(_MAX_BYTES)  # what the last read brought
         self._out = bytearray(_BUFFER_BYTES)
         self._wire = bytearray(2 * _MAX_BYTES)
@@ -171,11 +172,12 @@ class Bq76952Bus:
             if data[0] == code & 0xFF and data[1] == code >> 8:
                 n = data[35] - 4
                 if 0 <= n <= 32 and data[34] == self._checksum(data, _HEAD + n):
-                    self._busy = False
+                    self._busy = self.hung = False
                     return n
                 self.errors += 1
             if poll >= _EAGER_POLLS:
                 self.sleep(1)
+        self.hung = True
         raise AfeError("BQ76952: subcommand 0x%04X: no right answer in %d reads" % (code, _POLLS))
 
     def ask(self, code: int) -> int:
@@ -214,6 +216,8 @@ class Bq76952Bus:
                 return
             if poll >= _EAGER_POLLS:
                 self.sleep(1)
+        self.hung = True
+        self._busy = False  # the next command is written over it: it may be what frees the chip
         raise AfeError("BQ76952: still busy after %d polls: reset the chip" % _POLLS)
 
     def sleep(self, ms: int) -> None:

@@ -342,13 +342,13 @@ def test_a_board_that_cannot_tell_who_it_is_or_what_it_measures_does_not_start(
 def test_a_chip_that_forgets_a_setting_keeps_the_switches_open_and_says_why(
     rig: Rig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rig.app.afe._check_device = refuse  # the chip's identity is all that is wrong with it
+    rig.app.afe._setup._check_device = refuse  # the chip's identity is all that is wrong with it
     rig.chip.power_on_reset()
     rig.run(5)
     assert rig.closed == (False, False)
     assert "CONFIGURATION" in fault_names(rig.snapshot()["Flt"])
     assert capsys.readouterr().out == "another chip is fitted\n"
-    del rig.app.afe._check_device
+    del rig.app.afe._setup._check_device
     rig.run(15)
     assert rig.closed == (True, True)
     assert capsys.readouterr().out == "measures again\n"
