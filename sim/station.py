@@ -102,6 +102,7 @@ class Station:
         self.booted_us = 0
         self.lost = ""  # why the link is gone
         self.ended_by_itself = False
+        self.dead = False  # nobody starts it again
         self.reset_cause: int = ResetCause.POWER_ON
         self._chip_us = 0
         self._pack_us = 0
