@@ -18,6 +18,9 @@ class Board:
     uart: "object | None" = None
     root = "."  # folder that survives power-off
     reset_cause = 0  # codes.ResetCause
+    # What the AFE's regulators that feed the board are to give (BQ76952: REG12 Config); None: the
+    # board has a supply of its own, or the chip's one-time memory knows.
+    afe_regulators: int | None = None
 
     def ticks_ms(self) -> int:
         """Milliseconds, wrapping."""

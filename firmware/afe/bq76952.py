@@ -44,8 +44,8 @@ class Bq76952(Afe):
     """One BQ76952 on ``n_cells`` cells, the lowest ones on inputs 1.. and the top one on 16.
 
     ``sensors`` are the pins with cell thermistors (at most four), the ones that must be there
-    first; ``fet_sensor`` is the pin of the thermistor at the FETs, or ``None``. A board fed by
-    the chip's REG1 or REG2 gives their REG12 Config as ``regulators``.
+    first; ``fet_sensor`` is the pin of the thermistor at the FETs, or ``None``. A board that is
+    fed by the chip has ``afe_regulators``, the REG12 Config it needs.
     """
 
     name = "BQ76952"
@@ -57,7 +57,6 @@ class Bq76952(Afe):
         crc: bool = True,
         sensors: "tuple[str, ...]" = ("TS1", "TS2", "TS3"),
         fet_sensor: "str | None" = "DCHG",
-        regulators: "int | None" = None,
     ) -> None:
         if not 3 <= n_cells <= 16:
             raise ValueError("BQ76952: %d cells: it measures 3 to 16" % n_cells)
@@ -72,7 +71,7 @@ class Bq76952(Afe):
         self._fet_sensor = fet_sensor
         self._sensor_at = bytes([self._temperature_offset(pin) for pin in sensors])
         self._fet_at = -1 if fet_sensor is None else self._temperature_offset(fet_sensor)
-        self._regulators = regulators
+        self._regulators = getattr(board, "afe_regulators", None)
         self._setup = Setup(self.bus, crc)
         self._watch_every = 1
         self._unwatched = 0  # readings since the settings were last looked at

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from common.codes import Switch
 from firmware.afe import AfeError
+from firmware.afe.bq76952 import Bq76952
 from firmware.snapshot import UNKNOWN_DC
 from sim.bq76952 import Nack
 
@@ -130,6 +131,15 @@ def test_balancing_bleeds_the_cells_meant_and_ends_by_itself(n_cells: int) -> No
     world.afe.set_balancing(0)
     world.cycles(1)
     assert world.chip.balance_mask == 0
+
+
+def test_a_board_that_is_fed_by_the_chip_says_which_regulators_it_needs() -> None:
+    world = World()
+    world.afe_regulators = 0x0D  # REG1 with 3.3 V
+    world.afe = Bq76952(world, 16)
+    world.configured()
+    assert world.chip.memory.integer("reg12_config") == 0x0D
+    assert world.chip.memory.integer("reg0_config") == 0x01
 
 
 # --- the last line of defence -----------------------------------------------------------------
