@@ -245,6 +245,16 @@ def test_whatever_the_bus_does_the_pack_is_safe_and_comes_back(
     assert rig.closed == (True, True)
 
 
+def test_clearing_latches_ends_those_of_the_chip_first(rig: Rig) -> None:
+    rig.run(6)
+    order = []
+    rig.app.afe.recover = lambda: order.append("chip")
+    clear = rig.app.protection.clear_latched
+    rig.app.protection.clear_latched = lambda: (order.append("firmware"), clear())[1]
+    assert rig.app.command(Command.CLEAR_LATCHED) == CommandResult.DONE
+    assert order == ["chip", "firmware"]
+
+
 def test_a_loose_sense_wire_opens_the_switches(rig: Rig) -> None:
     rig.chip.faults.open_wire_above = 1
     rig.run(600)
