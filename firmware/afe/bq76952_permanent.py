@@ -18,10 +18,10 @@ firmware's own latch survives in flash (TI support forum, thread 1564406: any re
 | TOSF | no | an open wire at the top looks so; the firmware compares the sums itself |
 | 2LVL, CMDF, SCDL | no | no second protector is fitted; nobody may command one; SCDL latches |
 
-SOV can come of an open wire too, for the cell above it reads high. It stays on: a charger that
-cannot be switched off is worse, and whoever mends the wire takes the chip's supply away, which
-ends it. What is off has thresholds all the same, so that a flipped bit would not turn on those of
-a blank part.
+SOV can come of an open wire too, for the cell above it reads high, and SOT of a shorted
+thermistor. They stay on: a charger that cannot be switched off and a burning cell are worse, and
+whoever mends the wire takes the chip's supply away, which ends it. What is off has thresholds all
+the same, so that a flipped bit would not turn on those of a blank part.
 
 Source: TI SLUUBY2B 5.3, SLUUCG7 for VIMR and TOS. What TI's pages at hand do not say and is taken
 from its other gauges (SLUUBD3D): that SOT, SOCC and SOCD compare >=, and that CFETF and DFETF
@@ -34,7 +34,7 @@ from firmware.afe.bq76952_plan import Plan
 from firmware.settings import Settings
 
 SOV_MARGIN_MV = const(250)  # beyond COV
-SOV_DELAY_S = const(10)
+CELL_DELAY_S = const(10)
 DEEP_MARGIN_MV = const(300)  # below the firmware's latched limit: SUV; CUDEP twice that
 UNEVEN_MV = const(1000)  # VIMR, VIMA
 CURRENT_DELAY_S = const(5)
@@ -58,47 +58,40 @@ def add(plan: Plan, settings: Settings, fet_sensor: bool) -> None:
     applied = plan.applied
     deep_mv = settings.profile.cell_deep_mv
     unit = plan.user_ma
+    socc_ma = _beyond(settings.occ_ma, applied["occ_ma"])
+    socd_ma = _beyond(settings.ocd_ma, applied["ocd1_ma"])
+    sot_c = applied["otd_dc"] // 10 + TEMPERATURE_MARGIN_C
+    sotf_c = applied["otf_dc"] // 10 + TEMPERATURE_MARGIN_C
     leak_ma = max(LEAKING_FET_MA, settings.occ_ma // 50)
-    for name, register, value, scale, delay_s in (
-        ("suv_mv", reg.SUV, deep_mv - DEEP_MARGIN_MV, 1, SOV_DELAY_S),
-        ("cudep_mv", reg.CUDEP, deep_mv - 2 * DEEP_MARGIN_MV, 1, SOV_DELAY_S),
-        ("sov_mv", reg.SOV, applied["cov_mv"] + SOV_MARGIN_MV, 1, SOV_DELAY_S),
-        ("socc_ma", reg.SOCC, _beyond(settings.occ_ma, applied["occ_ma"]), unit, CURRENT_DELAY_S),
-        (
-            "socd_ma",
-            reg.SOCD,
-            -_beyond(settings.ocd_ma, applied["ocd1_ma"]),
-            unit,
-            CURRENT_DELAY_S,
-        ),
-        (
-            "sot_dc",
-            reg.SOT,
-            applied["otd_dc"] // 10 + TEMPERATURE_MARGIN_C,
-            1,
-            TEMPERATURE_DELAY_S,
-        ),
-        (
-            "sotf_dc",
-            reg.SOTF,
-            applied["otf_dc"] // 10 + TEMPERATURE_MARGIN_C,
-            1,
-            TEMPERATURE_DELAY_S,
-        ),
-        ("vimr_mv", reg.VIMR, UNEVEN_MV, 1, SOV_DELAY_S),
-        ("vima_mv", reg.VIMA, UNEVEN_MV, 1, SOV_DELAY_S),
-        ("cfetf_ma", reg.CFETF, leak_ma, 1, FET_DELAY_S),
-        ("dfetf_ma", reg.DFETF, -leak_ma, 1, FET_DELAY_S),
-    ):
-        raw = abs(plan.put(register, value // scale if value > 0 else -(-value // scale)))
-        applied[name] = raw * (10 if name.endswith("_dc") else scale)
-        size = 1 if register[2] in "bB" else 2
-        plan.put_byte(register, size, " Delay", delay_s)
+    _put(plan, "suv_mv", reg.SUV, deep_mv - DEEP_MARGIN_MV, CELL_DELAY_S)
+    _put(plan, "cudep_mv", reg.CUDEP, deep_mv - 2 * DEEP_MARGIN_MV, CELL_DELAY_S)
+    _put(plan, "sov_mv", reg.SOV, applied["cov_mv"] + SOV_MARGIN_MV, CELL_DELAY_S)
+    _put(plan, "socc_ma", reg.SOCC, socc_ma // unit, CURRENT_DELAY_S, unit)
+    _put(plan, "socd_ma", reg.SOCD, -(socd_ma // unit), CURRENT_DELAY_S, unit)
+    _put(plan, "sot_dc", reg.SOT, sot_c, TEMPERATURE_DELAY_S, 10)
+    _put(plan, "sotf_dc", reg.SOTF, sotf_c, TEMPERATURE_DELAY_S, 10)
+    _put(plan, "vimr_mv", reg.VIMR, UNEVEN_MV, CELL_DELAY_S)
+    _put(plan, "vima_mv", reg.VIMA, UNEVEN_MV, CELL_DELAY_S)
+    _put(plan, "cfetf_ma", reg.CFETF, leak_ma, FET_DELAY_S)
+    _put(plan, "dfetf_ma", reg.DFETF, -leak_ma, FET_DELAY_S)
     sotf = _SOTF if fet_sensor else 0
     plan.put(reg.ENABLED_PF_A, _SOV | _SOCC | _SOCD | _SOT | sotf)
     plan.put(reg.ENABLED_PF_B, _CFETF | _DFETF)
     plan.put(reg.ENABLED_PF_C, _CHIP_ITSELF)
     plan.put(reg.ENABLED_PF_D, 0)
+
+
+def _put(
+    plan: Plan,
+    name: str,
+    register: "tuple",  # type: ignore[type-arg]
+    value: int,
+    delay_s: int,
+    scale: int = 1,
+) -> None:
+    """One threshold and its delay; ``scale`` turns the register's unit into that of ``name``."""
+    plan.applied[name] = abs(plan.put(register, value)) * scale
+    plan.put_byte(register, 1 if register[2] in "bB" else 2, " Delay", delay_s)
 
 
 def _beyond(limit_ma: int, applied_ma: int) -> int:
