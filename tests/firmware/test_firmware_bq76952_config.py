@@ -24,6 +24,12 @@ def test_no_register_is_written_twice_and_none_overlap() -> None:
     assert b"".join(d for _a, d in made.blocks()) == b"".join(d for _r, d in made.items)
 
 
+@pytest.mark.parametrize("address", [0x9180, 0x91C6, 0x91C8, 0x91CA])
+def test_the_calibration_of_a_board_is_left_alone(address: int) -> None:
+    with pytest.raises(ValueError, match="nothing is planned"):
+        plan().at(address)
+
+
 def test_a_register_is_found_by_any_of_its_bytes() -> None:
     made = plan()
     assert made.at(0x9278)[0] == "COV Threshold"
