@@ -35,7 +35,7 @@ INT_TEMPERATURE = const(0x68)  # word, 0.1 K; first of the block 0x68..0x7F
 TEMPERATURE_BYTES = const(24)
 FET_STATUS = const(0x7F)
 
-# bits of the Battery Status
+# bits of the Battery Status (SLUUBY1B and SLUUCF2C have the same table)
 CFGUPDATE = const(0x0001)
 POR = const(0x0008)
 WD = const(0x0010)
@@ -54,7 +54,9 @@ STATIC_CFG_SIG = const(0x0005)  # reads a word: signature of data memory from th
 FET_ENABLE = const(0x0022)  # toggles FET_EN
 PF_ENABLE = const(0x0024)  # toggles PF_EN
 MFG_STATUS = const(0x0057)  # reads a word
-DASTATUS6 = const(0x0076)  # reads charge i32 (user Ah), its fraction u32 (/2^32), time u32 (s) ...
+# Reads charge i32 (user Ah), its fraction u32 (/2^32), time u32 (s) and more. Three public headers
+# agree; TI's forum (thread 970294) confirms that the fraction is always added.
+DASTATUS6 = const(0x0076)
 CB_ACTIVE_CELLS = const(0x0083)  # reads and writes a word: a bit per input
 SET_CFGUPDATE = const(0x0090)
 EXIT_CFGUPDATE = const(0x0092)
@@ -64,7 +66,7 @@ OCDL_RECOVER = const(0x009B)
 SCDL_RECOVER = const(0x009C)
 SWAP_COMM_MODE = const(0x29BC)
 
-# bits of the manufacturing status
+# bits of the manufacturing status (SLUUBY2B)
 FET_EN = const(0x0010)
 PF_EN = const(0x0040)
 
