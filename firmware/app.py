@@ -312,6 +312,7 @@ class App(Commands):
         if code == Command.NONE:
             return CommandResult.NONE
         if code == Command.CLEAR_LATCHED:
+            self.measurement.recover()  # first: what the chip holds keeps the firmware's latch
             return self.protection.clear_latched()
         if code == Command.CONNECT:
             return self.protection.connect()

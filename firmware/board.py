@@ -3,9 +3,10 @@
 Times are ``ticks``: milliseconds (``ticks_ms``) or microseconds (``ticks_us``) that wrap, to be
 compared with ``ticks_diff`` and moved with ``ticks_add`` only. ``i2c`` follows ``machine.I2C``:
 ``readfrom_mem_into(address, register, buffer)`` and ``writeto_mem(address, register, buffer)``,
-``OSError`` when the device does not answer in time. A chain of chips on isoSPI has
-``spi_transfer``; a board whose switches are driven by itself, not by its AFE, has
-``drive_switches`` and ``switch_feedback``. ``uart`` has ``any() -> int``,
+``OSError`` when the device does not answer in time. A board that can has ``recover_i2c()``: up to
+nine clocks and a stop, which free a bus that a device holds in the middle of a byte. A chain of
+chips on isoSPI has ``spi_transfer``; a board whose switches are driven by itself, not by its AFE,
+has ``drive_switches`` and ``switch_feedback``. ``uart`` has ``any() -> int``,
 ``readinto(buffer) -> int | None`` and ``write(buffer) -> int``; ``write`` drives the RS-485
 line (DE) and gives it back when the last character has left, or after the time that takes
 (``OSError``). Nothing here may wait without an end. docs/board.md says how to port.
@@ -22,6 +23,9 @@ class Board:
     uart: "object | None" = None
     root = "."  # folder that survives power-off
     reset_cause = 0  # codes.ResetCause
+    # What the AFE's regulators that feed the board are to give (BQ76952: REG12 Config); None: the
+    # board has a supply of its own, or the chip's one-time memory knows.
+    afe_regulators: int | None = None
 
     def ticks_ms(self) -> int:
         """Milliseconds, wrapping."""

@@ -104,6 +104,14 @@ class Measurement:
             return False
         return True
 
+    def recover(self) -> bool:
+        """End what the AFE has latched by itself; ``False`` when it did not take it."""
+        try:
+            self.afe.recover()
+        except AfeError:
+            return False
+        return True
+
     # --- one cycle ------------------------------------------------------------------------
 
     def _stamp(self, s: Snapshot) -> None:

@@ -45,3 +45,9 @@ class Afe:
     def set_balancing(self, cells: int) -> None:
         """Bleed the cells whose bits are set; the chip forgets it by itself after a while."""
         raise NotImplementedError
+
+    def recover(self) -> None:
+        """End what the chip's own protections have latched; a chip without latches does nothing.
+
+        The firmware's latches are its own: they keep the switches open after it.
+        """

@@ -284,6 +284,10 @@ class UnixBoard(Board):
         self.link.request(link.FEEDBACK, 0)
         return self.link.data[0]
 
+    def recover_i2c(self) -> None:
+        """Nine clocks and a stop: frees a bus that the chip holds in the middle of a byte."""
+        self.link.request(link.I2C_CLOCKS, 0)
+
     def feed_watchdog(self) -> None:
         """Put the watchdog off by ``WATCHDOG_MS``."""
         self.link.put(0, WATCHDOG_MS, 4)

@@ -104,14 +104,15 @@ class Soc:
         if self.filter is not None and self.known:
             return self.filter.z * 100, self.filter.pzz * 10000
         at = self._at
-        capacity_mah = self._rated_mah * self.capacity
-        moved = self._charge.since(at[0], at[1]) / capacity_mah * 10000
-        either = self._moved.since(at[2], at[3]) / capacity_mah * 10000
-        drift = self._offset.doubt.since(at[4], at[5]) / capacity_mah * 10000
-        gain = GAIN * either
+        mah_bp = 10000 / (self._rated_mah * self.capacity)
+        moved = self._charge.since(at[0], at[1]) * mah_bp
+        gain = self._moved.since(at[2], at[3]) * mah_bp * GAIN
+        drift = self._offset.doubt.since(at[4], at[5]) * mah_bp
         size = self.capacity_sigma / self.capacity * moved
-        counted = gain * gain + drift * drift + size * size - 2 * self._tie_bp * moved
-        return self.ref_bp + moved, self.var_bp2 + counted
+        var = self.var_bp2 + gain * gain + drift * drift + size * size
+        if self._tie_bp:
+            var -= 2 * self._tie_bp * moved
+        return self.ref_bp + moved, var
 
     def anchor(self, anchor: Anchor, opened: bool, now_s: int) -> None:
         """Weigh in the open ``anchors.Anchor``, always against what was known before it."""

@@ -34,9 +34,11 @@ CUV, COV, OCC, OCD1, OCD2, SCD = 0x04, 0x08, 0x10, 0x20, 0x40, 0x80
 UTC, UTD, UTINT, OTC, OTD, OTINT, OTF = 0x01, 0x02, 0x04, 0x10, 0x20, 0x40, 0x80
 # Safety C
 HWDF, COVL, OCDL, SCDL, OCD3 = 0x02, 0x10, 0x20, 0x40, 0x80
-# Permanent fail A and B
-PF_SUV, PF_SOV, PF_CUDEP = 0x01, 0x02, 0x80
-PF_SCDL = 0x80
+# Permanent fail A, B and D; C is the chip's own (faults.chip_failure)
+PF_SUV, PF_SOV, PF_SOCC, PF_SOCD = 0x01, 0x02, 0x04, 0x08
+PF_SOT, PF_SOTF, PF_CUDEP = 0x10, 0x40, 0x80
+PF_CFETF, PF_DFETF, PF_VIMR, PF_VIMA, PF_SCDL = 0x01, 0x02, 0x08, 0x10, 0x80
+PF_TOSF = 0x01
 
 # Battery Status
 BS_CFGUPDATE, BS_SLEEP_EN, BS_POR, BS_WD, BS_OTPB = 0x0001, 0x0004, 0x0008, 0x0010, 0x0080
@@ -57,6 +59,9 @@ MS_CHG_TEST, MS_DSG_TEST, MS_FET_EN, MS_PF_EN = 0x02, 0x04, 0x10, 0x40
 
 # Host FET control (subcommand 0x0097); 1 = forced off
 FC_DSG_OFF, FC_PDSG_OFF, FC_CHG_OFF, FC_PCHG_OFF = 0x01, 0x02, 0x04, 0x08
+
+# Protection Configuration (0x925F)
+PC_PF_FETS, PC_OCDL_CURR_RECOV, PC_SCDL_CURR_RECOV = 0x0002, 0x0200, 0x0400
 
 # FET Options (0x9308)
 FO_SFET, FO_SLEEPCHG, FO_HOST_FET_EN, FO_FET_CTRL_EN, FO_FET_INIT_OFF = (

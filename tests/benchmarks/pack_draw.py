@@ -11,9 +11,9 @@ What is drawn, per pack (U uniform, N normal; by cell where it says so):
   leaves 2..10 % less at 40 degC: what the cells measured at 10..40 degC show
   (``firmware/estimators/resistance.py``); slow link U(0.6, 1.6) of the kind's, U(200, 1200) s;
 - the maker: the simulator's half cells are those of the firmware's tables, which no pack need be
-  made of. LFP rests U(-10, 25) mV higher (``common/cells/lfp.py`` has what is recorded); NMC at mid
-  charge U(-20, 20) mV off, less towards the ends (rms 8 mV; the table states 9, and recorded kinds
-  of other layered oxides are 30 to 90 mV off);
+  made of. LFP rests U(-10, 25) mV higher (``common/cells/lfp.py`` has what is recorded); NMC at
+  mid charge U(-20, 20) mV off, less towards the ends (rms 8 mV; the table states 9, and recorded
+  kinds of other layered oxides are 30 to 90 mV off);
 - hysteresis, half the distance of the branches: LFP U(8, 24) mV (17 to 28 were recorded of the one
   cell whose branches are known), NMC U(0, 5) mV; self-discharge lognormal;
 - the air 5..40 degC, the same all day;

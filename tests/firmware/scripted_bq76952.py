@@ -23,6 +23,7 @@ class ScriptedBq76952:
         self.direct = bytearray(256)
         self.answers = {0x0001: b"\x95\x76", 0x0057: b"\x40\x00", 0x0083: b"\x00\x00"}
         self.answers[0x0076] = bytes(32)
+        self.answers[0x0005] = b"\x34\x92"
         self.memory = bytearray(0x10000)
         self.log = []
         self.logging = True

@@ -245,6 +245,16 @@ def test_whatever_the_bus_does_the_pack_is_safe_and_comes_back(
     assert rig.closed == (True, True)
 
 
+def test_clearing_latches_ends_those_of_the_chip_first(rig: Rig) -> None:
+    rig.run(6)
+    order = []
+    rig.app.afe.recover = lambda: order.append("chip")
+    clear = rig.app.protection.clear_latched
+    rig.app.protection.clear_latched = lambda: (order.append("firmware"), clear())[1]
+    assert rig.app.command(Command.CLEAR_LATCHED) == CommandResult.DONE
+    assert order == ["chip", "firmware"]
+
+
 def test_a_loose_sense_wire_opens_the_switches(rig: Rig) -> None:
     rig.chip.faults.open_wire_above = 1
     rig.run(600)
@@ -346,13 +356,13 @@ def test_a_board_that_cannot_tell_who_it_is_or_what_it_measures_does_not_start(
 def test_a_chip_that_forgets_a_setting_keeps_the_switches_open_and_says_why(
     rig: Rig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rig.app.afe._check_device = refuse  # the chip's identity is all that is wrong with it
+    rig.app.afe._setup._check_device = refuse  # the chip's identity is all that is wrong with it
     rig.chip.power_on_reset()
     rig.run(5)
     assert rig.closed == (False, False)
     assert "CONFIGURATION" in fault_names(rig.snapshot()["Flt"])
     assert capsys.readouterr().out == "another chip is fitted\n"
-    del rig.app.afe._check_device
+    del rig.app.afe._setup._check_device
     rig.run(15)
     assert rig.closed == (True, True)
     assert capsys.readouterr().out == "measures again\n"
