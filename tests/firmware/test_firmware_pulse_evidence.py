@@ -217,6 +217,11 @@ def test_a_test_that_was_stopped_tells_the_estimators_nothing() -> None:
     assert bench.tests.found == []
 
 
+def mean_soh(test: dict) -> float:
+    cells = test["cells"]
+    return sum(cell["Soh"] for cell in cells) / len(cells)
+
+
 def test_away_from_25_degrees_rises_are_referred_to_it_and_the_interval_is_wider() -> None:
     at_25 = quick_tested().read()
     for temp_dc in (180, 320):
@@ -226,5 +231,5 @@ def test_away_from_25_degrees_rises_are_referred_to_it_and_the_interval_is_wider
             assert wider > 1.0
     law = 1 + 0.03 * 7 * (0.35 + 0.65 * 7 / 15)
     cold = quick_tested(180, law).read()  # as resistive as the law says
-    for cell, same in zip(cold["cells"], at_25["cells"], strict=True):
-        assert cell["Soh"] == pytest.approx(same["Soh"], abs=0.5)
+    # The chip's steps of 1 mV move a single cell by up to 1.5 points; uncorrected all read 3 low.
+    assert mean_soh(cold) == pytest.approx(mean_soh(at_25), abs=1.0)
