@@ -3,6 +3,7 @@
 | task | period | what it does |
 |---|---|---|
 | measure | ``period_ms`` | reads the AFE, judges, opens or closes the switches: always first |
+| guard | ``period_ms`` | looks between two measurements, and again soon after it saw something |
 | balance | ``period_ms`` | chooses the cells to bleed |
 | estimate | ``period_ms`` | SOC, SOH, resistance, lifetime |
 | test | ``period_ms`` | a commanded test: what it asks of charger and load |
@@ -18,13 +19,14 @@
 import gc
 
 from common import __version__, models
-from common.codes import Command, CommandResult, Fault, Test
+from common.codes import Command, CommandResult, Test
 from common.mp import const
 from firmware.afe import Afe
 from firmware.afe.bq76952 import Bq76952
 from firmware.balancing import Balancing
 from firmware.board import Board
 from firmware.cell_tests import CellTests
+from firmware.diagnosis import N_FAULTS
 from firmware.estimators.estimators import Estimators
 from firmware.executive import Executive
 from firmware.image import Image
@@ -36,15 +38,19 @@ from firmware.settings import Settings
 from firmware.snapshot import Snapshot
 from firmware.storage import Storage
 
-SAVE_EVERY_S = const(300)
-STORE_MS = const(1000)
-RETRY_S = const(10)  # after flash has refused
-REFRESH_CYCLES = const(5)  # the chip forgets by itself which cells it bleeds
+_SAVE_EVERY_S = const(300)
+_STORE_MS = const(1000)
+_RETRY_S = const(10)  # after flash has refused
+_LOOK_MS = const(80)  # after something was seen: the chip has measured anew by then
+_MOST_LOOKS = const(3)  # in a row, after one that failed
+_REFRESH_CYCLES = const(5)  # the chip forgets by itself which cells it bleeds
 
-_CONFIGURATION = 1 << Fault.CONFIGURATION
-_MISMATCH = 1 << Fault.SWITCH_MISMATCH
-_STORAGE = 1 << Fault.STORAGE
-_OVERRUN = 1 << Fault.LOOP_OVERRUN
+_CONFIGURATION = const(1 << 19)  # CONFIGURATION
+_WRONG_SWITCH = const(1 << 18 | 1 << 26)  # SWITCH_MISMATCH, SWITCH_WELDED
+_STORAGE = const(1 << 20)  # STORAGE
+_OVERRUN = const(1 << 21)  # LOOP_OVERRUN
+_OFFSET = const(1 << 25)  # CURRENT_OFFSET
+_CLOCK = const(1 << 29)  # CLOCK_INVALID
 
 
 class App(Commands):
@@ -56,6 +62,8 @@ class App(Commands):
         self.settings = settings
         self.afe = afe or Bq76952(board, settings.n_cells)
         self.snapshot = Snapshot(settings.n_cells)
+        self._seen = Snapshot(settings.n_cells)  # what a look between two cycles brought
+        self._looks = 0  # in a row that brought nothing
         self.measurement = Measurement(self.afe, settings, board)
         self.protection = Protection(settings)
         self.balancing = Balancing(settings)
@@ -64,6 +72,7 @@ class App(Commands):
         self._boot_saved = False
         self._saved_latched = 0
         self._saved_connected = True
+        self._saved_service = False
         self._saved_s = 0
         self._retry_s = 0
         self.boot = 1 + self._load_number("boot")
@@ -86,15 +95,17 @@ class App(Commands):
             board,
             (
                 ("measure", period_ms, self._measure),
+                ("guard", period_ms, self._guard),
                 ("balance", period_ms, self._balance),
                 ("estimate", period_ms, self._estimate),
                 ("test", period_ms, self._test),
                 ("image", period_ms, self._publish),
                 ("serve", 0, self._serve),
-                ("store", STORE_MS, self._store),
+                ("store", _STORE_MS, self._store),
                 ("keep", period_ms, self._keep),
             ),
         )
+        self._arm()
         if board.uart is not None:
             self._rtu = RtuServer(board, self.pdu_server, settings.address, settings.baudrate)
             self._rtu.free_ms = self._free_ms
@@ -126,10 +137,42 @@ class App(Commands):
         if measurement.problem != self._said:
             self._said = measurement.problem
             print(self._said or "measures again")
-        self.protection.update(snapshot)
+        protection = self.protection
+        protection.limits.soc_bp = self.estimators.soc_bp
+        protection.limits.soh_bp = self.estimators.soh_bp
+        protection.update(snapshot)
+        if snapshot.faults & _WRONG_SWITCH:
+            measurement.commanded = None
+        self._looks = 0
+        self._command(snapshot.looked)
+
+    def _guard(self) -> None:
+        looked = self.measurement.look(self._seen)
+        self._seen.uptime_s = self.snapshot.uptime_s
+        self.protection.look(self._seen, looked)
+        self._command(looked)
+
+    def _command(self, looked: bool) -> None:
+        """Tell the AFE what is new, and choose when to look again."""
+        measurement = self.measurement
         allowed = self.protection.allowed
-        if allowed != measurement.commanded or snapshot.faults & _MISMATCH:
-            measurement.set_switches(allowed)
+        done = allowed == measurement.commanded or measurement.set_switches(allowed)
+        self._looks = 0 if looked and done else self._looks + 1
+        hurry = self.protection.hurry or 0 < self._looks < _MOST_LOOKS
+        self._arm()
+        if hurry:
+            guard = self.executive.tasks[1]
+            guard.due_ms = self.board.ticks_add(self.board.ticks_ms(), _LOOK_MS)
+
+    def _arm(self) -> None:
+        """Let the guard look in the middle between two measurements."""
+        board = self.board
+        half_ms = self.settings.period_ms // 2
+        measure, guard = self.executive.tasks[0], self.executive.tasks[1]
+        due_ms = board.ticks_add(measure.due_ms, -half_ms)
+        if board.ticks_diff(due_ms, board.ticks_ms()) <= 0:
+            due_ms = board.ticks_add(measure.due_ms, half_ms)
+        guard.due_ms = due_ms
 
     def _balance(self) -> None:
         surplus_bp = self.estimators.differences.surplus_bp
@@ -137,7 +180,7 @@ class App(Commands):
         if self.tests.running:
             cells = 0  # what is bled would be missing in the test's balance
         self._bled_cycles += 1
-        if cells == self._bled and (not cells or self._bled_cycles < REFRESH_CYCLES):
+        if cells == self._bled and (not cells or self._bled_cycles < _REFRESH_CYCLES):
             return
         self._bled = cells if self.measurement.set_balancing(cells) else -1
         self._bled_cycles = 0
@@ -169,9 +212,11 @@ class App(Commands):
         return rtu.due_ms() if rtu is not None and rtu.pending() else None
 
     def _free_ms(self) -> int:
-        """How long until the next measurement."""
+        """How long until the next measurement, or the next look that cannot wait."""
         board = self.board
-        return board.ticks_diff(self.executive.tasks[0].due_ms, board.ticks_ms())
+        tasks = self.executive.tasks
+        due_ms = tasks[1 if self.protection.hurry else 0].due_ms
+        return board.ticks_diff(due_ms, board.ticks_ms())
 
     def _store(self) -> None:
         now_s = self.snapshot.uptime_s
@@ -180,7 +225,7 @@ class App(Commands):
         try:
             self._save_changes(now_s)
         except OSError:
-            self._retry_s = now_s + RETRY_S
+            self._retry_s = now_s + _RETRY_S
             self._report(_STORAGE, True)
             return
         self._report(_STORAGE, False)
@@ -190,6 +235,10 @@ class App(Commands):
         overruns = self.executive.overruns
         self._report(_OVERRUN, overruns != self._overruns)
         self._overruns = overruns
+        self._report(_CLOCK, self.image.utc_s(0) is None)
+        bias_ua = self.estimators.offset.bias_ua
+        worth_ua = self.settings.rated_mah  # a thousandth of the rating
+        self._report(_OFFSET, bias_ua > worth_ua or bias_ua < -worth_ua)
         if self.executive.all_ran(self.settings.period_ms):
             self.board.feed_watchdog()
 
@@ -207,13 +256,16 @@ class App(Commands):
         if connected != self._saved_connected:
             save("connected", b"\x01" if connected else b"\x00")
             self._saved_connected = connected
+        if protection.service != self._saved_service:
+            save("service", b"\x01" if protection.service else b"\x00")
+            self._saved_service = protection.service
         if not self._boot_saved:
             save("boot", self.boot.to_bytes(4, "little"))
             self._boot_saved = True
         if self.tests.changed:
             save("test", self.tests.state())
             self.tests.changed = False
-        if now_s - self._saved_s >= SAVE_EVERY_S:
+        if now_s - self._saved_s >= _SAVE_EVERY_S:
             save("estimates", self.estimators.state())
             self._saved_s = now_s
 
@@ -227,6 +279,7 @@ class App(Commands):
         protection.restore_latched(self._saved_latched)
         # Whoever opened the switches to work on the pack must not find them closed by a restart.
         self._saved_connected = protection.connected = self._load_number("connected", 1) != 0
+        self._saved_service = protection.service = self._load_number("service") != 0
         data = self.storage.load("estimates")
         if data:
             self.estimators.restore(data)
@@ -250,6 +303,12 @@ class App(Commands):
         if code == Command.DISCONNECT:
             self._stop_test()
             return self.protection.disconnect()
+        if code == Command.SERVICE:
+            self._stop_test()
+            return self.protection.enter_service()
+        if code == Command.SHUTDOWN:
+            self._stop_test()
+            return self.protection.shutdown()
         if code == Command.START_QUICK_TEST:
             return self._start_test(Test.QUICK)
         if code == Command.START_FULL_TEST:
@@ -273,3 +332,12 @@ class App(Commands):
     def recall(self, seq: int) -> bool:
         """Put the kept reading ``seq`` into the RECALL model; ``False`` when it is not kept."""
         return self.image.recall(seq)
+
+    def tell_fault(self, number: int) -> None:
+        """Put when a fault came, and how often, into the CONTROL model."""
+        protection = self.protection
+        n = protection.count[number] if number < N_FAULTS else None
+        put = self.image.map.block(models.CONTROL).set
+        put("FltN", n)
+        put("FltFirst", protection.first_s[number] if n else None)
+        put("FltLast", protection.last_s[number] if n else None)

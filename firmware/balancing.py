@@ -20,10 +20,10 @@ from firmware.estimators import ocv
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
 
-PERIOD_CYCLES = const(20)
-PAUSE_CYCLES = const(3)
-CHIP_HIGHEST_DC = const(700)
-SURPLUS_BP = const(50)
+_PERIOD_CYCLES = const(20)
+_PAUSE_CYCLES = const(3)
+_CHIP_HIGHEST_DC = const(700)
+_SURPLUS_BP = const(50)
 _RATE_PARTS = const(10)
 
 
@@ -50,12 +50,12 @@ class Balancing:
             self._cycle = 0
             return 0
         self._cycle += 1
-        if self._cycle < PAUSE_CYCLES:
+        if self._cycle < _PAUSE_CYCLES:
             return 0
-        if self._cycle == PAUSE_CYCLES:
+        if self._cycle == _PAUSE_CYCLES:
             # A cell still bled now would be chosen by a reading that its own bleeding made.
             self.cells = 0 if snapshot.balancing else self._choose(snapshot, surplus_bp)
-        if self._cycle >= PERIOD_CYCLES:
+        if self._cycle >= _PERIOD_CYCLES:
             self._cycle = 0
             return 0
         return self.cells
@@ -66,7 +66,7 @@ class Balancing:
             return False
         if s.max_dc == UNKNOWN_DC or s.max_dc > settings.balance_max_dc:
             return False
-        if s.afe_dc != UNKNOWN_DC and s.afe_dc > CHIP_HIGHEST_DC:
+        if s.afe_dc != UNKNOWN_DC and s.afe_dc > _CHIP_HIGHEST_DC:
             return False
         slow_ma: int = settings.rated_mah // _RATE_PARTS
         return -slow_ma <= s.current_ma <= slow_ma
@@ -78,7 +78,7 @@ class Balancing:
             and self._plateau_mv <= s.min_mv
             and s.max_mv < settings.balance_min_mv
         ):
-            return self._highest(s, surplus_bp, SURPLUS_BP, 0)
+            return self._highest(s, surplus_bp, _SURPLUS_BP, 0)
         least_mv = s.min_mv + settings.balance_start_mv
         return self._highest(s, s.cell_mv, least_mv, settings.balance_min_mv)
 

@@ -41,3 +41,19 @@ class Board:
     def feed_watchdog(self) -> None:
         """Say that all is well; the hardware resets the board when this stays away."""
         raise NotImplementedError
+
+    # --- what a board may have beyond that; as here it has not ------------------------------
+
+    def drive_contactors(self, closed: int) -> None:
+        """Drive contactors beside or instead of the AFE's switches (bits of ``codes.Switch``)."""
+
+    def contactors_closed(self) -> "int | None":
+        """Which contactors are truly closed, by their auxiliary contacts."""
+        return None
+
+    def insulated(self) -> "bool | None":
+        """What an insulation monitor says."""
+        return None
+
+    def power_off(self) -> None:
+        """Cut the own supply, after everything is saved and open."""

@@ -12,6 +12,7 @@ discharge switch stops discharging, while the other direction still passes its b
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,9 @@ class PackSpec:
     program: Sequence[Step] = ()
     recording: Recording | None = None
     tcp_port: int | None = None
+    terminals_uf: float = 0.0  # what hangs on them: an inverter's capacitors
+    precharge_ohm: float = 50.0
+    leak_ohm: float = math.inf  # beside the capacitors: a load that was left on
 
     def board_settings(self) -> dict[str, Any]:
         """What stands in the board's ``settings.json``."""
@@ -125,6 +129,7 @@ class Pack:
         self.fet_c = spec.ambient_c
         self.activity = "idle"  # what the tester does, for people
         self.finished = False  # the tester has done all it was told
+        self.predischarge_on = False  # the terminals are charged through the resistor
 
     def step(
         self, dt_s: float, charge_on: bool, discharge_on: bool, balance_mask: int = 0
@@ -167,6 +172,7 @@ class ModelledPack(Pack):
         self._sensors = (0, n // 2, n - 1)
         self.cell_v = self.cells.voltage_v
         self.pack_v = float(self.cell_v.sum())
+        self._terminals_v = 0.0
 
     def step(
         self, dt_s: float, charge_on: bool, discharge_on: bool, balance_mask: int = 0
@@ -179,6 +185,9 @@ class ModelledPack(Pack):
     def _piece(self, dt_s: float, charge_on: bool, discharge_on: bool, balance_mask: int) -> None:
         cells = self.cells
         self.current_a, self.pack_v = self._solve(charge_on, discharge_on)
+        if self.spec.terminals_uf and not discharge_on and self.current_a == 0:
+            self._charge_terminals(dt_s)
+        self._terminals_v = self.pack_v
         bleed_a = None
         if balance_mask:
             bleeding = (balance_mask & self._bits) != 0
@@ -205,6 +214,18 @@ class ModelledPack(Pack):
             return 0.0, 0.0
         open_v = emf_v if charge_on or not wanted.current_a else emf_v - _DIODE_V
         return wanted.current_a, max(0.0, open_v + wanted.current_a * ohm)
+
+    def _charge_terminals(self, dt_s: float) -> None:
+        """The capacitors' voltage, through the resistor where that is on, past the leak."""
+        spec = self.spec
+        in_s = 1 / spec.precharge_ohm if self.predischarge_on else 0.0
+        out_s = 1 / spec.leak_ohm
+        if in_s or out_s:
+            end_v = float(self.cells.emf_v().sum()) * in_s / (in_s + out_s)
+            left = math.exp(-dt_s * (in_s + out_s) / (spec.terminals_uf * 1e-6))
+            self.pack_v = end_v + (self._terminals_v - end_v) * left
+        else:
+            self.pack_v = self._terminals_v
 
     def truth(self) -> dict[str, Any]:
         """The model's state.

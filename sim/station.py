@@ -56,6 +56,10 @@ class Chip(Protocol):
         """Discharge current may pass."""
 
     @property
+    def predischarge_fet(self) -> bool:
+        """The terminals are charged through a resistor."""
+
+    @property
     def balance_mask(self) -> int:
         """Bit per cell that is being bled."""
 
@@ -268,6 +272,7 @@ class Station:
         fets = (bool(chip.charge_fet), bool(chip.discharge_fet))
         passed_us = now_us - self._pack_us
         if passed_us >= _PACK_GRAIN_US or (passed_us > 0 and fets != self._fets):
+            self.pack.predischarge_on = bool(chip.predischarge_fet)
             self.pack.step(passed_us / US_PER_S, *fets, chip.balance_mask)
             self._pack_us = now_us
             self._fets = fets

@@ -39,6 +39,7 @@ _PF_FETS = const(0x0002)  # a permanent failure opens the FETs
 _FET_SERIES = const(0x01)
 _FET_HOST = const(0x04)  # the host may hold FETs off
 _FET_CONTROL = const(0x08)
+_FET_PREDISCHARGE = const(0x10)
 _FET_INIT_OFF = const(0x20)  # ... and holds them off until told otherwise
 _CURRENT_RECOVERY_MA = const(50)  # over-current ends without needing current the other way
 
@@ -78,7 +79,7 @@ class Plan:
         self._temperature(settings)
         self._host_watchdog(settings)
         self._actions(fet_sensor is not None)
-        self._fets()
+        self._fets(settings)
         self._balancing()
         self.items.sort(key=lambda item: item[0][1])
 
@@ -217,8 +218,13 @@ class Plan:
         self.put(reg.DSG_FET_PROTECTIONS_C, reg.HWDF | reg.OCDL | reg.SCDL | reg.OCD3)
         self.put(reg.PROTECTION_CONFIGURATION, _PF_FETS)
 
-    def _fets(self) -> None:
-        self.put(reg.FET_OPTIONS, _FET_SERIES | _FET_HOST | _FET_CONTROL | _FET_INIT_OFF)
+    def _fets(self, settings: Settings) -> None:
+        options = _FET_SERIES | _FET_HOST | _FET_CONTROL | _FET_INIT_OFF
+        if settings.precharge_ms and not settings.contactors:
+            options |= _FET_PREDISCHARGE
+            self.put(reg.PREDISCHARGE_TIMEOUT, 0)  # by voltage alone: the firmware minds the time
+            self.put(reg.PREDISCHARGE_DELTA, settings.precharge_mv // 10)
+        self.put(reg.FET_OPTIONS, options)
         self.put(reg.MFG_STATUS_INIT, reg.FET_EN | reg.PF_EN)
 
     def _balancing(self) -> None:

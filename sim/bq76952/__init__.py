@@ -36,6 +36,8 @@ CONFIG_UPDATE: FETs off, measurement and protections stop; EXIT clears POR and W
 Battery Status, Safety, PF, Alarm bit positions; FET_CONTROL bits                    HDR
 Manufacturing Status, FET Options, Balancing Configuration bits                      TRM
 FET_EN toggles with 0x0022; Mfg Status Init counts at the next reset only            TRM, E2E
+PDSG before DSG until LD is within the delta, or for the timeout (0: not by it)      TRM
+... the delta at any time, not every 250 ms; PDSG_OFF keeps PDSG off, DSG waits      OWN
 FET_INIT_OFF blocks the FETs at reset and at EXIT_CFGUPDATE                          OWN
 CC Gain uV per count over mOhm, Capacity Gain = CC Gain x 2^32 / 14400               TRM, OWN
 DASTATUS5: bytes 0-15; the rest                                                      TRM; HDR
@@ -61,7 +63,7 @@ SUV, SOV, CUDEP default thresholds (their addresses are not modelled)           
 ... their delays; CUDEP does not hold the FETs off before it trips                   TRM; OWN
 ===================================================================================  ============
 
-Not modelled: precharge and predischarge, load detection, autonomous balancing, fuse, one-time
+Not modelled: precharge, load detection, autonomous balancing, fuse, one-time
 memory, SPI and HDQ, low-voltage shutdown, slower scans in SLEEP, the DASTATUS7 and READ_CAL1
 subcommands, raw thermistor counts. An access to something that does not exist reads zeros, as on
 the chip, but is counted in ``unknown_accesses`` and logged once.

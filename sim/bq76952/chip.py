@@ -200,6 +200,11 @@ class Bq76952:
         return self.fets.discharge and not self.faults.dead
 
     @property
+    def predischarge_fet(self) -> bool:
+        """The PDSG FET lets discharge current pass, through its resistor."""
+        return self.fets.predischarge and not self.faults.dead
+
+    @property
     def balance_mask(self) -> int:
         """The cells bled now; bit 0 = the lowest cell."""
         active = self.balancing.active
@@ -269,6 +274,7 @@ class Bq76952:
         self.sleep.step(dt_s, current_ma, above_v, bool(self.balancing.active))
         self.balancing.step(dt_s, m, self.sleep.asleep)
         m.balance_inputs = self.balancing.active
+        self.fets.pass_time(dt_s, stack_v - pack_v)
         self._update_fets()
         full = scanned and m.take_full_scan()
         self.alarm.step(self.protections, self.fets, bool(m.balance_inputs), scanned, full)
