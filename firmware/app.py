@@ -105,7 +105,6 @@ class App(Commands):
                 ("keep", period_ms, self._keep),
             ),
         )
-        self._arm()
         if board.uart is not None:
             self._rtu = RtuServer(board, self.pdu_server, settings.address, settings.baudrate)
             self._rtu.free_ms = self._free_ms
@@ -158,21 +157,17 @@ class App(Commands):
         allowed = self.protection.allowed
         done = allowed == measurement.commanded or measurement.set_switches(allowed)
         self._looks = 0 if looked and done else self._looks + 1
-        hurry = self.protection.hurry or 0 < self._looks < _MOST_LOOKS
-        self._arm()
-        if hurry:
-            guard = self.executive.tasks[1]
-            guard.due_ms = self.board.ticks_add(self.board.ticks_ms(), _LOOK_MS)
-
-    def _arm(self) -> None:
-        """Let the guard look in the middle between two measurements."""
         board = self.board
-        half_ms = self.settings.period_ms // 2
+        now_ms = board.ticks_ms()
         measure, guard = self.executive.tasks[0], self.executive.tasks[1]
-        due_ms = board.ticks_add(measure.due_ms, -half_ms)
-        if board.ticks_diff(due_ms, board.ticks_ms()) <= 0:
-            due_ms = board.ticks_add(measure.due_ms, half_ms)
-        guard.due_ms = due_ms
+        period_ms: int = self.settings.period_ms
+        # In the middle between two measurements, or soon.
+        wait_ms = board.ticks_diff(measure.due_ms, now_ms) - period_ms // 2
+        if wait_ms <= 0:
+            wait_ms += period_ms
+        if self.protection.hurry or 0 < self._looks < _MOST_LOOKS:
+            wait_ms = _LOOK_MS
+        guard.due_ms = board.ticks_add(now_ms, wait_ms)
 
     def _balance(self) -> None:
         surplus_bp = self.estimators.differences.surplus_bp
@@ -335,9 +330,9 @@ class App(Commands):
 
     def tell_fault(self, number: int) -> None:
         """Put when a fault came, and how often, into the CONTROL model."""
-        protection = self.protection
-        n = protection.count[number] if number < N_FAULTS else None
+        p = self.protection
+        n = p.count[number] if number < N_FAULTS else None
         put = self.image.map.block(models.CONTROL).set
         put("FltN", n)
-        put("FltFirst", protection.first_s[number] if n else None)
-        put("FltLast", protection.last_s[number] if n else None)
+        put("FltFirst", p.first_s[number] if n else None)
+        put("FltLast", p.last_s[number] if n else None)

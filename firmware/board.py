@@ -54,6 +54,3 @@ class Board:
     def insulated(self) -> "bool | None":
         """What an insulation monitor says."""
         return None
-
-    def power_off(self) -> None:
-        """Cut the own supply, after everything is saved and open."""

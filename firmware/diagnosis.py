@@ -205,20 +205,16 @@ class Diagnosis:
                 self._judge(i, False)
         self._sum_up()
 
-    def may_clear(self, known: bool) -> bool:
-        """Whether no latched fault is there any more; never while nothing is ``known``."""
+    def forget_latched(self, known: bool) -> bool:
+        """Forget the latched faults; ``False``: one is there, or nothing is ``known``."""
         for i in range(len(self.table)):
             if self._latched[i] and (self._active[i] or self._count[i] or not known):
                 return False
-        return True
-
-    def forget_latched(self) -> None:
-        """Forget the latched faults."""
         for i in range(len(self.table)):
             if self._latched[i]:
-                self._latched[i] = 0
-                self._trips[i] = 0
+                self._latched[i] = self._trips[i] = 0
         self._sum_up()
+        return True
 
     def restore_latched(self, faults: int) -> None:
         """Latch again what was latched before the board lost its power."""

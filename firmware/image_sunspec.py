@@ -18,7 +18,7 @@ available". The pack is one string of one module. A cell has no sensor of its ow
 from struct import pack_into
 
 from common import models
-from common.codes import Fault, State, Switch
+from common.codes import State, Switch
 from common.mp import const
 from common.registers import Block, RegisterMap, point_type
 from firmware.estimators.estimators import Estimators
@@ -57,9 +57,7 @@ _EVT1 = (
 )
 _LAST_PAIR = const(11)  # bits 1 to 12 are alarms and warnings in turn
 _OTHER_WARNING = const(1 << 26)
-_VOLTAGE_FAULTS = (
-    1 << Fault.CELL_OVER_VOLTAGE | 1 << Fault.CELL_UNDER_VOLTAGE | 1 << Fault.CELL_DEEP_DISCHARGE
-)
+_VOLTAGE_FAULTS = const(7)  # CELL_OVER_VOLTAGE, CELL_UNDER_VOLTAGE, CELL_DEEP_DISCHARGE
 _ONE_WAY = (State.CHARGE_ONLY, State.DISCHARGE_ONLY)
 _STATE = b"\x00\x02\x01\x03\x03\x03\x63\x63\x04\x02\x03\x01"  # by St, as above
 

@@ -19,7 +19,7 @@ highest cell would be full if all cells rose by the same amount; a hot pack gets
 cell less. Integers only.
 """
 
-from common.codes import LimitReason, Switch
+from common.codes import LimitReason
 from common.mp import const
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
@@ -34,6 +34,8 @@ _FULL_PERMILLE = const(50)  # left at the end of charge: a CV phase ends by C/20
 _END_BP = const(300)
 _END_PERMILLE = const(300)  # the voltage ends a charge or discharge, not what is believed of it
 _RISE_PARTS = const(20)
+_CHARGE = const(1)  # codes.Switch
+_DISCHARGE = const(2)
 
 
 class Limits:
@@ -73,10 +75,10 @@ class Limits:
             self._discharge(s)
             self.dcl_ma = self._follow(self.dcl_ma, settings.ocd_ma)
             self.dcl_why = self._why
-        if forbidden & Switch.CHARGE:
+        if forbidden & _CHARGE:
             self.ccl_ma = 0
             self.ccl_why = LimitReason.FAULT
-        if forbidden & Switch.DISCHARGE:
+        if forbidden & _DISCHARGE:
             self.dcl_ma = 0
             self.dcl_why = LimitReason.FAULT
 

@@ -3,14 +3,17 @@
 ``snapshot.faults`` holds what was seen in this cycle alone; ``diagnosis`` debounces it. Only the
 loss of the AFE is counted here, for its reaction must not wait for another cycle: after
 ``COMMUNICATION_FAILURES`` failed cycles in a row the fault stands, and ``protection`` opens. What
-the AFE's driver says of it stands in ``problem``. A cycle that could not be read in full may still
+the AFE's driver says of it stands in ``problem``. An AFE that answers but does not open when told
+so ``_REFUSALS`` times is not spoken to any more: its own watchdog then opens, which every question
+would put off. Only the command itself is given again, every ``_SILENCE`` cycles.
+
+A cycle that could not be read in full may still
 bring voltages and temperatures (``looked``): protection does not wait for the rest.
 
 A temperature that no cell can have is taken as unknown. What is judged beyond that, and how, is
 in ``plausibility``.
 """
 
-from common.codes import Switch
 from common.models import N_TEMPERATURES
 from common.mp import const
 from firmware.afe import Afe, AfeError, AfeSettingsError
@@ -27,6 +30,8 @@ _SETTLE_CYCLES = const(1)  # before the switches must be as commanded
 _DIODE_MA = const(50)  # a current that makes the chip close a switch past its body diode
 _LEAK_MA = const(500)  # through an open switch: more than the sensor can be wrong ...
 _LEAK_PARTS = const(50)  # ... and more than this part of the rating
+_REFUSALS = const(6)
+_SILENCE = const(7)  # cycles: the chip's watchdog bites after five
 
 _SHORT_CIRCUIT = const(0x400080)  # SCD, SCDL in Safety Status A | B << 8 | C << 16
 _SENSOR = const(1 << 11)  # SENSOR_IMPLAUSIBLE
@@ -40,7 +45,10 @@ _SWITCH = const(1 << 18)  # SWITCH_MISMATCH
 _WELDED = const(1 << 26)  # SWITCH_WELDED
 _INSULATION = const(1 << 28)  # INSULATION
 _SHORT = const(1 << 5)  # SHORT_CIRCUIT
-_MAIN_SWITCHES = const(3)
+_CHARGE = const(1)  # codes.Switch
+_DISCHARGE = const(2)
+_BOTH = const(3)
+_PREDISCHARGE = const(8)
 
 
 class Measurement:
@@ -57,6 +65,7 @@ class Measurement:
         self._cycle_ms = board.ticks_ms()
         self._age_ms = 0  # of the last valid cycle
         self._settled = 0  # cycles since the switches were last told something new
+        self._refused = 0  # commands to open that were not taken, in a row; then silent cycles
         self._sample_ms = self._cycle_ms  # of the last cycle or look
         self._leak_ma: int = max(_LEAK_MA, settings.rated_mah // _LEAK_PARTS)
         self._plausibility = Plausibility(settings)
@@ -106,20 +115,30 @@ class Measurement:
             self._settled = 0
         self.commanded = None
         self.board.drive_contactors(allowed)
+        if self._refused >= _REFUSALS:
+            return False
         try:
             self.afe.set_switches(allowed)
         except AfeError:
-            if allowed:
-                try:
-                    self.afe.set_switches(0)
-                except AfeError:
-                    pass
+            if not allowed or not self._opens():
+                self._refused += 1
             return False
+        self._refused = 0
         self.commanded = allowed
+        return True
+
+    def _opens(self) -> bool:
+        """Tell the AFE to open all; whether it takes it."""
+        try:
+            self.afe.set_switches(0)
+        except AfeError:
+            return False
         return True
 
     def set_balancing(self, cells: int) -> bool:
         """Tell the AFE which cells to bleed; ``False`` when it did not take it."""
+        if self._refused >= _REFUSALS:
+            return False
         try:
             self.afe.set_balancing(cells)
         except AfeError:
@@ -146,6 +165,8 @@ class Measurement:
         self._sample_ms = now_ms
 
     def _glance(self, s: Snapshot) -> None:
+        if self._refused >= _REFUSALS:
+            return
         try:
             self.afe.look(s)
         except AfeError:
@@ -156,6 +177,14 @@ class Measurement:
 
     def _read(self, s: Snapshot) -> bool:
         """Whether the AFE gave figures; it gives none in the cycle in which it is configured."""
+        if self._refused >= _REFUSALS:
+            self._refused += 1
+            if self._refused < _REFUSALS + _SILENCE:
+                raise AfeError("AFE does not open: left to its watchdog")
+            if not self._opens():
+                self._refused = _REFUSALS
+                return False
+            self._refused = 0
         if not self._configured:
             self._configure()
             return False
@@ -255,21 +284,21 @@ class Measurement:
         closed = self.board.contactors_closed()
         if closed is None:
             closed = s.switches
-        missing = commanded & ~closed & _MAIN_SWITCHES
+        missing = commanded & ~closed & _BOTH
         if safety or s.afe_failed:
             missing = 0  # the chip may open by itself, never close ...
-        if commanded & Switch.PREDISCHARGE:
-            missing &= ~Switch.DISCHARGE  # ... and waits for the voltage behind it
-        welded = closed & ~commanded & _MAIN_SWITCHES
+        if commanded & _PREDISCHARGE:
+            missing &= ~_DISCHARGE  # ... and waits for the voltage behind it
+        welded = closed & ~commanded & _BOTH
         ma = s.current_ma
         if ma < -_DIODE_MA:
-            welded &= ~Switch.CHARGE  # ... but to spare its diode
+            welded &= ~_CHARGE  # ... but to spare its diode
         elif ma > _DIODE_MA:
-            welded &= ~Switch.DISCHARGE
+            welded &= ~_DISCHARGE
         if ma > self._leak_ma:
-            welded |= Switch.CHARGE & ~commanded
+            welded |= _CHARGE & ~commanded
         elif ma < -self._leak_ma:
-            welded |= Switch.DISCHARGE & ~commanded
+            welded |= _DISCHARGE & ~commanded
         if missing:
             s.faults |= _SWITCH
         if welded:

@@ -72,10 +72,9 @@ class Protection(Diagnosis):
 
     def clear_latched(self) -> int:
         """Forget the latched faults; refused while one is still there or nothing is known."""
-        if not self.may_clear(self._known):
-            return CommandResult.REFUSED_UNSAFE
-        self.forget_latched()
-        return CommandResult.DONE
+        if self.forget_latched(self._known):
+            return CommandResult.DONE
+        return CommandResult.REFUSED_UNSAFE
 
     def connect(self) -> int:
         """Close the switches; refused unless one may be closed now."""

@@ -23,7 +23,6 @@ Pure: integers in, bits out; nothing is allocated.
 The states and their transitions are drawn in docs/firmware.md.
 """
 
-from common.codes import Switch
 from common.mp import const
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_MV, Snapshot
@@ -32,7 +31,9 @@ _PATIENCE_MS = const(10000)
 _PAUSE_MS = const(10000)  # between two tries: the resistor cools
 _QUIET_PARTS = const(50)  # a current this many times below the rating is none
 
-_BOTH = Switch.CHARGE | Switch.DISCHARGE
+_DISCHARGE = const(2)  # codes.Switch
+_BOTH = const(3)
+_PREDISCHARGE = const(8)
 
 
 class Switching:
@@ -41,7 +42,7 @@ class Switching:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._quiet_ma = settings.rated_mah // _QUIET_PARTS
-        self._path = Switch.PREDISCHARGE | (0 if settings.contactors else Switch.DISCHARGE)
+        self._path = _PREDISCHARGE | (0 if settings.contactors else _DISCHARGE)
         self.allowed = 0
         self.connected = True  # by command
         self.opening = False
@@ -79,7 +80,7 @@ class Switching:
             self._ms = min(self._ms + dt_ms, 0)
         self.opening = opening
         add = wanted & closable & ~allowed
-        if add & Switch.DISCHARGE and self._settings.precharge_ms and not self._is_charged(s):
+        if add & _DISCHARGE and self._settings.precharge_ms and not self._is_charged(s):
             # The direction that needs no precharge waits for it: one thing after the other.
             add = 0
             if not opening and not self._ms and not self.precharge_failed:
@@ -99,8 +100,8 @@ class Switching:
         self._ms += dt_ms
         known = s.valid or s.looked
         late = self._ms >= self._settings.precharge_ms
-        if permitted & Switch.DISCHARGE and self.connected and known and not late:
-            closed = self._settings.contactors or s.switches & Switch.DISCHARGE
+        if permitted & _DISCHARGE and self.connected and known and not late:
+            closed = self._settings.contactors or s.switches & _DISCHARGE
             if not closed or not self._is_charged(s):
                 return
             self.allowed = permitted

@@ -80,6 +80,20 @@ def test_where_there_is_no_plateau_the_charge_does_not_choose() -> None:
     assert by_charge([3600] * 4, 0, 0, 300, 0, profile="nmc") == 0
 
 
+def test_on_a_plateau_bleeding_goes_on_while_the_pack_is_charged() -> None:
+    snapshot = healthy(4)
+    set_cells(snapshot, [3300] * 4)
+    balancing = Balancing(Settings("P", 4, "lfp", 10000))
+    surplus_bp = array("h", [0, 0, 120, 0])
+    snapshot.current_ma = 5000
+    assert max(period(balancing, snapshot, BOTH, surplus_bp)) == 0b0100
+    snapshot.current_ma = -1001
+    assert max(period(balancing, snapshot, BOTH, surplus_bp)) == 0
+    snapshot.current_ma = 5000
+    set_cells(snapshot, [3500, 3450, 3450, 3450])
+    assert max(period(balancing, snapshot, BOTH, surplus_bp)) == 0, "now the voltage would choose"
+
+
 def test_bleeding_pauses_so_that_cells_are_measured_at_rest() -> None:
     snapshot = healthy()
     set_cells(snapshot, [4100, 4000, 4000, 4000])

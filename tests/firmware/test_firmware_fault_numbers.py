@@ -12,7 +12,8 @@ CONSTANT = re.compile(r"^_\w+ = const\(([^)]*)\)  # ([A-Z_]{5,}(?:, [A-Z_]{5,})*
 
 
 @pytest.mark.parametrize(
-    "module", ["app", "diagnosis", "measurement", "plausibility", "protection"]
+    "module",
+    ["app", "diagnosis", "image_sunspec", "measurement", "plausibility", "protection"],
 )
 def test_a_number_that_stands_for_faults_is_theirs(module: str) -> None:
     found = CONSTANT.findall((FIRMWARE / f"{module}.py").read_text())

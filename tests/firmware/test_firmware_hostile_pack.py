@@ -100,3 +100,21 @@ def test_a_reading_that_is_wrong_once_opens_nothing(tmp_path: Path) -> None:
         seen += pack.app.snapshot.min_mv < 2800 or pack.app._seen.min_mv < 2800
     assert pack.app.protection.n_faults == 0
     assert seen, "none of them was met by a reading"
+
+
+def test_a_chip_that_answers_but_does_not_obey_is_left_to_its_watchdog(tmp_path: Path) -> None:
+    pack = HostilePack(str(tmp_path))
+    pack.work(8000)
+    pack.watched = False
+    pack.chip.faults.stuck_busy = True
+    pack.busy_until_ms = 1 << 40
+    pack.cells_v[1] = 4.26
+    pack.work(12_000)
+    assert pack.now_closed() == 0
+    for _ in range(100):
+        pack.work(500)
+        assert pack.now_closed() == 0, "and it does not come back"
+    pack.busy_until_ms = 0
+    pack.cells_v[1] = 3.7
+    pack.work(30_000)
+    assert pack.now_closed() == CHARGE | DISCHARGE
