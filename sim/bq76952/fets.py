@@ -4,6 +4,8 @@ Predischarge: where PDSG_EN is set the DSG FET waits, and the PDSG FET conducts 
 LD pin is within the stop delta of the stack, or for the timeout; 0 switches either condition off.
 """
 
+import math
+
 from . import registers as reg
 from .memory import DataMemory
 
@@ -21,7 +23,8 @@ class Fets:
 
     def __init__(self) -> None:
         self.charge = self.discharge = self.predischarge = False
-        self._missing_v = self._waited_s = 0.0
+        self._missing_v = math.inf  # not measured yet
+        self._waited_s = 0.0
         self.charge_gate = self.discharge_gate = False
         self.manufacturing = 0
         self.host_off = 0
