@@ -179,12 +179,10 @@ class Measurement:
         """Whether the AFE gave figures; it gives none in the cycle in which it is configured."""
         if self._refused >= _REFUSALS:
             self._refused += 1
-            if self._refused < _REFUSALS + _SILENCE:
+            if self._refused >= _REFUSALS + _SILENCE:
+                self._refused = 0 if self._opens() else _REFUSALS
+            if self._refused:
                 raise AfeError("AFE does not open: left to its watchdog")
-            if not self._opens():
-                self._refused = _REFUSALS
-                return False
-            self._refused = 0
         if not self._configured:
             self._configure()
             return False

@@ -114,6 +114,7 @@ def test_a_chip_that_answers_but_does_not_obey_is_left_to_its_watchdog(tmp_path:
     for _ in range(100):
         pack.work(500)
         assert pack.now_closed() == 0, "and it does not come back"
+        assert pack.app.measurement.problem == "AFE does not open: left to its watchdog"
     pack.busy_until_ms = 0
     pack.cells_v[1] = 3.7
     pack.work(30_000)
