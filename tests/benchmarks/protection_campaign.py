@@ -3,7 +3,7 @@
     nice python tests/benchmarks/protection_campaign.py [STEPS] [SEED]
 
 Cells, sensors, currents, single faults of the bus, commands and restarts in any order
-(``tests/firmware/hostile_pack.py``); 100000 steps unless told otherwise, some ten minutes. Prints
+(``tests/firmware/hostile_pack.py``); 100000 steps unless told otherwise, some half an hour. Prints
 how long each hard limit was at most passed with its switch still closed. Ends with 1, and the
 shortest sequence that does it, when anything does not hold.
 """
