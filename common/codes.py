@@ -19,14 +19,17 @@ class Chemistry:
 class State:
     """What the pack's controller is doing (``St``)."""
 
-    START = 1  # first checks, switches open
+    START = 1  # self-test, switches open
     STANDBY = 2  # healthy, switches open by command
     ON = 3  # charge and discharge allowed
     CHARGE_ONLY = 4  # discharge forbidden (a cell is too low, say)
     DISCHARGE_ONLY = 5  # charge forbidden (a cell is too high, say)
     BLOCKED = 6  # both directions forbidden by faults that may pass
     FAULT = 7  # both forbidden by a latched fault: wants a reset by command
-    SERVICE = 8
+    SERVICE = 8  # switches open by command, and no command but DISCONNECT leaves it
+    PRECHARGE = 9  # what hangs on the terminals is charged through a resistor
+    OPENING = 10  # limits are 0: the switches open when the current is gone, or soon without
+    SHUTDOWN = 11  # switches open until the next start
 
 
 class Switch:
@@ -39,7 +42,10 @@ class Switch:
 
 
 class Fault:
-    """Bit numbers of ``Flt`` (active now) and ``Ltc`` (latched)."""
+    """Bit numbers of ``Flt`` (active now), ``Ltc`` (latched) and ``Wrn`` (warnings).
+
+    There can be no more than 30: small integers of a board have 31 bits, with the sign.
+    """
 
     CELL_OVER_VOLTAGE = 0
     CELL_UNDER_VOLTAGE = 1
@@ -59,10 +65,18 @@ class Fault:
     AFE_PROTECTION = 15
     AFE_PERMANENT_FAIL = 16
     MEASUREMENT_STALE = 17
-    SWITCH_MISMATCH = 18
+    SWITCH_MISMATCH = 18  # told to close, it stays open
     CONFIGURATION = 19
     STORAGE = 20
     LOOP_OVERRUN = 21
+    TEMPERATURE_RISE = 22
+    CELL_SPREAD = 23
+    OPEN_WIRE = 24
+    CURRENT_OFFSET = 25
+    SWITCH_WELDED = 26  # told to open, it stays closed, or a current passes it
+    PRECHARGE_FAILED = 27
+    INSULATION = 28
+    CLOCK_INVALID = 29
 
 
 class TimeQuality:
@@ -141,6 +155,8 @@ class Command:
     START_FULL_TEST = 5
     STOP_TEST = 6
     LEAVE_SAFE_MODE = 7  # starts anew
+    SERVICE = 10
+    SHUTDOWN = 11
 
 
 class CommandResult:
@@ -226,6 +242,7 @@ class Task:
     STORE = 6
     KEEP = 7
     START = 8  # not a task yet
+    GUARD = 9
 
 
 class Cause:
@@ -239,7 +256,7 @@ class Cause:
 
 
 class LimitReason:
-    """What holds the charge or discharge current limit down (``CclWhy``, ``DclWhy``)."""
+    """What holds a limit down (``CclWhy``, ``DclWhy``, ``CvlWhy``)."""
 
     NONE = 0  # the pack's rating
     CELL_VOLTAGE = 1
@@ -247,6 +264,11 @@ class LimitReason:
     FAULT = 3
     NOT_READY = 4
     STATE_OF_CHARGE = 5
+    STATE_OF_HEALTH = 6
+    SWITCH_TEMPERATURE = 7
+    RECOVERY = 8  # nothing any more: it still rises
+    DISCONNECTED = 9  # the switches are open, or about to be, by command
+    PRECHARGE = 10
 
 
 def names(codes: type) -> "dict[int, str]":

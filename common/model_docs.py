@@ -225,6 +225,7 @@ _PROTECTION = {
     "Sw": ("", "Switches that are truly closed, read back from the AFE."),
     "Flt": ("", "Faults active now."),
     "Ltc": ("", "Faults latched: they want a reset by command."),
+    "Wrn": ("", "Warnings: the values of these faults are near their limits."),
     "AfeSta": ("", "Safety Status A, B, C of the measuring chip, A in the lowest byte."),
     "AfePf": ("", "Permanent Fail Status A, B, C, D of the chip, A in the lowest byte."),
     "Cov": ("V", "Cell over-voltage: charging stops above."),
@@ -244,6 +245,7 @@ _PROTECTION = {
     "Cvl": ("V", "Charge voltage allowed now, whole pack."),
     "CclWhy": ("", "What holds the charge current limit down."),
     "DclWhy": ("", "What holds the discharge current limit down."),
+    "CvlWhy": ("", "What holds the charge voltage down."),
     "ReqA": ("A", "Current that a running test asks of charger and load; 0: none."),
     "NFlt": ("", "Faults since boot."),
     "LastFlt": ("", "Bit number of the last fault."),
@@ -386,6 +388,10 @@ _CONTROL = {
     "CmdRes": ("", "What became of the last command."),
     "SetUtc": ("s", "Write the time: seconds since 1970-01-01 UTC."),
     "RecSel": ("", "Write the Seq of a kept reading: it then stands in Echelon Recall."),
+    "FltSel": ("", "Write the bit number of a fault: what follows is then about it."),
+    "FltN": ("", "How often it came since boot."),
+    "FltFirst": ("s", "Uptime at which it first came."),
+    "FltLast": ("s", "Uptime at which it last came."),
 }
 
 _POINTS = {
@@ -432,6 +438,7 @@ SYMBOLS = {
     "St": codes.State,
     "Flt": codes.Fault,
     "Ltc": codes.Fault,
+    "Wrn": codes.Fault,
     "SocSync": codes.SocSync,
     "SohMth": codes.Method,
     "Mth": codes.Method,
@@ -453,6 +460,7 @@ SYMBOLS = {
     "Chem": codes.Chemistry,
     "CclWhy": codes.LimitReason,
     "DclWhy": codes.LimitReason,
+    "CvlWhy": codes.LimitReason,
     "RstCause": codes.ResetCause,
     "Mode": codes.Mode,
     "ErrTsk": codes.Task,

@@ -190,13 +190,13 @@ _PROTECTION_POINTS = (
     + _STAMP
     + _p("St", "enum16")
     + _p("Sw", "bitfield16")
-    + _p("Flt Ltc", "bitfield32")
+    + _p("Flt Ltc Wrn", "bitfield32")
     + _p("AfeSta AfePf", "bitfield32")
     + _p("Cov CovRel Cuv CuvRel Cdd", "uint16", -3)
     + _p("Occ Ocd", "uint32", -3)
     + _p("Otc Utc Otd Utd Otf", "int16", -1)
     + _p("Ccl Dcl Cvl", "uint32", -3)
-    + _p("CclWhy DclWhy", "enum16")
+    + _p("CclWhy DclWhy CvlWhy", "enum16")
     + _p("ReqA", "int32", -3)
     + _p("NFlt", "uint16")
     + _p("LastFlt", "uint16")
@@ -284,6 +284,9 @@ _CONTROL_POINTS = (
     + _p("Cmd", "enum16", None, "RW")
     + _p("CmdRes", "enum16")
     + _p("SetUtc RecSel", "uint32", None, "RW")
+    + _p("FltSel", "uint16", None, "RW")
+    + _p("FltN", "uint16")
+    + _p("FltFirst FltLast", "uint32")
 )
 
 MODELS = (

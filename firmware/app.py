@@ -3,6 +3,7 @@
 | task | period | what it does |
 |---|---|---|
 | measure | ``period_ms`` | reads the AFE, judges, opens or closes the switches: always first |
+| guard | ``period_ms`` | looks between two measurements, and again soon after it saw something |
 | balance | ``period_ms`` | chooses the cells to bleed |
 | estimate | ``period_ms`` | SOC, SOH, resistance, lifetime |
 | test | ``period_ms`` | a commanded test: what it asks of charger and load |
@@ -20,7 +21,7 @@ In safe mode (``firmware.crashes``) there is no balance, estimate or test, and o
 import gc
 
 from common import __version__, models
-from common.codes import Command, CommandResult, Fault, Refusal, Task, Test
+from common.codes import Command, CommandResult, Refusal, Task, Test
 from common.mp import const
 from firmware.afe import Afe
 from firmware.afe.bq76952 import Bq76952
@@ -28,6 +29,7 @@ from firmware.balancing import Balancing
 from firmware.board import Board
 from firmware.cell_tests import CellTests
 from firmware.crashes import Crashes, cause_of, tell
+from firmware.diagnosis import N_FAULTS
 from firmware.estimators.estimators import Estimators
 from firmware.executive import NEEDED, OPTIONAL, VITAL, Executive
 from firmware.executive import Task as Entry
@@ -40,16 +42,20 @@ from firmware.settings import Settings
 from firmware.snapshot import Snapshot
 from firmware.storage import Storage
 
-SAVE_EVERY_S = const(300)
-STORE_MS = const(1000)
-RETRY_S = const(10)  # after flash has refused
-REFRESH_CYCLES = const(5)  # the chip forgets by itself which cells it bleeds
-RESTART_CYCLES = const(2)  # until the command's answer has surely gone
+_SAVE_EVERY_S = const(300)
+_STORE_MS = const(1000)
+_RETRY_S = const(10)  # after flash has refused
+_LOOK_MS = const(80)  # after something was seen: the chip has measured anew by then
+_MOST_LOOKS = const(3)  # in a row, after one that failed
+_REFRESH_CYCLES = const(5)  # the chip forgets by itself which cells it bleeds
+_RESTART_CYCLES = const(2)  # until the command's answer has surely gone
 
-_CONFIGURATION = 1 << Fault.CONFIGURATION
-_MISMATCH = 1 << Fault.SWITCH_MISMATCH
-_STORAGE = 1 << Fault.STORAGE
-_OVERRUN = 1 << Fault.LOOP_OVERRUN
+_CONFIGURATION = const(1 << 19)  # CONFIGURATION
+_WRONG_SWITCH = const(1 << 18 | 1 << 26)  # SWITCH_MISMATCH, SWITCH_WELDED
+_STORAGE = const(1 << 20)  # STORAGE
+_OVERRUN = const(1 << 21)  # LOOP_OVERRUN
+_OFFSET = const(1 << 25)  # CURRENT_OFFSET
+_CLOCK = const(1 << 29)  # CLOCK_INVALID
 
 
 class RestartError(Exception):
@@ -82,6 +88,8 @@ class App(Commands):
         self.settings = settings
         self.afe = afe or Bq76952(board, settings.n_cells)
         self.snapshot = Snapshot(settings.n_cells)
+        self._seen = Snapshot(settings.n_cells)  # what a look between two cycles brought
+        self._looks = 0  # in a row that brought nothing
         self.measurement = Measurement(self.afe, settings, board)
         self.protection = Protection(settings)
         self.balancing = Balancing(settings)
@@ -91,6 +99,7 @@ class App(Commands):
         self._boot_saved = False
         self._saved_latched = 0
         self._saved_connected = True
+        self._saved_service = False
         self._saved_s = 0
         self._retry_s = 0
         self.boot = 1 + self._load_number("boot")
@@ -118,12 +127,13 @@ class App(Commands):
         period_ms = settings.period_ms
         tasks = (
             ("measure", period_ms, self._measure, VITAL),
+            ("guard", period_ms, self._guard, VITAL),
             ("balance", period_ms, self._balance, OPTIONAL),
             ("estimate", period_ms, self._estimate, OPTIONAL),
             ("test", period_ms, self._test, OPTIONAL),
             ("image", period_ms, self._publish, NEEDED),
             ("serve", 0, self._serve, NEEDED),
-            ("store", STORE_MS, self._store, NEEDED),
+            ("store", _STORE_MS, self._store, NEEDED),
             ("keep", period_ms, self._keep, VITAL),
         )
         if safe:
@@ -161,10 +171,38 @@ class App(Commands):
         if measurement.problem != self._said:
             self._said = measurement.problem
             print(self._said or "measures again")
-        self.protection.update(snapshot)
+        protection = self.protection
+        protection.limits.soc_bp = self.estimators.soc_bp
+        protection.limits.soh_bp = self.estimators.soh_bp
+        protection.update(snapshot)
+        if snapshot.faults & _WRONG_SWITCH:
+            measurement.commanded = None
+        self._looks = 0
+        self._command(snapshot.looked)
+
+    def _guard(self) -> None:
+        looked = self.measurement.look(self._seen)
+        self._seen.uptime_s = self.snapshot.uptime_s
+        self.protection.look(self._seen, looked)
+        self._command(looked)
+
+    def _command(self, looked: bool) -> None:
+        """Tell the AFE what is new, and choose when to look again."""
+        measurement = self.measurement
         allowed = self.protection.allowed
-        if allowed != measurement.commanded or snapshot.faults & _MISMATCH:
-            measurement.set_switches(allowed)
+        done = allowed == measurement.commanded or measurement.set_switches(allowed)
+        self._looks = 0 if looked and done else self._looks + 1
+        board = self.board
+        now_ms = board.ticks_ms()
+        measure, guard = self.executive.tasks[0], self.executive.tasks[1]
+        period_ms: int = self.settings.period_ms
+        # In the middle between two measurements, or soon.
+        wait_ms = board.ticks_diff(measure.due_ms, now_ms) - period_ms // 2
+        if wait_ms <= 0:
+            wait_ms += period_ms
+        if self.protection.hurry or 0 < self._looks < _MOST_LOOKS:
+            wait_ms = _LOOK_MS
+        guard.due_ms = board.ticks_add(now_ms, wait_ms)
 
     def _balance(self) -> None:
         surplus_bp = self.estimators.differences.surplus_bp
@@ -172,7 +210,7 @@ class App(Commands):
         if self.tests.running:
             cells = 0  # what is bled would be missing in the test's balance
         self._bled_cycles += 1
-        if cells == self._bled and (not cells or self._bled_cycles < REFRESH_CYCLES):
+        if cells == self._bled and (not cells or self._bled_cycles < _REFRESH_CYCLES):
             return
         self._bled = cells if self.measurement.set_balancing(cells) else -1
         self._bled_cycles = 0
@@ -192,7 +230,7 @@ class App(Commands):
             tests.finish(self.image.utc_s(tests.ended_s or 0))
             if tests.found and tests.refusal != Refusal.NO_MODEL:
                 self.estimators.pulses(tests.found, tests.refusal)
-                self._saved_s = snapshot.uptime_s - SAVE_EVERY_S  # whoever tested may switch off
+                self._saved_s = snapshot.uptime_s - _SAVE_EVERY_S  # whoever tested may switch off
         tests.publish(snapshot.seq, self.estimators.soc_bp)
         self.image.testing = tests.running
         self.image.request_ma = tests.request_ma
@@ -212,16 +250,18 @@ class App(Commands):
         return rtu.due_ms() if rtu is not None and rtu.pending() else None
 
     def _free_ms(self) -> int:
-        """How long until the next measurement."""
+        """How long until the next measurement, or the next look that cannot wait."""
         board = self.board
-        return board.ticks_diff(self.executive.tasks[0].due_ms, board.ticks_ms())
+        tasks = self.executive.tasks
+        due_ms = tasks[1 if self.protection.hurry else 0].due_ms
+        return board.ticks_diff(due_ms, board.ticks_ms())
 
     def _store(self) -> None:
         now_s = self.snapshot.uptime_s
         if now_s < self._retry_s:
             return
         self.crashes.settle(now_s)
-        self._retry_s = now_s + RETRY_S
+        self._retry_s = now_s + _RETRY_S
         self._report(_STORAGE, True)
         try:
             self._save_changes(now_s)
@@ -235,6 +275,10 @@ class App(Commands):
         overruns = self.executive.overruns
         self._report(_OVERRUN, overruns != self._overruns)
         self._overruns = overruns
+        self._report(_CLOCK, self.image.utc_s(0) is None)
+        bias_ua = self.estimators.offset.bias_ua
+        worth_ua = self.settings.rated_mah  # a thousandth of the rating
+        self._report(_OFFSET, bias_ua > worth_ua or bias_ua < -worth_ua)
         if self.executive.all_ran(self.settings.period_ms):
             self.board.feed_watchdog()
         if self._restart:
@@ -275,6 +319,9 @@ class App(Commands):
         if connected != self._saved_connected:
             storage.save("connected", b"\x01" if connected else b"\x00")
             self._saved_connected = connected
+        if protection.service != self._saved_service:
+            storage.save("service", b"\x01" if protection.service else b"\x00")
+            self._saved_service = protection.service
         if not self._boot_saved:
             storage.save("boot", self.boot.to_bytes(4, "little"))
             self._boot_saved = True
@@ -283,7 +330,7 @@ class App(Commands):
         if self.tests.changed:
             storage.save("test", self.tests.state())
             self.tests.changed = False
-        if now_s - self._saved_s >= SAVE_EVERY_S and self._restored:
+        if now_s - self._saved_s >= _SAVE_EVERY_S and self._restored:
             storage.save("estimates", self.estimators.state())
             self._saved_s = now_s
 
@@ -298,6 +345,7 @@ class App(Commands):
         # Whoever opened the switches to work on the pack must not find them closed by a restart.
         connected = self._load_number("connected", 1) != 0 and not self.crashes.hopeless
         self._saved_connected = protection.connected = connected
+        self._saved_service = protection.service = self._load_number("service") != 0
 
     def _report(self, fault: int, present: bool) -> None:
         if present:
@@ -319,6 +367,12 @@ class App(Commands):
         if code == Command.DISCONNECT:
             self._stop_test()
             return self.protection.disconnect()
+        if code == Command.SERVICE:
+            self._stop_test()
+            return self.protection.enter_service()
+        if code == Command.SHUTDOWN:
+            self._stop_test()
+            return self.protection.shutdown()
         if code == Command.START_QUICK_TEST:
             return self._start_test(Test.QUICK)
         if code == Command.START_FULL_TEST:
@@ -329,7 +383,7 @@ class App(Commands):
         if code == Command.LEAVE_SAFE_MODE:
             if self.safe:
                 self.crashes.leave()
-                self._restart = RESTART_CYCLES
+                self._restart = _RESTART_CYCLES
             return CommandResult.DONE
         return CommandResult.REFUSED_UNKNOWN
 
@@ -349,3 +403,12 @@ class App(Commands):
     def recall(self, seq: int) -> bool:
         """Put the kept reading ``seq`` into the RECALL model; ``False`` when it is not kept."""
         return self.image.recall(seq)
+
+    def tell_fault(self, number: int) -> None:
+        """Put when a fault came, and how often, into the CONTROL model."""
+        p = self.protection
+        n = p.count[number] if number < N_FAULTS else None
+        put = self.image.map.block(models.CONTROL).set
+        put("FltN", n)
+        put("FltFirst", p.first_s[number] if n else None)
+        put("FltLast", p.last_s[number] if n else None)

@@ -76,6 +76,19 @@ class Board:
         """The switches that are truly closed; -1 where the board cannot tell."""
         return -1
 
+    # --- what a board may have beyond that; as here it has not ------------------------------
+
+    def drive_contactors(self, closed: int) -> None:
+        """Drive contactors beside or instead of the AFE's switches (bits of ``codes.Switch``)."""
+
+    def contactors_closed(self) -> "int | None":
+        """Which contactors are truly closed, by their auxiliary contacts."""
+        return None
+
+    def insulated(self) -> "bool | None":
+        """What an insulation monitor says."""
+        return None
+
 
 if hasattr(time, "sleep_us"):
     _sleep_us = time.sleep_us

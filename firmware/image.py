@@ -299,13 +299,14 @@ class Image:
         pack_into(
             f, image, at,
             s.seq, p.state, s.switches if valid else NONE16, p.active, p.latched,
-            s.afe_safety if valid else NONE32, s.afe_failed if valid else NONE32,
+            p.warned, s.afe_safety if valid else NONE32, s.afe_failed if valid else NONE32,
         )  # fmt: skip
         value = p.last_fault_value
         f, at = self._limit_span
         pack_into(
             f, image, at,
             u32(p.ccl_ma), u32(p.dcl_ma), u32(p.cvl_mv), u16(p.ccl_why), u16(p.dcl_why),
+            u16(p.cvl_why),
             self.request_ma,
             min(p.n_faults, 0xFFFE), u16(p.last_fault), u32(p.last_fault_s),
             _NONE_I32 if value is None else value,

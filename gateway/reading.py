@@ -148,6 +148,7 @@ def _protection(block: Decoded) -> Message:
     message["switches"] = _switches(block["Sw"])
     message["faults"] = _faults(block["Flt"])
     message["latched"] = _faults(block["Ltc"])
+    message["warnings"] = _faults(block["Wrn"])
     return message
 
 

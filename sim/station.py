@@ -65,7 +65,7 @@ class Chip(Protocol):
 
     @property
     def predischarge_fet(self) -> bool:
-        """Discharge current may pass through a resistor."""
+        """The terminals are charged through a resistor."""
 
     @property
     def balance_mask(self) -> int:

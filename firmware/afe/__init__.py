@@ -38,6 +38,13 @@ class Afe:
         """Fill the AFE's part of the ``Snapshot``; ``AfeError`` leaves it partly filled."""
         raise NotImplementedError
 
+    def look(self, snapshot: "object") -> None:
+        """Fill voltages, current, temperatures and switches alone, as fast as can be.
+
+        ``AfeError`` when they cannot be had; charge and balancing are left as they are.
+        """
+        raise NotImplementedError
+
     def set_switches(self, allowed: int) -> None:
         """Allow the switches in ``allowed`` (bits of ``codes.Switch``), open all others."""
         raise NotImplementedError

@@ -206,6 +206,20 @@ class Bq76952(Afe):
         # Last: a reading that fails must not use its charge up.
         s.delta_uah = 0 if s.afe_lost_settings else self._charge.count()
 
+    def look(self, snapshot: Snapshot) -> None:  # type: ignore[override]
+        """See ``Afe.look``: direct commands only, so that a busy chip answers as well."""
+        if not self._configured:
+            raise AfeError("BQ76952: not configured: call configure() first")
+        bus = self.bus
+        bus.read_words(reg.CELL_1, reg.VOLTAGE_BYTES)
+        self._take_voltages(snapshot)
+        bus.read(reg.SAFETY_ALERT_A, reg.STATUS_BYTES)
+        self._take_status(snapshot)
+        bus.read_words(reg.INT_TEMPERATURE, reg.TEMPERATURE_BYTES)
+        self._take_temperatures(snapshot)
+        if snapshot.afe_lost_settings:
+            raise AfeError("BQ76952: the chip was reset and counts in other units")
+
     def _check_clock(self) -> None:
         """A chip that stands still answers with what it measured last, as if all were well."""
         board = self._board
@@ -232,6 +246,8 @@ class Bq76952(Afe):
             cells[i] = mv if mv < 0x8000 else 0
         raw = data[32] | data[33] << 8
         s.stack_mv = raw * 10 if raw < 0x8000 else 0
+        raw = data[36] | data[37] << 8
+        s.load_mv = raw * 10 if raw < 0x8000 else 0
         raw = data[38] | data[39] << 8
         s.current_ma = (raw if raw < 0x8000 else raw - 0x10000) * self._user_ma
 

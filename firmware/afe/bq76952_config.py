@@ -35,6 +35,7 @@ _PRE_REGULATOR = const(0x01)  # REG1 and REG2 are fed by it
 _FET_SERIES = const(0x01)  # bits of FET Options (SLUUBY2B)
 _FET_HOST = const(0x04)  # the host may hold FETs off
 _FET_CONTROL = const(0x08)
+_FET_PREDISCHARGE = const(0x10)
 _FET_INIT_OFF = const(0x20)  # ... and holds them off until told otherwise
 # DA Configuration (SLUUBY1B): bits 1:0 the unit of current, 2: the stack in units of 10 mV, for
 # 16 cells do not fit 16 bits in mV
@@ -70,7 +71,7 @@ def plan_for(
         plan.put(reg.REG0_CONFIG, _PRE_REGULATOR)
     _measurement(plan, settings)
     _pins(plan, settings, sensors, fet_sensor)
-    _fets(plan)
+    _fets(plan, settings)
     _balancing(plan, settings)
     bq76952_protections.add(plan, settings, fet_sensor is not None)
     bq76952_permanent.add(plan, settings, fet_sensor is not None)
@@ -103,8 +104,13 @@ def _pins(
     plan.put(reg.POWER_CONFIG, _POWER_NO_SLEEP | (_POWER_SHUT_TS2 if "TS2" in sensors else 0))
 
 
-def _fets(plan: Plan) -> None:
-    plan.put(reg.FET_OPTIONS, _FET_SERIES | _FET_HOST | _FET_CONTROL | _FET_INIT_OFF)
+def _fets(plan: Plan, settings: Settings) -> None:
+    options = _FET_SERIES | _FET_HOST | _FET_CONTROL | _FET_INIT_OFF
+    if settings.precharge_ms and not settings.contactors:
+        options |= _FET_PREDISCHARGE
+        plan.put(reg.PREDISCHARGE_TIMEOUT, 0)  # by voltage alone: the firmware minds the time
+        plan.put(reg.PREDISCHARGE_DELTA, settings.precharge_mv // 10)
+    plan.put(reg.FET_OPTIONS, options)
     plan.put(reg.MFG_STATUS_INIT, reg.FET_EN | reg.PF_EN)
 
 

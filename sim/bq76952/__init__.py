@@ -17,7 +17,7 @@ times run on it. Protections, charge, balancing and the host watchdog run on ``s
 
 Each behaviour and where it comes from: docs/simulator.md.
 
-Not modelled: precharge and predischarge, load detection, autonomous balancing, fuse, one-time
+Not modelled: precharge, load detection, autonomous balancing, fuse, one-time
 memory, SPI and HDQ, low-voltage shutdown, slower scans in SLEEP, the coulomb counter's deadband,
 the DASTATUS7 and READ_CAL1 subcommands, raw thermistor counts. An access to what is not modelled
 raises ``UnknownAccess``, unless the chip was made with ``strict=False``: then it reads zeros, as

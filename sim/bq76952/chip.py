@@ -216,8 +216,8 @@ class Bq76952:
 
     @property
     def predischarge_fet(self) -> bool:
-        """There is none on this board."""
-        return False
+        """The PDSG FET lets discharge current pass, through its resistor."""
+        return self.fets.predischarge and not self.faults.dead
 
     @property
     def balance_mask(self) -> int:
@@ -294,6 +294,7 @@ class Bq76952:
         self.sleep.step(dt_s, current_ma, above_v, bool(self.balancing.active))
         self.balancing.step(dt_s, m, self.sleep.asleep)
         m.balance_inputs = self.balancing.active
+        self.fets.pass_time(dt_s, stack_v - pack_v)
         self._update_fets()
         full = scanned and m.take_full_scan()
         balancing = bool(m.balance_inputs)

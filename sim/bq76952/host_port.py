@@ -171,4 +171,5 @@ class HostPort:
         struct.pack_into("<3H", file, reg.ALARM_STATUS, alarm.status, alarm.raw, alarm.enable)
         fet = reg.FS_CHG if fets.charge_gate else 0
         fet |= reg.FS_DSG if fets.discharge_gate else 0
+        fet |= reg.FS_PDSG if fets.predischarge else 0
         file[reg.FET_STATUS] = fet | (reg.FS_ALERT_PIN if alarm.status else 0)

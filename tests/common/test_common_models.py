@@ -85,6 +85,7 @@ def test_what_a_client_may_write():
         "Cmd",
         "SetUtc",
         "RecSel",
+        "FltSel",
     }
     assert {model_id for model_id, _name in writable} == {
         models.COMMON,

@@ -2,6 +2,7 @@
 
 from common.codes import Fault, Switch
 from firmware.afe.bq76952 import Bq76952
+from firmware.board import Board
 from firmware.measurement import Measurement
 from firmware.protection import Protection
 from firmware.settings import Settings
@@ -12,7 +13,7 @@ from sim.bq76952 import Nack
 BOTH = Switch.CHARGE | Switch.DISCHARGE
 
 
-class World:
+class World(Board):
     """A board whose I2C is the emulator, and the cells around it; time passes by ``run`` alone
     and by what the bus takes."""
 

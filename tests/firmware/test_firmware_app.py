@@ -268,8 +268,7 @@ def test_the_watchdog_is_fed_while_all_tasks_run(rig: Rig) -> None:
 
 
 def test_the_watchdog_starves_when_a_task_is_left_out(rig: Rig) -> None:
-    estimate = rig.app.executive.tasks[2]
-    assert estimate.name == "estimate"
+    (estimate,) = (task for task in rig.app.executive.tasks if task.name == "estimate")
     rig.run(2)
     estimate.due_ms = rig.ticks_add(estimate.due_ms, 100_000)
     rig.run(2)
@@ -336,7 +335,7 @@ def test_a_board_with_wrong_limits_measures_and_serves_with_the_switches_open(
     assert seen["St"] == State.BLOCKED
     assert [cell["V"] for cell in seen["cells"]] == pytest.approx(rig.pack.cell_v, abs=0.006)
     assert rig.read(models.PROTECTION)["Cov"] <= 4.25
-    assert control(rig, Command.CONNECT) == CommandResult.DONE
+    assert control(rig, Command.CONNECT) == CommandResult.REFUSED_UNSAFE
     rig.run(10)
     assert rig.closed == (False, False)
     start_with(rig)
@@ -618,8 +617,87 @@ def test_measuring_and_serving_allocate_nothing(tmp_path: Path, micropython: str
     printed = lines(micropython, "app_without_allocation.py", tmp_path)
     took = {name: int(n) for name, n in map(str.split, printed)}
     assert took.pop("answers") > 200
-    still = {"measure", "balance", "test", "serve", "keep"}  # no test runs
+    still = {"measure", "guard", "balance", "test", "serve", "keep"}  # no test runs
     assert {name for name, n in took.items() if n == 0} == still
     # Floats are objects. What a cycle leaves behind is collected at its end.
     # These cycles have one look into a rest in them, which tells 16 cells' SOC.
     assert took["estimate"] + took["image"] < 100 * 2200
+
+
+# --- precharge ----------------------------------------------------------------------------------
+
+
+def precharging(tmp_path: Path, **spec: object) -> Rig:
+    rig = Rig(tmp_path, **{"terminals_uf": 5000.0, "settings": {"precharge_ms": 3000}, **spec})
+    seen = set()
+    for _ in range(10):
+        rig.run(0.5)
+        seen.add(rig.app.protection.state)
+    assert State.PRECHARGE in seen
+    return rig
+
+
+def test_an_inverter_is_charged_through_a_resistor_before_the_switches_close(
+    tmp_path: Path,
+) -> None:
+    rig = precharging(tmp_path)
+    rig.run(5)
+    assert rig.closed == (True, True)
+    assert rig.app.protection.state == State.ON
+    assert rig.app.protection.n_faults == 0
+    assert rig.pack.pack_v == pytest.approx(float(rig.pack.cell_v.sum()), abs=0.1)
+
+
+def test_a_load_that_was_left_on_is_not_closed_onto(tmp_path: Path) -> None:
+    rig = precharging(tmp_path, leak_ohm=50.0)
+    for _ in range(120):
+        rig.run(0.5)
+        assert not rig.closed[1]
+    assert fault_names(rig.app.protection.latched) == ["PRECHARGE_FAILED"]
+    assert rig.app.protection.state == State.CHARGE_ONLY
+    rig.boot()
+    rig.run(10)
+    assert rig.closed == (True, False), "the latch survives"
+    rig.pack.spec.leak_ohm = math.inf
+    assert control(rig, Command.CLEAR_LATCHED) == CommandResult.DONE
+    rig.run(6)
+    assert rig.closed == (True, True)
+
+
+def test_a_terminal_that_never_loses_its_voltage_needs_no_precharge(tmp_path: Path) -> None:
+    rig = precharging(tmp_path)
+    rig.run(5)
+    assert control(rig, Command.DISCONNECT) == CommandResult.DONE
+    rig.run(2)
+    assert rig.closed == (False, False)
+    assert control(rig, Command.CONNECT) == CommandResult.DONE
+    rig.run(1.5)
+    assert rig.closed == (True, True)
+
+
+def test_a_pack_in_service_stays_open_over_a_restart_until_it_is_left(rig: Rig) -> None:
+    assert control(rig, Command.SERVICE) == CommandResult.DONE
+    rig.run(2)
+    rig.boot()
+    rig.run(10)
+    assert rig.closed == (False, False)
+    assert rig.snapshot()["St"] == State.SERVICE
+    assert control(rig, Command.CONNECT) == CommandResult.REFUSED_UNSAFE
+    assert control(rig, Command.DISCONNECT) == CommandResult.DONE
+    rig.run(2)
+    assert control(rig, Command.CONNECT) == CommandResult.DONE
+    rig.run(2)
+    assert rig.closed == (True, True)
+
+
+def test_a_host_asks_when_a_fault_came_and_how_often(rig: Rig) -> None:
+    for _ in range(2):
+        rig.chip.power_on_reset()
+        rig.run(15)
+    rig.write(models.CONTROL, "FltSel", Fault.AFE_RESET)
+    told = rig.read(models.CONTROL)
+    assert told["FltN"] == 2
+    assert told["FltLast"] - told["FltFirst"] >= 10
+    rig.write(models.CONTROL, "FltSel", Fault.OPEN_WIRE)
+    told = rig.read(models.CONTROL)
+    assert (told["FltN"], told["FltFirst"], told["FltLast"]) == (0, None, None)

@@ -93,6 +93,9 @@ def test_who_disconnects_the_pack_ends_its_test(
     rig.write(model, point, value)
     assert asked_a(rig) == 0
     rig.run(2)
+    assert rig.closed == (True, True), "the source may still go by itself"
+    rig.demand(0.0)
+    rig.run(2)
     assert rig.closed == (False, False)
     assert rig.read(models.TEST)["EndStop"] == TestStop.BY_COMMAND
     assert command(rig, Command.START_QUICK_TEST) == CommandResult.REFUSED_UNSAFE

@@ -177,3 +177,46 @@ def test_impossible_chips_are_refused_by_name() -> None:
         Bq76952(17, shunt_uohm=1000, seed=1)
     with pytest.raises(ValueError, match="cell_offset_mv"):
         Bq76952(16, shunt_uohm=1000, seed=1, cell_offset_mv=[0.0])
+
+
+def predischarging(timeout: int, delta: int) -> World:
+    world = World()
+    world.host.configure((0x9308, b"\x1d"), (0x930E, bytes((timeout,))), (0x930F, bytes((delta,))))
+    world.pack_v = 0.0
+    world.fets_on()
+    return world
+
+
+def test_predischarge_comes_before_discharge_and_ends_with_the_voltage() -> None:
+    world = predischarging(timeout=0, delta=50)
+    world.run(10.0)
+    assert (world.chip.predischarge_fet, world.chip.discharge_fet) == (True, False)
+    assert world.host.read(0x7F, 1)[0] & 0x0C == 0x08
+    world.pack_v = 16 * 3.7 - 0.51
+    world.run(1.0)
+    assert not world.chip.discharge_fet
+    world.pack_v = 16 * 3.7 - 0.49
+    world.run(0.25)
+    assert (world.chip.predischarge_fet, world.chip.discharge_fet) == (False, True)
+    assert world.host.read(0x7F, 1)[0] & 0x0C == 0x04
+    world.pack_v = 0.0
+    world.run(1.0)
+    assert world.chip.discharge_fet, "it is only asked before it closes"
+
+
+def test_predischarge_ends_with_its_time_where_it_has_one() -> None:
+    world = predischarging(timeout=200, delta=0)
+    world.run(1.5)
+    assert world.chip.predischarge_fet
+    world.run(1.0)
+    assert (world.chip.predischarge_fet, world.chip.discharge_fet) == (False, True)
+
+
+def test_what_opens_discharge_opens_predischarge_too() -> None:
+    world = predischarging(timeout=0, delta=50)
+    world.host.command(0x0095)
+    assert not world.chip.predischarge_fet
+    world.host.command(0x0096)
+    assert world.chip.predischarge_fet
+    world.host.enter_config()
+    assert not world.chip.predischarge_fet

@@ -36,6 +36,8 @@ class Chip(Afe):
         s.temp_dc[0] = 250
         s.switches = self.switches
 
+    look = read
+
     def set_switches(self, allowed):
         self.switches = allowed
 
@@ -104,13 +106,17 @@ def broken():
     raise ValueError("broken")
 
 
+def task_of(app, name):
+    return [task for task in app.executive.tasks if task.name == name][0]
+
+
 def break_measure(app):
     app.executive.tasks[0].function = broken
 
 
 def break_estimate(app):
     break_measure(app)
-    app.executive.tasks[2].function = broken
+    task_of(app, "estimate").function = broken
     app.executive.tasks[0].function = app._measure
     for _ in range(10):
         app.step()
