@@ -107,7 +107,7 @@ def broken():
 
 
 def task_of(app, name):
-    return [task for task in app.executive.tasks if task.name == name][0]
+    return next(task for task in app.executive.tasks if task.name == name)
 
 
 def break_measure(app):
