@@ -147,7 +147,7 @@ class CommandResult:
     DONE = 1
     REFUSED_UNSAFE = 2
     REFUSED_UNKNOWN = 3
-    REFUSED_BUSY = 4  # a test is running
+    REFUSED_BUSY = 4  # a test is running, or settings are being applied
 
 
 class Test:

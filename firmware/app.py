@@ -8,6 +8,7 @@
 | test | ``period_ms`` | a commanded test: what it asks of charger and load |
 | image | ``period_ms`` | writes what is known into the register image |
 | serve | whenever the loop wakes | answers Modbus on the UART |
+| settings | 1 s | goes on with settings that were written over Modbus |
 | store | 1 s | saves latches and commands when they change, estimates now and then |
 | keep | ``period_ms`` | collects garbage, feeds the watchdog when every task has run |
 
@@ -32,6 +33,7 @@ from firmware.measurement import Measurement
 from firmware.modbus.pdu import Commands, PduServer
 from firmware.modbus.rtu import RtuServer
 from firmware.protection import Protection
+from firmware.remote_settings import RemoteSettings, in_force
 from firmware.settings import Settings
 from firmware.snapshot import Snapshot
 from firmware.storage import Storage
@@ -52,6 +54,8 @@ class App(Commands):
 
     def __init__(self, board: Board, settings: Settings, afe: "Afe | None" = None) -> None:
         settings.check()
+        self.storage = Storage(board.root)
+        settings, source = in_force(settings, self.storage)
         self.board = board
         self.settings = settings
         self.afe = afe or Bq76952(board, settings.n_cells)
@@ -60,7 +64,6 @@ class App(Commands):
         self.protection = Protection(settings)
         self.balancing = Balancing(settings)
         self.estimators = Estimators(settings)
-        self.storage = Storage(board.root)
         self._boot_saved = False
         self._saved_latched = 0
         self._saved_connected = True
@@ -76,6 +79,9 @@ class App(Commands):
         self._store()  # the boot before anybody reads its number
         self.pdu_server = PduServer(self.image.map, self)
         self.image.server = self.pdu_server
+        self.remote = self.pdu_server.limits = RemoteSettings(
+            source, self.storage, self.image, self.measurement, self.protection, self.snapshot
+        )
         self._rtu: RtuServer | None = None
         self._bled = 0  # what the AFE was last told to bleed; -1: not known
         self._bled_cycles = 0
@@ -91,6 +97,7 @@ class App(Commands):
                 ("test", period_ms, self._test),
                 ("image", period_ms, self._publish),
                 ("serve", 0, self._serve),
+                ("settings", STORE_MS, self.remote.update),
                 ("store", STORE_MS, self._store),
                 ("keep", period_ms, self._keep),
             ),
@@ -246,6 +253,8 @@ class App(Commands):
         if code == Command.CLEAR_LATCHED:
             return self.protection.clear_latched()
         if code == Command.CONNECT:
+            if self.remote.busy:  # the AFE is about to be configured
+                return CommandResult.REFUSED_BUSY
             return self.protection.connect()
         if code == Command.DISCONNECT:
             self._stop_test()

@@ -160,6 +160,10 @@ class Protection:
         self.connected = False
         return CommandResult.DONE
 
+    def use_settings(self, settings: Settings) -> None:
+        """Judge by other limits from the next cycle on; what is active or latched stays so."""
+        self.table = _table(settings)
+
     def restore_latched(self, faults: int) -> None:
         """Latch again what was latched before the board lost its power."""
         for i in range(len(self.table)):
