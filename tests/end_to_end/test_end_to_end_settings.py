@@ -34,28 +34,27 @@ def test_an_operator_with_the_key_sets_limits_and_one_without_does_not(tmp_path)
     key, wrong = tmp_path / "key", tmp_path / "wrong"
     key.write_bytes(KEY)
     wrong.write_bytes(bytes(32))
-    with desk(tmp_path, 20.0) as (world, bus):
+    with desk(tmp_path, 20.0) as (_, bus):
         shown = settings(bus, "show", "--json")
         assert shown.returncode == 0, shown.stderr
         before = json.loads(shown.stdout)
         assert (before["source"], before["state"]) == ("file", "ready")
         cov = before["settings"]["cov_mv"]
 
-        connected = settings(bus, "set", "cov_mv=%d" % (cov["value"] - 20), "--key", str(key))
+        change = f"cov_mv={cov['value'] - 20}"
+        connected = settings(bus, "set", change, "--key", str(key))
         assert (connected.returncode, connected.stdout) == (
             1,
             "EC-LEFT refuses: its switches must be open (--disconnect opens them for it)\n",
         )
-        change = "cov_mv=%d" % (cov["value"] - 20)
         done = settings(bus, "set", change, "otd_dc=550", "--disconnect", "--key", str(key))
         assert (done.returncode, done.stdout) == (0, f"EC-LEFT takes {change}, otd_dc=550\n")
 
-        loose = settings(
-            bus, "set", "cov_mv=%d" % (cov["highest"] + 1), "--disconnect", "--key", str(key)
-        )
-        assert loose.returncode == 1
-        assert loose.stdout == (
-            f"EC-LEFT refuses: cov_mv {cov['highest'] + 1} is beyond the hard limits of this "
+        loose = cov["highest"] + 1
+        refused = settings(bus, "set", f"cov_mv={loose}", "--disconnect", "--key", str(key))
+        assert refused.returncode == 1
+        assert refused.stdout == (
+            f"EC-LEFT refuses: cov_mv {loose} is beyond the hard limits of this "
             f"pack (1500 to {cov['highest']} mV)\n"
         )
         thief = settings(bus, "set", "otd_dc=500", "--disconnect", "--key", str(wrong))

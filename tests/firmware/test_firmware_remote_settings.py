@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 import struct
 import sys
 from array import array
@@ -11,6 +12,7 @@ from types import FunctionType, MethodType, ModuleType
 
 import pytest
 from app_rig import Rig
+from core_fakes import FakeAfe
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -33,14 +35,15 @@ from settings_client import (
     provide,
 )
 
-from common import models
-from common.codes import Command, CommandResult, fault_names
+from common import model_docs, models
+from common.codes import Command, CommandResult, fault_names, names
 from common.profiles import NAMES as PROFILES
 from common.registers import Layout
 from common.settings_codes import SettingsResult, SettingsSource, SettingsState
 from firmware import remote_settings
 from firmware.afe import AfeSettingsError
 from firmware.app import App
+from firmware.boards.desk import DeskBoard
 from firmware.settings import RANGES, Settings, SettingsError
 from firmware.storage import Storage
 
@@ -709,6 +712,51 @@ def test_function_23_writes_and_reads_the_result_in_one_request(rig: Rig, client
 
 def test_the_block_says_what_its_values_mean() -> None:
     assert struct.calcsize(FORMAT) == 2 * (END - VALUES)
+
+
+# --- the documentation --------------------------------------------------------------------------
+
+
+def test_the_worked_example_of_the_documentation_is_taken(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (root / "docs" / "settings.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^    (\w+) +([\w-]+)$", text, re.MULTILINE))
+    provide(tmp_path, told["key"].encode())
+    pack = Settings(told["serial"], 14, "nmc", 50000)
+    monkeypatch.setattr("os.urandom", lambda n: bytes.fromhex(told["challenge"]))
+    board = DeskBoard(None, None, str(tmp_path))
+    app = App(board, pack, FakeAfe(14))
+    app.protection.disconnect()
+    signed = bytes.fromhex(told["response"] + told["settings"])
+    block = app.image.map.block(models.SETTINGS)
+    address = block.address + block.layout.offset("Resp1")
+    request = bytes.fromhex(f"10{address:04x}002448") + signed
+    answer = bytearray(253)
+    assert app.pdu_server.handle(bytearray(request), len(request), answer) == 5
+    for _ in range(4):
+        board.advance(1000)
+        app.executive.run_once()
+    assert block.get("SetRes") == SettingsResult.APPLIED
+    assert app.settings.cov_mv == 4200
+    expected = {name: getattr(pack, name) for name in NAMES} | {"cov_mv": 4200}
+    assert {name: getattr(app.settings, name) for name in NAMES} == expected
+
+
+def test_the_documentation_lists_settings_and_results_as_they_are(root: Path) -> None:
+    text = (root / "docs" / "settings.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| (\w+) \| ?(.*?) ?\|$", text, re.MULTILINE)
+    kinds = {point[0]: point[1] for point in models.model(models.SETTINGS)[3]}
+    assert rows == [
+        (str(place), name, kinds[name], model_docs.doc(models.SETTINGS, name)[0])
+        for place, name in enumerate(models.REMOTE)
+    ]
+    results = re.findall(r"^\| (\d+) (\w+) \|", text, re.MULTILINE)
+    known = {number: name.lower() for number, name in names(SettingsResult).items()}
+    del known[SettingsResult.NONE], known[SettingsResult.PENDING]
+    assert {int(number): name for number, name in results} == known
+    for name in PROVISIONED | {"serial", "profile"}:
+        assert f"`{name}`" in text
 
 
 # --- on MicroPython -----------------------------------------------------------------------------
