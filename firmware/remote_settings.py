@@ -25,8 +25,8 @@ import json
 import os
 import struct
 
-from common import models
 from common.hmac256 import hmac_sha256, same
+from common.models import REMOTE, SETTINGS
 from common.mp import const
 from common.profiles import profile_crc
 from firmware.image import Image
@@ -42,8 +42,6 @@ _MOST_IN_A_ROW = const(13)  # failed tries; 2 ** 12 s is beyond _LONGEST_S
 _KEY_BYTES = const(32)
 _CHALLENGE_BYTES = const(16)
 _RESPONSE_BYTES = const(32)
-_LIMITS = "limits"  # names of records
-_TRIES = "tries"
 
 # Numbers of ``common.settings_codes``, whose names a board need not carry.
 _READY = const(1)  # SettingsState
@@ -73,7 +71,7 @@ def in_force(settings: Settings, storage: Storage) -> "tuple[Settings, int]":
     What was set for another pack or profile, or is no longer right with the file's other
     settings, is left aside.
     """
-    data = storage.load(_LIMITS)
+    data = storage.load("limits")
     if not data:
         return settings.changed({}), _FILE
     why: "object" = "another pack or profile"
@@ -109,8 +107,8 @@ class RemoteSettings:
         self._measurement = measurement
         self._protection = protection
         self._snapshot = snapshot
-        self._block = block = image.map.block(models.SETTINGS)
-        self._format = span(block, models.REMOTE[0], models.REMOTE[-1])[0]
+        self._block = block = image.map.block(SETTINGS)
+        self._format = span(block, REMOTE[0], REMOTE[-1])[0]
         self._written = bytearray(_RESPONSE_BYTES + struct.calcsize(self._format))
         self._until_s = 0  # uptime at which the next try may be made
         self._challenge = b""
@@ -120,7 +118,7 @@ class RemoteSettings:
             self._state = _NO_KEY
         else:
             self._draw()
-        data = storage.load(_TRIES)
+        data = storage.load("tries")
         # Failed ones in a row, and ever; when the last one was, if that was known.
         self._tries: "tuple[int, int, int | None]" = json.loads(data) if data else (0, 0, None)
         self._slow_down()  # after a restart the wait begins anew
@@ -159,8 +157,8 @@ class RemoteSettings:
     def tell_bounds(self, place: int) -> None:
         """Put the hard limits of one setting into the model."""
         low = high = None
-        if place < len(models.REMOTE):
-            low, high = self._settings.bounds(models.REMOTE[place])
+        if place < len(REMOTE):
+            low, high = self._settings.bounds(REMOTE[place])
         self._block.set("SelLo", low)
         self._block.set("SelHi", high)
 
@@ -184,8 +182,8 @@ class RemoteSettings:
             print("settings refused: try %d without the key" % self._tries[0])
             return _REFUSED_RESPONSE
         numbers = struct.unpack_from(self._format, self._written, _RESPONSE_BYTES)
-        values = dict(zip(models.REMOTE, numbers))  # noqa: B905  MicroPython has no "strict"
-        for name in models.REMOTE:
+        values = dict(zip(REMOTE, numbers))  # noqa: B905  MicroPython has no "strict"
+        for name in REMOTE:
             low, high = self._settings.bounds(name)
             if not low <= values[name] <= high:
                 self._refused = (name,)
@@ -219,7 +217,7 @@ class RemoteSettings:
     def _count(self, tries: "tuple[int, int, int | None]") -> None:
         self._tries = tries
         self._slow_down()
-        self._storage.save(_TRIES, json.dumps(tries).encode())
+        self._storage.save("tries", json.dumps(tries).encode())
 
     def _slow_down(self) -> None:
         """Wait for as long as the tries that failed in a row ask."""
@@ -253,15 +251,15 @@ class RemoteSettings:
 
     def _save(self) -> int:
         wanted = self._wanted
-        values = {name: getattr(wanted, name) for name in models.REMOTE}
+        values = {name: getattr(wanted, name) for name in REMOTE}
         text = json.dumps({"pack": _identity(wanted), "set": values})
         storage = self._storage
-        before = storage.load(_LIMITS)
+        before = storage.load("limits")
         try:
-            storage.save(_LIMITS, text.encode())
+            storage.save("limits", text.encode())
         except OSError:
             try:  # it may be whole in spite of that
-                storage.save(_LIMITS, before or b"")
+                storage.save("limits", before or b"")
             except OSError:
                 pass
             return _REFUSED_STORAGE
@@ -291,13 +289,13 @@ class RemoteSettings:
         block = self._block
         names = self._refused
         block.set("SetRes", result)
-        block.set("Ref1", models.REMOTE.index(names[0]) if names else None)
-        block.set("Ref2", models.REMOTE.index(names[1]) if len(names) > 1 else None)
+        block.set("Ref1", REMOTE.index(names[0]) if names else None)
+        block.set("Ref2", REMOTE.index(names[1]) if len(names) > 1 else None)
         self._refused = ()
 
     def _tell_settings(self, source: int) -> None:
         self._block.set("SetSrc", source)
-        for name in models.REMOTE:
+        for name in REMOTE:
             self._block.set(name, getattr(self._settings, name))
 
     def _tell_state(self) -> None:

@@ -166,7 +166,14 @@ class Settings:
             )
         self._check_shunt()
         for name, low, high in self._hard_limits():
-            self._within(name, low, high)
+            value = getattr(self, name)
+            if not low <= value <= high:
+                above = value > high
+                side, limit, way = ("above", high, "lower") if above else ("below", low, "raise")
+                raise SettingsError(
+                    "%s %d is %s %d, the limit of the profile %s at %d mAh (%s it)"
+                    % (name, value, side, limit, self.profile.name, self.rated_mah, way)
+                )
         self._rising("cuv_mv", "cuv_release_mv", "cov_release_mv", "cov_mv")
         self._rising("cuv_release_mv", "balance_min_mv", "cov_mv")
         self._rising("utc_dc", "otc_dc")
@@ -235,19 +242,6 @@ class Settings:
             text += "%s=%d\n" % (name, getattr(self, name))
         data = text.encode()
         return crc32(data, 0, len(data))
-
-    def _within(self, name: str, low: int, high: int) -> None:
-        value = getattr(self, name)
-        if value > high:
-            raise SettingsError(
-                "%s %d is above %d, the limit of the profile %s at %d mAh (lower it)"
-                % (name, value, high, self.profile.name, self.rated_mah)
-            )
-        if value < low:
-            raise SettingsError(
-                "%s %d is below %d, the limit of the profile %s (raise it)"
-                % (name, value, low, self.profile.name)
-            )
 
     def _rising(self, *names: str) -> None:
         for i in range(1, len(names)):

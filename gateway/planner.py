@@ -25,6 +25,7 @@ DETAIL_BLOCKS = (
     models.DEVICE,
     models.ENERGY,
     models.TEST,
+    models.SETTINGS,
 )
 BEGIN_WORDS = 2 + Layout(models.COMMON, 1).words  # "SunS" and the common model, one read
 

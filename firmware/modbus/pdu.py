@@ -38,7 +38,7 @@ ILLEGAL_FUNCTION = const(1)
 ILLEGAL_ADDRESS = const(2)
 ILLEGAL_VALUE = const(3)
 DEVICE_FAILURE = const(4)
-DEVICE_BUSY = const(6)
+_DEVICE_BUSY = const(6)
 
 MAX_PDU = const(253)
 _MAX_READ = const(125)  # registers in one answer
@@ -235,7 +235,7 @@ class PduServer:
             return -ILLEGAL_ADDRESS
         limits = self.limits
         if first == self._limits_at and count == self._limits_words and limits is not None:
-            return 0 if limits.receive(data, at) else -DEVICE_BUSY  # type: ignore[attr-defined]
+            return 0 if limits.receive(data, at) else -_DEVICE_BUSY  # type: ignore[attr-defined]
         i = 0
         while i < count:
             index = self._access[first + i]

@@ -631,6 +631,57 @@ def test_a_power_cut_at_any_byte_leaves_the_old_settings_or_the_new(
     assert found.cov_mv == 4200
 
 
+class PowerCut(BaseException):
+    """Nothing after it is done; what was being written is half there, or whole."""
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+@pytest.mark.parametrize("good", [True, False])
+@pytest.mark.parametrize("n", range(3))
+def test_a_power_cut_at_any_save_leaves_the_old_or_the_new_and_spares_no_try(
+    rig: Rig, client: Client, monkeypatch: pytest.MonkeyPatch, n: int, good: bool, is_whole: bool
+) -> None:
+    """The n-th save: the count, the count forgiven, the settings."""
+    before = client.values()
+    wanted = {**before, **NEW}
+    save, saves = Storage.save, []
+
+    def cut(storage: Storage, name: str, data: bytes) -> None:
+        path = Path(storage.root)
+        kept = {file: file.read_bytes() for file in path.iterdir()}
+        save(storage, name, data)
+        saves.append(name)
+        if len(saves) == n + 1:
+            if not is_whole:
+                for file in path.iterdir():
+                    new = file.read_bytes()
+                    if kept.get(file) != new:
+                        file.write_bytes(new[: len(new) // 2])
+            raise PowerCut
+
+    key = KEY if good else bytes(32)
+    data = Client(rig, key).signed(wanted)
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "save", cut)
+        client.write(data)
+        try:
+            rig.run(6)
+        except PowerCut:
+            assert saves == ["tries", "tries", "limits"][: n + 1]
+        else:
+            assert not good
+            assert len(saves) <= n
+    rig.boot()
+    rig.run(6)
+    is_new = good and n == 2 and is_whole
+    assert client.values() == (wanted if is_new else before)
+    counted = 1 if not good and (n > 0 or is_whole) else 0
+    if good:
+        counted = 1 if (n, is_whole) in {(0, True), (1, False)} else 0
+    assert client.failed == counted
+    refused(client, data) if client.state == SettingsState.READY else None
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"serial": "OTHER"}, {"rated_mah": 9000}, {"profile": "lfp"}, {"shunt_uohm": 10000}],

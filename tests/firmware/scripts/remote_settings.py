@@ -117,7 +117,7 @@ def write(app, changes, key=KEY):
     print(
         answer[:1] == b"\x10", block.get("SetSt"), block.get("SetRes"), block.get("SetSrc"),
         block.get("Ref1"), block.get("Ref2"), block.get("Wait"), block.get("NFail"),
-        values_of(app), app.protection.table[3], app.settings.config_crc,
+        block.get("FailUtc"), values_of(app), app.protection.table[3], app.settings.config_crc,
     )  # fmt: skip
 
 
@@ -149,6 +149,7 @@ app.afe.most_ma = 200000
 write(app, {"ocd_ma": 240000})
 write(app, {"ocd_ma": 199999})
 print("idle", heap_of(app, 100))
+app.set_utc(1900000000)  # past 31 bits
 write(app, {}, bytes(32))
 run(app, 2)
 write(app, {}, KEY + b"\0")  # the same key to HMAC
