@@ -39,6 +39,7 @@ from firmware.storage import Storage
 
 _LONGEST_S = const(3600)
 _MOST_IN_A_ROW = const(13)  # failed tries; 2 ** 12 s is beyond _LONGEST_S
+_TRIAL_S = const(15)  # for the AFE to be configured
 _KEY_BYTES = const(32)
 _CHALLENGE_BYTES = const(16)
 _RESPONSE_BYTES = const(32)
@@ -110,7 +111,7 @@ class RemoteSettings:
         self._block = block = image.map.block(SETTINGS)
         self._format = span(block, REMOTE[0], REMOTE[-1])[0]
         self._written = bytearray(_RESPONSE_BYTES + struct.calcsize(self._format))
-        self._until_s = 0  # uptime at which the next try may be made
+        self._until_s = 0  # uptime at which the next try may be made, at the latest
         self._challenge = b""
         self._refused: "tuple[str, ...]" = ()
         self._state = _READY
@@ -194,6 +195,7 @@ class RemoteSettings:
             self._refused = error.names
             return _REFUSED_SET
         self._measurement.use_settings(self._wanted)
+        self._until_s = self._snapshot.uptime_s + _TRIAL_S
         self._state = _TRIAL
         return _PENDING
 
@@ -233,11 +235,12 @@ class RemoteSettings:
         settings = self._settings
         if measurement.configured:
             result = self._save()
-        elif measurement.problem:
+        elif measurement.problem or self._snapshot.uptime_s > self._until_s:
             result = _REFUSED_AFE
         else:
             return
         self._state = _READY
+        self._until_s = 0
         self._end(result)
         if result != _APPLIED:
             measurement.use_settings(settings)

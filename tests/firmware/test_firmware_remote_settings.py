@@ -590,6 +590,25 @@ def test_a_chip_that_does_not_answer_takes_no_settings(rig: Rig, client: Client)
     assert rig.app.snapshot.valid
 
 
+def test_a_chip_that_is_never_configured_does_not_hold_the_pack(
+    rig: Rig, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = client.values()
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.app.measurement, "_configure", lambda: None)
+        client.write(client.signed({**before, **NEW}))
+        rig.run(10)
+        assert client.result == SettingsResult.PENDING
+        rig.run(10)
+        assert client.result == SettingsResult.REFUSED_AFE
+    assert client.state == SettingsState.READY
+    rig.run(5)
+    assert client.values() == before
+    control(rig, Command.CONNECT)
+    rig.run(6)
+    assert rig.closed == (True, True)
+
+
 def test_a_save_that_fails_leaves_the_former_settings_now_and_after_a_restart(
     rig: Rig, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
