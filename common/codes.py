@@ -19,14 +19,17 @@ class Chemistry:
 class State:
     """What the pack's controller is doing (``St``)."""
 
-    START = 1  # first checks, switches open
+    START = 1  # self-test, switches open
     STANDBY = 2  # healthy, switches open by command
     ON = 3  # charge and discharge allowed
     CHARGE_ONLY = 4  # discharge forbidden (a cell is too low, say)
     DISCHARGE_ONLY = 5  # charge forbidden (a cell is too high, say)
     BLOCKED = 6  # both directions forbidden by faults that may pass
     FAULT = 7  # both forbidden by a latched fault: wants a reset by command
-    SERVICE = 8
+    SERVICE = 8  # switches open by command, and no command but DISCONNECT leaves it
+    PRECHARGE = 9  # what hangs on the terminals is charged through a resistor
+    OPENING = 10  # limits are 0: the switches open when the current is gone, or soon without
+    SHUTDOWN = 11  # switches open until the next start
 
 
 class Switch:
@@ -39,7 +42,10 @@ class Switch:
 
 
 class Fault:
-    """Bit numbers of ``Flt`` (active now) and ``Ltc`` (latched)."""
+    """Bit numbers of ``Flt`` (active now), ``Ltc`` (latched) and ``Wrn`` (warnings).
+
+    There can be no more than 30: small integers of a board have 31 bits, with the sign.
+    """
 
     CELL_OVER_VOLTAGE = 0
     CELL_UNDER_VOLTAGE = 1
@@ -59,10 +65,18 @@ class Fault:
     AFE_PROTECTION = 15
     AFE_PERMANENT_FAIL = 16
     MEASUREMENT_STALE = 17
-    SWITCH_MISMATCH = 18
+    SWITCH_MISMATCH = 18  # told to close, it stays open
     CONFIGURATION = 19
     STORAGE = 20
     LOOP_OVERRUN = 21
+    TEMPERATURE_RISE = 22
+    CELL_SPREAD = 23
+    OPEN_WIRE = 24
+    CURRENT_OFFSET = 25
+    SWITCH_WELDED = 26  # told to open, it stays closed, or a current passes it
+    PRECHARGE_FAILED = 27
+    INSULATION = 28
+    CLOCK_INVALID = 29
 
 
 class TimeQuality:
@@ -115,6 +129,7 @@ class Refusal:
     NO_MODEL = 13  # the cell profile brings none for this
     UNLIKE = 14  # unlike every cell of the calibration
     NOT_CLOSED = 15  # no cycle has come back to where it began
+    SOC_OUTSIDE = 16  # the cells' charge is outside what the model was made from
 
 
 class NextTest:
@@ -126,6 +141,7 @@ class NextTest:
     DISCHARGE_THEN_REST = 3
     FULL_CYCLE = 4
     WARM_UP = 5
+    QUICK_TEST = 6  # a commanded train of pulses: ``Command.START_QUICK_TEST``
 
 
 class Command:
@@ -138,6 +154,9 @@ class Command:
     START_QUICK_TEST = 4
     START_FULL_TEST = 5
     STOP_TEST = 6
+    LEAVE_SAFE_MODE = 7  # starts anew
+    SERVICE = 10
+    SHUTDOWN = 11
 
 
 class CommandResult:
@@ -148,10 +167,11 @@ class CommandResult:
     REFUSED_UNSAFE = 2
     REFUSED_UNKNOWN = 3
     REFUSED_BUSY = 4  # a test is running, or settings are being applied
+    REFUSED_SAFE_MODE = 5  # not done in safe mode
 
 
 class Test:
-    """A commanded test (``Tst``, ``ResTst``)."""
+    """A commanded test (``Tst``, ``EndTst``, ``ResTst``)."""
 
     NONE = 0
     QUICK = 1  # a train of pulses: minutes
@@ -176,7 +196,7 @@ class TestPhase:
 
 
 class TestStop:
-    """Why a commanded test ended without a result (``TstStop``, ``ResStop``)."""
+    """Why a commanded test ended without a result (``TstStop``, ``EndStop``)."""
 
     NONE = 0
     BY_COMMAND = 1
@@ -203,8 +223,41 @@ class ResetCause:
     PIN = 5
 
 
+class Mode:
+    """How the firmware runs (``Mode``)."""
+
+    NORMAL = 1
+    SAFE = 2  # after repeated crashes: measures, protects and serves Modbus, nothing else
+
+
+class Task:
+    """A task of the firmware (``ErrTsk``, ``CrashTsk``), or bit numbers of ``TskOff``."""
+
+    MEASURE = 0
+    BALANCE = 1
+    ESTIMATE = 2
+    TEST = 3
+    IMAGE = 4
+    SERVE = 5
+    STORE = 6
+    KEEP = 7
+    START = 8  # not a task yet
+    GUARD = 9
+    SETTINGS = 10
+
+
+class Cause:
+    """What went wrong in a task, or ended the firmware (``ErrWhy``, ``CrashWhy``)."""
+
+    NONE = 0
+    WATCHDOG = 1
+    MEMORY = 2
+    BUS = 3  # a device or the flash did not do what it was told
+    PROGRAM = 4
+
+
 class LimitReason:
-    """What holds the charge or discharge current limit down (``CclWhy``, ``DclWhy``)."""
+    """What holds a limit down (``CclWhy``, ``DclWhy``, ``CvlWhy``)."""
 
     NONE = 0  # the pack's rating
     CELL_VOLTAGE = 1
@@ -212,6 +265,11 @@ class LimitReason:
     FAULT = 3
     NOT_READY = 4
     STATE_OF_CHARGE = 5
+    STATE_OF_HEALTH = 6
+    SWITCH_TEMPERATURE = 7
+    RECOVERY = 8  # nothing any more: it still rises
+    DISCONNECTED = 9  # the switches are open, or about to be, by command
+    PRECHARGE = 10
 
 
 def names(codes: type) -> "dict[int, str]":

@@ -18,13 +18,14 @@ time passes only inside operations; between them the board's code takes no virtu
 | SLEEP_US | duration_us u32, a second at most | |
 | DRIVE | switch lines u8 (``codes.Switch``) | |
 | FEEDBACK | | feedback lines u8 (``codes.Switch``) |
+| I2C_CLOCKS | | |
 
 WAIT ends at ``until_us`` or as soon as the UART has received something. UART_WRITE drives the
 line until the last character has left and answers then. I2C writes, then reads after a repeated
-start; status NACK when the device did not acknowledge, TIMEOUT when the bus hung. SPI is one
-transfer with chip select low. SLEEP_US ends at its time whatever the UART receives. A board
-without SPI and switch lines of its own is REJECTED there. A board whose watchdog ran out finds
-its socket closed.
+start; status NACK when the device did not acknowledge, TIMEOUT when the bus hung. I2C_CLOCKS sends
+nine clocks and a stop. SPI is one transfer with chip select low. SLEEP_US ends at its time
+whatever the UART receives. A board without SPI and switch lines of its own is REJECTED there. A
+board whose watchdog ran out finds its socket closed.
 """
 
 from common.mp import const
@@ -40,6 +41,7 @@ SPI = const(8)
 SLEEP_US = const(9)
 DRIVE = const(10)
 FEEDBACK = const(11)
+I2C_CLOCKS = const(12)
 
 OK = const(0)
 NACK = const(1)

@@ -191,13 +191,13 @@ _PROTECTION_POINTS = (
     + _STAMP
     + _p("St", "enum16")
     + _p("Sw", "bitfield16")
-    + _p("Flt Ltc", "bitfield32")
+    + _p("Flt Ltc Wrn", "bitfield32")
     + _p("AfeSta AfePf", "bitfield32")
     + _p("Cov CovRel Cuv CuvRel Cdd", "uint16", -3)
     + _p("Occ Ocd", "uint32", -3)
     + _p("Otc Utc Otd Utd Otf", "int16", -1)
     + _p("Ccl Dcl Cvl", "uint32", -3)
-    + _p("CclWhy DclWhy", "enum16")
+    + _p("CclWhy DclWhy CvlWhy", "enum16")
     + _p("ReqA", "int32", -3)
     + _p("NFlt", "uint16")
     + _p("LastFlt", "uint16")
@@ -216,11 +216,17 @@ _DEVICE_POINTS = (
     + _p("TQual", "enum16")
     + _p("Fw Brd Afe", "string:8")
     + _p("CfgCrc AfeSig", "uint32")
-    + _p("MeasUs EstUs ComUs ImgUs LoopUs Overrun", "uint32")
+    + _p("MeasUs EstUs ComUs ImgUs BalUs TstUs StoUs KeepUs LoopUs Overrun", "uint32")
     + _p("AfeErr RxOk RxBad RxExc", "uint32")
     + _p("MemFree", "uint32")
     + _p("RecEvery RecDepth", "uint16")
     + _p("RecFirst RecLast", "uint32")
+    + _p("Mode", "enum16")
+    + _p("NErr", "uint32")
+    + _p("ErrTsk ErrWhy", "enum16")
+    + _p("TskOff", "bitfield16")
+    + _p("NCrash", "uint16")
+    + _p("CrashTsk CrashWhy", "enum16")
 )
 
 _ENERGY_POINTS = (
@@ -257,7 +263,9 @@ _TEST_POINTS = (
     + _p("Tst TstPh TstStop", "enum16")
     + _p("Stp NStp", "uint16")
     + _p("Elap Left", "uint32")
-    + _p("ResTst ResMth ResRef ResStop", "enum16")
+    + _p("EndTst EndStop", "enum16")
+    + _p("EndBoot EndUpS EndUtc", "uint32")
+    + _p("ResTst ResMth ResRef", "enum16")
     + _p("ResBoot ResUpS ResUtc ResDur", "uint32")
     + _p("ResTmp", "int16", -1)
     + _p("NPul", "uint16")
@@ -274,7 +282,7 @@ _TEST_CELL = (
 
 # Named by their keys in the settings file; a register holds the file's number.
 _REMOTE_POINTS = (
-    _p("record_every detail_every stack_tolerance_mv", "uint16", None, "RW")
+    _p("record_every detail_every stack_tolerance_mv spread_mv", "uint16", None, "RW")
     + _p("cov_mv cov_release_mv cuv_mv cuv_release_mv", "uint16", None, "RW")
     + _p("balance_start_mv balance_min_mv balance_max_cells", "uint16", None, "RW")
     + _p("balance_max_dc otc_dc utc_dc otd_dc utd_dc otf_dc", "int16", None, "RW")
@@ -301,6 +309,9 @@ _CONTROL_POINTS = (
     + _p("Cmd", "enum16", None, "RW")
     + _p("CmdRes", "enum16")
     + _p("SetUtc RecSel", "uint32", None, "RW")
+    + _p("FltSel", "uint16", None, "RW")
+    + _p("FltN", "uint16")
+    + _p("FltFirst FltLast", "uint32")
 )
 
 MODELS = (

@@ -3,6 +3,7 @@
 | task | period | what it does |
 |---|---|---|
 | measure | ``period_ms`` | reads the AFE, judges, opens or closes the switches: always first |
+| guard | ``period_ms`` | looks between two measurements, and again soon after it saw something |
 | balance | ``period_ms`` | chooses the cells to bleed |
 | estimate | ``period_ms`` | SOC, SOH, resistance, lifetime |
 | test | ``period_ms`` | a commanded test: what it asks of charger and load |
@@ -12,6 +13,8 @@
 | store | 1 s | saves latches and commands when they change, estimates now and then |
 | keep | ``period_ms`` | collects garbage, feeds the watchdog when every task has run |
 
+In safe mode (``firmware.crashes``) there is no balance, estimate or test, and one reading is kept.
+
     >>> app = App(board, settings)
     >>> app.run()
 """
@@ -19,16 +22,19 @@
 import gc
 
 from common import __version__, models
-from common.codes import Command, CommandResult, Fault, Test
+from common.codes import Command, CommandResult, Refusal, Task, Test
 from common.mp import const
 from firmware.afe import Afe
 from firmware.afe.bq76952 import Bq76952
 from firmware.balancing import Balancing
 from firmware.board import Board
 from firmware.cell_tests import CellTests
+from firmware.crashes import Crashes, cause_of, tell
+from firmware.diagnosis import N_FAULTS
 from firmware.estimators.estimators import Estimators
-from firmware.executive import Executive
-from firmware.image import Image
+from firmware.executive import NEEDED, OPTIONAL, VITAL, Executive
+from firmware.executive import Task as Entry
+from firmware.image import RECORD_DEPTH, Image
 from firmware.measurement import Measurement
 from firmware.modbus.pdu import Commands, PduServer
 from firmware.modbus.rtu import RtuServer
@@ -38,44 +44,80 @@ from firmware.settings import Settings
 from firmware.snapshot import Snapshot
 from firmware.storage import Storage
 
-SAVE_EVERY_S = const(300)
-STORE_MS = const(1000)
-RETRY_S = const(10)  # after flash has refused
-REFRESH_CYCLES = const(5)  # the chip forgets by itself which cells it bleeds
+_SAVE_EVERY_S = const(300)
+_STORE_MS = const(1000)
+_RETRY_S = const(10)  # after flash has refused
+_LOOK_MS = const(80)  # after something was seen: the chip has measured anew by then
+_MOST_LOOKS = const(3)  # in a row, after one that failed
+_REFRESH_CYCLES = const(5)  # the chip forgets by itself which cells it bleeds
+_RESTART_CYCLES = const(2)  # until the command's answer has surely gone
 
-_CONFIGURATION = 1 << Fault.CONFIGURATION
-_MISMATCH = 1 << Fault.SWITCH_MISMATCH
-_STORAGE = 1 << Fault.STORAGE
-_OVERRUN = 1 << Fault.LOOP_OVERRUN
+_CONFIGURATION = const(1 << 19)  # CONFIGURATION
+_WRONG_SWITCH = const(1 << 18 | 1 << 26)  # SWITCH_MISMATCH, SWITCH_WELDED
+_STORAGE = const(1 << 20)  # STORAGE
+_OVERRUN = const(1 << 21)  # LOOP_OVERRUN
+_OFFSET = const(1 << 25)  # CURRENT_OFFSET
+_CLOCK = const(1 << 29)  # CLOCK_INVALID
+
+
+class RestartError(Exception):
+    """The board is to start anew, by command."""
+
+
+def task_number(name: str) -> int:
+    """The ``codes.Task`` of a task of the executive, or of ``start``."""
+    number: int = getattr(Task, name.upper())
+    return number
 
 
 class App(Commands):
-    """One pack's firmware. ``step`` is one pass of the loop; ``run`` is the loop."""
+    """One pack's firmware. ``step`` is one pass of the loop; ``run`` is the loop.
 
-    def __init__(self, board: Board, settings: Settings, afe: "Afe | None" = None) -> None:
+    ``crashes`` says whether it is to be safe mode.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        settings: Settings,
+        afe: "Afe | None" = None,
+        crashes: "Crashes | None" = None,
+    ) -> None:
         settings.check()
-        self.storage = Storage(board.root)
+        self.crashes = crashes or Crashes(Storage(board.root), board.reset_cause)
+        self.storage = self.crashes.storage
+        safe = self.safe = self.crashes.safe
         settings, source = in_force(settings, self.storage)
         self.board = board
         self.settings = settings
         self.afe = afe or Bq76952(board, settings.n_cells)
         self.snapshot = Snapshot(settings.n_cells)
+        self._seen = Snapshot(settings.n_cells)  # what a look between two cycles brought
+        self._looks = 0  # in a row that brought nothing
         self.measurement = Measurement(self.afe, settings, board)
         self.protection = Protection(settings)
         self.balancing = Balancing(settings)
         self.estimators = Estimators(settings)
+        self._restored = False  # the estimators know what was saved
         self._boot_saved = False
         self._saved_latched = 0
         self._saved_connected = True
+        self._saved_service = False
         self._saved_s = 0
         self._retry_s = 0
         self.boot = 1 + self._load_number("boot")
         self._restore()
         self.image = Image(
-            settings, self.boot, board.reset_cause, __version__, board.name, self.afe.name
-        )
+            settings, self.boot, board.reset_cause, __version__, board.name, self.afe.name,
+            1 if safe else RECORD_DEPTH,
+        )  # fmt: skip
+        self.image.figures = not safe
+        self.image.tell_crashes(self.crashes)
         self.tests = CellTests(settings, self.image.map.block(models.TEST), self.boot)
-        self.tests.restore(self.storage.load("test"))
+        self._may_test = not safe
+        if not safe:
+            self.tests.restore(self.storage.load("test"))
+        self.estimators.quick_mv = self.tests.model_mv
         self._store()  # the boot before anybody reads its number
         self.pdu_server = PduServer(self.image.map, self)
         self.image.server = self.pdu_server
@@ -87,21 +129,24 @@ class App(Commands):
         self._bled_cycles = 0
         self._said: str | None = None  # the measurement's problem, as last told on the console
         self._overruns = 0
+        self._restart = 0  # cycles until the board starts anew; 0: it does not
         period_ms = settings.period_ms
-        self.executive = Executive(
-            board,
-            (
-                ("measure", period_ms, self._measure),
-                ("balance", period_ms, self._balance),
-                ("estimate", period_ms, self._estimate),
-                ("test", period_ms, self._test),
-                ("image", period_ms, self._publish),
-                ("serve", 0, self._serve),
-                ("settings", STORE_MS, self.remote.update),
-                ("store", STORE_MS, self._store),
-                ("keep", period_ms, self._keep),
-            ),
+        tasks = (
+            ("measure", period_ms, self._measure, VITAL),
+            ("guard", period_ms, self._guard, VITAL),
+            ("balance", period_ms, self._balance, OPTIONAL),
+            ("estimate", period_ms, self._estimate, OPTIONAL),
+            ("test", period_ms, self._test, OPTIONAL),
+            ("image", period_ms, self._publish, NEEDED),
+            ("serve", 0, self._serve, NEEDED),
+            ("settings", _STORE_MS, self.remote.update, NEEDED),
+            ("store", _STORE_MS, self._store, NEEDED),
+            ("keep", period_ms, self._keep, VITAL),
         )
+        if safe:
+            tasks = tuple(task for task in tasks if task[3] != OPTIONAL)  # type: ignore[assignment]
+        self.executive = Executive(board, tasks)
+        self.executive.failed = self._task_failed
         if board.uart is not None:
             self._rtu = RtuServer(board, self.pdu_server, settings.address, settings.baudrate)
             self._rtu.free_ms = self._free_ms
@@ -133,10 +178,38 @@ class App(Commands):
         if measurement.problem != self._said:
             self._said = measurement.problem
             print(self._said or "measures again")
-        self.protection.update(snapshot)
+        protection = self.protection
+        protection.limits.soc_bp = self.estimators.soc_bp
+        protection.limits.soh_bp = self.estimators.soh_bp
+        protection.update(snapshot)
+        if snapshot.faults & _WRONG_SWITCH:
+            measurement.commanded = None
+        self._looks = 0
+        self._command(snapshot.looked)
+
+    def _guard(self) -> None:
+        looked = self.measurement.look(self._seen)
+        self._seen.uptime_s = self.snapshot.uptime_s
+        self.protection.look(self._seen, looked)
+        self._command(looked)
+
+    def _command(self, looked: bool) -> None:
+        """Tell the AFE what is new, and choose when to look again."""
+        measurement = self.measurement
         allowed = self.protection.allowed
-        if allowed != measurement.commanded or snapshot.faults & _MISMATCH:
-            measurement.set_switches(allowed)
+        done = allowed == measurement.commanded or measurement.set_switches(allowed)
+        self._looks = 0 if looked and done else self._looks + 1
+        board = self.board
+        now_ms = board.ticks_ms()
+        measure, guard = self.executive.tasks[0], self.executive.tasks[1]
+        period_ms: int = self.settings.period_ms
+        # In the middle between two measurements, or soon.
+        wait_ms = board.ticks_diff(measure.due_ms, now_ms) - period_ms // 2
+        if wait_ms <= 0:
+            wait_ms += period_ms
+        if self.protection.hurry or 0 < self._looks < _MOST_LOOKS:
+            wait_ms = _LOOK_MS
+        guard.due_ms = board.ticks_add(now_ms, wait_ms)
 
     def _balance(self) -> None:
         surplus_bp = self.estimators.differences.surplus_bp
@@ -144,12 +217,17 @@ class App(Commands):
         if self.tests.running:
             cells = 0  # what is bled would be missing in the test's balance
         self._bled_cycles += 1
-        if cells == self._bled and (not cells or self._bled_cycles < REFRESH_CYCLES):
+        if cells == self._bled and (not cells or self._bled_cycles < _REFRESH_CYCLES):
             return
         self._bled = cells if self.measurement.set_balancing(cells) else -1
         self._bled_cycles = 0
 
     def _estimate(self) -> None:
+        if not self._restored:
+            data = self.storage.load("estimates")
+            if data:
+                self.estimators.restore(data)
+            self._restored = True
         self.estimators.update(self.snapshot)
 
     def _test(self) -> None:
@@ -157,6 +235,9 @@ class App(Commands):
         snapshot = self.snapshot
         if tests.update(snapshot, self.protection):
             tests.finish(self.image.utc_s(tests.ended_s or 0))
+            if tests.found and tests.refusal != Refusal.NO_MODEL:
+                self.estimators.pulses(tests.found, tests.refusal)
+                self._saved_s = snapshot.uptime_s - _SAVE_EVERY_S  # whoever tested may switch off
         tests.publish(snapshot.seq, self.estimators.soc_bp)
         self.image.testing = tests.running
         self.image.request_ma = tests.request_ma
@@ -176,20 +257,24 @@ class App(Commands):
         return rtu.due_ms() if rtu is not None and rtu.pending() else None
 
     def _free_ms(self) -> int:
-        """How long until the next measurement."""
+        """How long until the next measurement, or the next look that cannot wait."""
         board = self.board
-        return board.ticks_diff(self.executive.tasks[0].due_ms, board.ticks_ms())
+        tasks = self.executive.tasks
+        due_ms = tasks[1 if self.protection.hurry else 0].due_ms
+        return board.ticks_diff(due_ms, board.ticks_ms())
 
     def _store(self) -> None:
         now_s = self.snapshot.uptime_s
         if now_s < self._retry_s:
             return
+        self.crashes.settle(now_s)
+        self._retry_s = now_s + _RETRY_S
+        self._report(_STORAGE, True)
         try:
             self._save_changes(now_s)
         except OSError:
-            self._retry_s = now_s + RETRY_S
-            self._report(_STORAGE, True)
             return
+        self._retry_s = 0
         self._report(_STORAGE, False)
 
     def _keep(self) -> None:
@@ -197,31 +282,63 @@ class App(Commands):
         overruns = self.executive.overruns
         self._report(_OVERRUN, overruns != self._overruns)
         self._overruns = overruns
+        self._report(_CLOCK, self.image.utc_s(0) is None)
+        bias_ua = self.estimators.offset.bias_ua
+        worth_ua = self.settings.rated_mah  # a thousandth of the rating
+        self._report(_OFFSET, bias_ua > worth_ua or bias_ua < -worth_ua)
         if self.executive.all_ran(self.settings.period_ms):
             self.board.feed_watchdog()
+        if self._restart:
+            self._restart -= 1
+            if not self._restart:
+                raise RestartError
+
+    # --- tasks that fail ------------------------------------------------------------------
+
+    def _task_failed(self, entry: Entry, error: Exception) -> None:
+        """Whatever a failed task has left half done must not be taken for true."""
+        gc.collect()  # memory may be what it lacked
+        if entry.failures == 1:
+            tell(entry.name, error)
+        number = task_number(entry.name)
+        self.image.tell_error(number, cause_of(error), entry.off)
+        if entry.off:
+            print("%s is off until the next start" % entry.name)
+        if number == Task.ESTIMATE:
+            self.estimators = Estimators(self.settings)
+            self._restored = False
+            self.image.figures = not entry.off
+        elif number == Task.TEST and entry.off:
+            self._may_test = self.tests.running = self.image.testing = False
+            self.image.ask_nothing()
 
     # --- what survives power-off ----------------------------------------------------------
 
     def _save_changes(self, now_s: int) -> None:
         """Save what is not saved yet; ``OSError`` leaves the rest for the next time."""
-        save = self.storage.save
+        storage = self.storage
         protection = self.protection
         latched = protection.latched
         if latched != self._saved_latched:
-            save("latched", latched.to_bytes(4, "little"))
+            storage.save("latched", latched.to_bytes(4, "little"))
             self._saved_latched = latched
         connected = protection.connected
         if connected != self._saved_connected:
-            save("connected", b"\x01" if connected else b"\x00")
+            storage.save("connected", b"\x01" if connected else b"\x00")
             self._saved_connected = connected
+        if protection.service != self._saved_service:
+            storage.save("service", b"\x01" if protection.service else b"\x00")
+            self._saved_service = protection.service
         if not self._boot_saved:
-            save("boot", self.boot.to_bytes(4, "little"))
+            storage.save("boot", self.boot.to_bytes(4, "little"))
             self._boot_saved = True
+        if self.crashes.changed:
+            self.crashes.save()
         if self.tests.changed:
-            save("test", self.tests.state())
+            storage.save("test", self.tests.state())
             self.tests.changed = False
-        if now_s - self._saved_s >= SAVE_EVERY_S:
-            save("estimates", self.estimators.state())
+        if now_s - self._saved_s >= _SAVE_EVERY_S and self._restored:
+            storage.save("estimates", self.estimators.state())
             self._saved_s = now_s
 
     def _load_number(self, name: str, absent: int = 0) -> int:
@@ -233,10 +350,9 @@ class App(Commands):
         self._saved_latched = self._load_number("latched")
         protection.restore_latched(self._saved_latched)
         # Whoever opened the switches to work on the pack must not find them closed by a restart.
-        self._saved_connected = protection.connected = self._load_number("connected", 1) != 0
-        data = self.storage.load("estimates")
-        if data:
-            self.estimators.restore(data)
+        connected = self._load_number("connected", 1) != 0 and not self.crashes.hopeless
+        self._saved_connected = protection.connected = connected
+        self._saved_service = protection.service = self._load_number("service") != 0
 
     def _report(self, fault: int, present: bool) -> None:
         if present:
@@ -251,6 +367,7 @@ class App(Commands):
         if code == Command.NONE:
             return CommandResult.NONE
         if code == Command.CLEAR_LATCHED:
+            self.measurement.recover()  # first: what the chip holds keeps the firmware's latch
             return self.protection.clear_latched()
         if code == Command.CONNECT:
             if self.remote.busy:  # the AFE is about to be configured
@@ -259,6 +376,12 @@ class App(Commands):
         if code == Command.DISCONNECT:
             self._stop_test()
             return self.protection.disconnect()
+        if code == Command.SERVICE:
+            self._stop_test()
+            return self.protection.enter_service()
+        if code == Command.SHUTDOWN:
+            self._stop_test()
+            return self.protection.shutdown()
         if code == Command.START_QUICK_TEST:
             return self._start_test(Test.QUICK)
         if code == Command.START_FULL_TEST:
@@ -266,9 +389,16 @@ class App(Commands):
         if code == Command.STOP_TEST:
             self._stop_test()
             return CommandResult.DONE
+        if code == Command.LEAVE_SAFE_MODE:
+            if self.safe:
+                self.crashes.leave()
+                self._restart = _RESTART_CYCLES
+            return CommandResult.DONE
         return CommandResult.REFUSED_UNKNOWN
 
     def _start_test(self, kind: int) -> int:
+        if not self._may_test:
+            return CommandResult.REFUSED_SAFE_MODE
         return self.tests.start(kind, self.snapshot, self.protection, self.estimators.soc_bp)
 
     def _stop_test(self) -> None:
@@ -282,3 +412,12 @@ class App(Commands):
     def recall(self, seq: int) -> bool:
         """Put the kept reading ``seq`` into the RECALL model; ``False`` when it is not kept."""
         return self.image.recall(seq)
+
+    def tell_fault(self, number: int) -> None:
+        """Put when a fault came, and how often, into the CONTROL model."""
+        p = self.protection
+        n = p.count[number] if number < N_FAULTS else None
+        put = self.image.map.block(models.CONTROL).set
+        put("FltN", n)
+        put("FltFirst", p.first_s[number] if n else None)
+        put("FltLast", p.last_s[number] if n else None)

@@ -1,9 +1,10 @@
 """Passive balancing: which cells to bleed, so that the pack's highest cells wait for the lowest.
 
-By voltage where the voltage tells the charge: above ``balance_min_mv``, at no more than C/10 (a
-current shows differences of resistance, not of charge), with nothing wrong and nothing hot. Below
-that, on a plateau, by charge: the cells that surely hold ``SURPLUS_BP`` of the rated capacity more
-than the mean one (``estimators/differences.py``).
+At rest and in charge, with nothing wrong and nothing hot. By voltage where the voltage tells the
+charge: above ``balance_min_mv``, at no more than C/10 (a current shows differences of resistance,
+not of charge). Below that, on a plateau, by charge: the cells that surely hold ``SURPLUS_BP`` of
+the rated capacity more than the mean one (``estimators/differences.py``), whatever charges them.
+What was bled is counted there, by what the chip says it truly bleeds.
 
 A bled cell reads low and its neighbours high, so bleeding pauses for ``PAUSE_CYCLES`` of every
 ``PERIOD_CYCLES``, and only readings of the pause's end choose the next cells: the highest first,
@@ -20,10 +21,10 @@ from firmware.estimators import ocv
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
 
-PERIOD_CYCLES = const(20)
-PAUSE_CYCLES = const(3)
-CHIP_HIGHEST_DC = const(700)
-SURPLUS_BP = const(50)
+_PERIOD_CYCLES = const(20)
+_PAUSE_CYCLES = const(3)
+_CHIP_HIGHEST_DC = const(700)
+_SURPLUS_BP = const(50)
 _RATE_PARTS = const(10)
 
 
@@ -36,6 +37,7 @@ class Balancing:
         self._cycle = 0
         profile = settings.profile
         low_bp, high_bp = profile.flat_bp
+        self._slow_ma: int = settings.rated_mah // _RATE_PARTS
         self._plateau_mv = 0  # its lower end; 0: none
         if high_bp > low_bp:
             self._plateau_mv = int(ocv.rested_mv(profile, low_bp))
@@ -50,12 +52,12 @@ class Balancing:
             self._cycle = 0
             return 0
         self._cycle += 1
-        if self._cycle < PAUSE_CYCLES:
+        if self._cycle < _PAUSE_CYCLES:
             return 0
-        if self._cycle == PAUSE_CYCLES:
+        if self._cycle == _PAUSE_CYCLES:
             # A cell still bled now would be chosen by a reading that its own bleeding made.
             self.cells = 0 if snapshot.balancing else self._choose(snapshot, surplus_bp)
-        if self._cycle >= PERIOD_CYCLES:
+        if self._cycle >= _PERIOD_CYCLES:
             self._cycle = 0
             return 0
         return self.cells
@@ -66,19 +68,20 @@ class Balancing:
             return False
         if s.max_dc == UNKNOWN_DC or s.max_dc > settings.balance_max_dc:
             return False
-        if s.afe_dc != UNKNOWN_DC and s.afe_dc > CHIP_HIGHEST_DC:
+        if s.afe_dc != UNKNOWN_DC and s.afe_dc > _CHIP_HIGHEST_DC:
             return False
-        slow_ma: int = settings.rated_mah // _RATE_PARTS
-        return -slow_ma <= s.current_ma <= slow_ma
+        if s.current_ma > self._slow_ma:
+            return self._by_charge(s)
+        return s.current_ma >= -self._slow_ma
+
+    def _by_charge(self, s: Snapshot) -> bool:
+        """Whether the cells stand on a plateau, where their voltages tell nothing."""
+        return 0 < self._plateau_mv <= s.min_mv and s.max_mv < self.settings.balance_min_mv
 
     def _choose(self, s: Snapshot, surplus_bp: "array[int]") -> int:
         settings = self.settings
-        if (
-            self._plateau_mv
-            and self._plateau_mv <= s.min_mv
-            and s.max_mv < settings.balance_min_mv
-        ):
-            return self._highest(s, surplus_bp, SURPLUS_BP, 0)
+        if self._by_charge(s):
+            return self._highest(s, surplus_bp, _SURPLUS_BP, 0)
         least_mv = s.min_mv + settings.balance_start_mv
         return self._highest(s, s.cell_mv, least_mv, settings.balance_min_mv)
 

@@ -3,11 +3,13 @@
 Times are ``ticks``: milliseconds (``ticks_ms``) or microseconds (``ticks_us``) that wrap, to be
 compared with ``ticks_diff`` and moved with ``ticks_add`` only. ``i2c`` follows ``machine.I2C``:
 ``readfrom_mem_into(address, register, buffer)`` and ``writeto_mem(address, register, buffer)``,
-``OSError`` when the device does not answer in time. A chain of chips on isoSPI has
-``spi_transfer``; a board whose switches are driven by itself, not by its AFE, has
-``drive_switches`` and ``switch_feedback``. ``uart`` has ``any() -> int``,
+``OSError`` when the device does not answer in time. A board that can has ``recover_i2c()``: up to
+nine clocks and a stop, which free a bus that a device holds in the middle of a byte. A chain of
+chips on isoSPI has ``spi_transfer``; a board whose switches are driven by itself, not by its AFE,
+has ``drive_switches`` and ``switch_feedback``. ``uart`` has ``any() -> int``,
 ``readinto(buffer) -> int | None`` and ``write(buffer) -> int``; ``write`` drives the RS-485
-line (DE) and gives it back when the last character has left.
+line (DE) and gives it back when the last character has left, or after the time that takes
+(``OSError``). Nothing here may wait without an end. docs/board.md says how to port.
 """
 
 import time
@@ -21,6 +23,9 @@ class Board:
     uart: "object | None" = None
     root = "."  # folder that survives power-off
     reset_cause = 0  # codes.ResetCause
+    # What the AFE's regulators that feed the board are to give (BQ76952: REG12 Config); None: the
+    # board has a supply of its own, or the chip's one-time memory knows.
+    afe_regulators: int | None = None
 
     def ticks_ms(self) -> int:
         """Milliseconds, wrapping."""
@@ -46,6 +51,9 @@ class Board:
         """Say that all is well; the hardware resets the board when this stays away."""
         raise NotImplementedError
 
+    def reset(self) -> None:
+        """Start anew, as after power-on; on the desk, where ending is enough, do nothing."""
+
     def sleep_us(self, us: int) -> None:
         """Wait ``us`` or a little longer, doing nothing else."""
         _sleep_us(us)
@@ -67,6 +75,19 @@ class Board:
     def switch_feedback(self) -> int:
         """The switches that are truly closed; -1 where the board cannot tell."""
         return -1
+
+    # --- what a board may have beyond that; as here it has not ------------------------------
+
+    def drive_contactors(self, closed: int) -> None:
+        """Drive contactors beside or instead of the AFE's switches (bits of ``codes.Switch``)."""
+
+    def contactors_closed(self) -> "int | None":
+        """Which contactors are truly closed, by their auxiliary contacts."""
+        return None
+
+    def insulated(self) -> "bool | None":
+        """What an insulation monitor says."""
+        return None
 
 
 if hasattr(time, "sleep_us"):

@@ -13,11 +13,13 @@ or latched, both switches closed, SOC and temperature within the test's range. I
 about protection, which goes on by itself.
 
 When a test is through, one cell is judged a cycle, for a pulse model takes its time. Then the
-result is written into the TEST model, whatever the test's end, and stands there until the next
-one ends. ``state`` is those registers and whether a test runs; with ``changed`` it wants to be
-saved. A board that starts and finds that a test was running records it as POWER_LOST.
+result is written into the TEST model and stands there until the next test is completed. How the
+last one ended is told beside it: a test that was stopped leaves the result of an earlier one.
+``state`` is those registers and whether a test runs; with ``changed`` it wants to be saved. A
+board that starts and finds that a test was running records its end as POWER_LOST.
 """
 
+import math
 import struct
 from array import array
 
@@ -27,7 +29,9 @@ from common.codes import CommandResult, Method, Refusal, Switch, Test, TestPhase
 from common.mp import const
 from common.profiles import profile_crc
 from common.registers import Block
-from firmware.estimators.pulse import PulseModel, PulseSoh, PulseTest, Reason
+from firmware.estimators.pulse import PULSES_BP, PulseModel, PulseSoh, PulseTest, Reason
+from firmware.estimators.resistance import at_25
+from firmware.estimators.soh import least_z
 from firmware.fulltest import FullTest
 from firmware.procedure import Procedure
 from firmware.protection import Protection
@@ -35,24 +39,20 @@ from firmware.quicktest import QuickTest
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
 
-_VERSION = const(1)
+_VERSION = const(2)
 _HEAD = "<BBHBLLL"  # version, map version, cells, running test, boot, rated mAh, profile CRC
 _TURN = const(5)  # in which cycle of ``detail_every`` the model is written
 _BOTH = Switch.CHARGE | Switch.DISCHARGE
+_ABOVE_ANY = const(65535)
 _SOH = const(0)  # places of a cell's points
 _REF = const(3)
 _R = const(4)
-_SOC_BP = (500, 9500)  # a pulse beyond would meet a cell's end
 
-_STOPPED_BY = {
-    TestStop.TEMPERATURE: Refusal.TEMPERATURE,
-    TestStop.NOT_RESTED: Refusal.NOT_RESTED,
-}
 _REFUSALS = {
     Reason.NONE: Refusal.NONE,
     Reason.NOT_MEASURED: Refusal.NO_EVIDENCE,
     Reason.NO_STEP: Refusal.NO_EVIDENCE,
-    Reason.OCV_OUTSIDE: Refusal.UNLIKE,
+    Reason.OCV_OUTSIDE: Refusal.SOC_OUTSIDE,
     Reason.UNLIKE: Refusal.UNLIKE,
 }
 
@@ -76,11 +76,19 @@ class CellTests:
         self._judged = 0  # cells
         # Figures of each cell in the order of the model's points; -1: none. Held while needed.
         self._figures = array("i", bytes(0))
+        # What pulses said of each cell, (soh, lo, hi) in bp, and why a cell has nothing. Empty
+        # after any test but a quick one that was completed.
+        self.found: list[tuple[int, int, int] | None] = []
+        self.refusal = Refusal.NONE
+        # Rested voltages that the profile's pulse model can judge
+        model = _model(settings.profile.name)
+        self.model_mv = None if model is None else (int(model.limits[0]), int(model.limits[1]))
         self.ended_s: int | None = None  # uptime
         self._told = -1  # which step the TEST model tells
         self.request_ma = 0
         self.changed = False
         block.set("Boot", boot)
+        block.set("EndTst", Test.NONE)
         block.set("ResTst", Test.NONE)
 
     @property
@@ -97,7 +105,7 @@ class CellTests:
         test: Procedure
         model = None
         if kind == Test.QUICK:
-            low, high = _SOC_BP
+            low, high = PULSES_BP
             if soc_bp is not None and not low <= soc_bp <= high:
                 return CommandResult.REFUSED_UNSAFE
             model = _model(self._settings.profile.name)
@@ -151,28 +159,14 @@ class CellTests:
         return self._judged == self._settings.n_cells
 
     def finish(self, utc_s: "int | None") -> None:
-        """Write the result of the test that has ended, at ``ended_s``, which was ``utc_s``."""
+        """Write how the test ended, at ``ended_s``, which was ``utc_s``, and what it found."""
         test = self._test
         if test is None:
             return
-        self._clear_result()
-        put = self._block.set
-        done = test.phase == TestPhase.DONE
-        put("ResTst", test.kind)
-        put("ResStop", test.stop)
-        put("ResRef", _STOPPED_BY.get(test.stop, Refusal.NO_EVIDENCE))
-        put("ResBoot", self._boot)
-        put("ResUpS", self.ended_s)
-        put("ResUtc", utc_s)
-        put("ResDur", test.took_s)
-        put("ResTmp", None if test.temp_dc == UNKNOWN_DC else test.temp_dc)
-        put("RteC", test.rate_bp)
-        if done:
-            self._put_cells()
-        if isinstance(test, QuickTest):
-            self._finish_quick(test, done)
-        elif isinstance(test, FullTest):
-            self._finish_full(test, done)
+        self.found = []
+        self._put_end(test.kind, test.stop, self._boot, self.ended_s, utc_s)
+        if test.phase == TestPhase.DONE:
+            self._put_result(test, utc_s)
         self._model = None
         self._soh = None
         self._record = None
@@ -183,6 +177,33 @@ class CellTests:
         self.changed = True
 
     # --- results --------------------------------------------------------------------------
+
+    def _put_end(
+        self, kind: int, stop: int, boot: int, ended_s: "int | None", utc_s: "int | None"
+    ) -> None:
+        put = self._block.set
+        put("EndTst", kind)
+        put("EndStop", stop)
+        put("EndBoot", boot)
+        put("EndUpS", ended_s)
+        put("EndUtc", utc_s)
+
+    def _put_result(self, test: Procedure, utc_s: "int | None") -> None:
+        self._clear_result()
+        put = self._block.set
+        put("ResTst", test.kind)
+        put("ResBoot", self._boot)
+        put("ResUpS", self.ended_s)
+        put("ResUtc", utc_s)
+        put("ResDur", test.took_s)
+        put("ResTmp", None if test.temp_dc == UNKNOWN_DC else test.temp_dc)
+        put("RteC", test.rate_bp)
+        self._put_cells()
+        if isinstance(test, QuickTest):
+            self._find()
+            self._finish_quick(test)
+        elif isinstance(test, FullTest):
+            self._finish_full(test)
 
     def _clear_result(self) -> None:
         block = self._block
@@ -217,13 +238,45 @@ class CellTests:
         judge, record = self._soh, self._record
         if judge is None or record is None:
             return
-        test.fill(cell, record)
-        judge.estimate(record)
-        figures[at + _REF] = _REFUSALS[judge.reason]
-        if judge.soh_bp is not None and judge.lo_bp is not None and judge.hi_bp is not None:
-            figures[at + _SOH] = judge.soh_bp
-            figures[at + _SOH + 1] = judge.lo_bp
-            figures[at + _SOH + 2] = judge.hi_bp
+        figures[at + _REF] = self._judge_pulses(test, cell, judge, record, at + _SOH)
+
+    def _judge_pulses(
+        self, test: QuickTest, cell: int, judge: PulseSoh, record: PulseTest, at: int
+    ) -> int:
+        """Put the state of health by the pulses of one cell at ``at``; the ``Refusal`` if none.
+
+        The models were made at 25 degC: rises are referred to it as resistances are. By what that
+        may be wrong, and by what a cycle of a pulse adds, the interval is wider.
+        """
+        factor, doubt = at_25(test.temp_dc)
+        doubt = math.sqrt(doubt * doubt + test.late(cell) ** 2 / 4)
+        test.fill(cell, record, factor)
+        if not judge.estimate(record):
+            return _REFUSALS[judge.reason]
+        soh = judge.soh
+        half = judge.half
+        off = 0.0
+        for deviations in (-2, 2) if doubt else ():
+            test.fill(cell, record, factor * (1 + deviations * doubt))
+            if not judge.estimate(record):
+                return Refusal.TEMPERATURE
+            off = max(off, abs(judge.soh - soh))
+        half = math.sqrt(half * half + off * off)
+        self._figures[at] = int(100 * soh + 0.5)
+        self._figures[at + 1] = max(0, int(100 * (soh - half)))
+        self._figures[at + 2] = int(100 * (soh + half)) + 1
+        return Refusal.NONE
+
+    def _find(self) -> None:
+        """What the pulses say of each cell, for others to take up."""
+        figures = self._figures
+        self.refusal = Refusal.NONE
+        for at in range(0, len(figures), len(self._cell_points)):
+            if figures[at + _REF]:
+                self.found.append(None)
+                self.refusal = figures[at + _REF]
+            else:
+                self.found.append((figures[at], figures[at + 1], figures[at + 2]))
 
     def _put_cells(self) -> None:
         n_points = len(self._cell_points)
@@ -232,37 +285,33 @@ class CellTests:
                 value = self._figures[cell * n_points + k]
                 self._block.set_cell(self._cell_points[k], cell, None if value < 0 else value)
 
-    def _finish_quick(self, test: QuickTest, done: bool) -> None:
+    def _finish_quick(self, test: QuickTest) -> None:
         put = self._block.set
         put("NPul", test.pulses)
         put("Wid1", test.widths_ms[0])
         put("Wid2", test.widths_ms[1])
         if self._model is not None:
             put("MdlCrc", self._model.crc)
-        if not done:
-            return
-        figures = self._figures
-        weakest = 0
-        for at in range(0, len(figures), len(self._cell_points)):
-            if figures[at + _REF]:
-                put("ResRef", figures[at + _REF])
-                return
-            if figures[at + _SOH] < figures[weakest + _SOH]:
-                weakest = at
-        put("Soh", figures[weakest + _SOH])
-        put("SohLo", figures[weakest + _SOH + 1])
-        put("SohHi", figures[weakest + _SOH + 2])
-        put("ResRef", Refusal.NONE)
-        put("ResMth", Method.PULSE_TEST)
+        soh = lo = hi = _ABOVE_ANY
+        wider = least_z(self._settings.n_cells) / 2
+        for figure in self.found:
+            if figure is not None:
+                soh = min(soh, figure[0])
+                lo = min(lo, figure[1])
+                hi = min(hi, figure[0] + int(wider * (figure[2] - figure[0])) + 1)
+        put("ResRef", self.refusal)
+        if not self.refusal:
+            put("Soh", soh)
+            put("SohLo", lo)
+            put("SohHi", max(hi, soh))
+            put("ResMth", Method.PULSE_TEST)
 
-    def _finish_full(self, test: FullTest, done: bool) -> None:
+    def _finish_full(self, test: FullTest) -> None:
         put = self._block.set
         put("ChaAh", test.charged.mah)
         put("DisAh", -test.discharged.mah)
         put("ChaWh", test.charged_wh.mah // 100)
         put("DisWh", -test.discharged_wh.mah // 100)
-        if not done:
-            return
         pack = test.pack_soh()
         if pack is None:
             put("ResRef", Refusal.TOO_UNCERTAIN)
@@ -319,7 +368,8 @@ class CellTests:
     def restore(self, data: "bytes | None") -> None:
         """Take up ``state()`` of before; a record of another pack or map is left alone.
 
-        With another profile or rating what was measured stands, what was concluded does not.
+        A test that ran when it was saved ended with the board's power. With another profile or
+        rating what was measured stands, what was concluded does not.
         """
         head = struct.calcsize(_HEAD)
         size = self._last() - self._first()
@@ -330,15 +380,10 @@ class CellTests:
         if (version, map_version, n) != (_VERSION, models.MAP_VERSION, settings.n_cells):
             return
         block = self._block
-        if kind != Test.NONE:
-            self._clear_result()
-            block.set("ResTst", kind)
-            block.set("ResStop", TestStop.POWER_LOST)
-            block.set("ResRef", Refusal.NO_EVIDENCE)
-            block.set("ResBoot", boot)
-            self.changed = True
-            return
         block.put_bytes(self._first(), memoryview(data)[head:])
+        if kind != Test.NONE:
+            self._put_end(kind, TestStop.POWER_LOST, boot, None, None)
+            self.changed = True
         if rated_mah == settings.rated_mah and crc == profile_crc(settings.profile):
             return
         if block.get("ResTst") == Test.NONE:
@@ -352,7 +397,7 @@ class CellTests:
                 block.set_cell("Ref", cell, Refusal.PROFILE_CHANGED)
 
     def _first(self) -> int:
-        return 2 * self._block.layout.offset("ResTst")
+        return 2 * self._block.layout.offset("EndTst")
 
     def _last(self) -> int:
         return 2 * self._block.layout.offset("SeqEnd")

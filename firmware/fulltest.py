@@ -12,14 +12,25 @@ Charge and energy of each half are whole numbers: uAh from the chip's counter, a
 times mAh, so that nothing is lost to rounding over hours. The pack's capacity is the charge that
 the discharge gave, over the share of its charge that the lowest cell had given:
 
-    SOH      = Q / rated / (1 - SOC_low)               pack: full is where the charge ended
-    SOH_cell = Q / rated / (SOC_full - SOC_end)        each cell, both by its rested voltage
+    SOH      = (Q - past) / rated / (1 - SOC_low)           pack: full as its fullest cell
+    SOH_cell = (Q - past) / rated / (SOC_full - SOC_end)    each cell, by its rested voltage
 
-with SOC by the profile's table. The 95 % interval adds the squares of: the current's gain (0.5 %),
-its offset (rated/1000 for the time of the discharge), the repeatability of an end of charge
-(1 %, or 3 % where the full voltage is far above the table's end and the charge goes past it), the
-table's error and 3 mV of settling at each end. The table is no help on a plateau: a
-cell whose interval is wider than MOST_HALF_BP has no figure.
+with SOC by the profile's table. Where the full voltage is far above the table's end, as for LFP
+in general, the charge goes ``past`` it: what the discharge takes until the cell is back, which is
+when
+
+    v + dU |i| / (C/3) <= end of the table
+
+dU being what C/3 makes of the voltage when it comes, by the least of the readings from a quarter
+of the current on, of charge and discharge: a current that rises slowly moves the rested voltage as
+well, near full and near empty. What polarises more slowly is left out: past the table the rested
+voltage falls by 10 mV or more in a thousandth of the charge, so too small a dU matters little,
+while too large a one is met on the plateau. No more than 1/PAST_PARTS of the rating is left out.
+
+The 95 % interval adds the squares of: the current's gain (0.5 %), its offset (rated/1000 for the
+time of the discharge), the repeatability of an end of charge (1 %), ``past`` as a whole (who takes
+a charged cell for full has it in), the table's error and 3 mV of settling at each end. The table
+is no help on a plateau: a cell whose interval is wider than MOST_HALF_BP has no figure.
 
 A lost measurement sets the request to 0 until the next one, for three seconds at most; charge is
 counted by the chip meanwhile.
@@ -51,8 +62,9 @@ _TAPER_PARTS = const(20)
 _GAIN = 0.005
 _OFFSET_PARTS = 1000.0
 _REPEAT_BP = 50.0
-_PAST_BP = 150.0  # in place of it for cells that take charge beyond the table's end ...
-_PAST_MV = const(50)  # ... because their full voltage is so far above it
+_PAST_MV = const(50)  # a full voltage so far above the table's end is past it
+_MOST_MV = const(1000)
+_PAST_PARTS = const(40)
 _SETTLING_MV = 3.0
 
 
@@ -68,6 +80,8 @@ class FullTest(Procedure):
     def __init__(self, settings: Settings) -> None:
         self._full_mv = array("H", bytes(2 * settings.n_cells))
         self._end_mv = array("H", bytes(2 * settings.n_cells))
+        self._drop_mv = array("H", bytes(2 * settings.n_cells))  # that C/3 makes at once
+        self._past_mah = array("i", bytes(4 * settings.n_cells))  # -1: still past the table
         super().__init__(settings)
         cells = settings.profile
         self.rate_ma = settings.rated_mah // _RATE_PARTS
@@ -75,8 +89,8 @@ class FullTest(Procedure):
         self._high_mv = cells.cell_full_mv - _FULL_MV
         self._low_mv = max(cells.cell_empty_mv, settings.cuv_mv) + EMPTY_MARGIN_MV
         self.steps = 5
-        past_mv = cells.cell_full_mv - cells.ocv_mv[len(cells.ocv_mv) - 1]
-        self._repeat_bp = _PAST_BP if past_mv > _PAST_MV else _REPEAT_BP
+        self._table_mv = cells.ocv_mv[len(cells.ocv_mv) - 1]
+        self._goes_past = cells.cell_full_mv - self._table_mv > _PAST_MV
 
     def _clear(self) -> None:
         super()._clear()
@@ -90,6 +104,9 @@ class FullTest(Procedure):
         self._over_ms = 0  # a current is there that was not asked for
         self._held_ms = 0  # the limits forbid the current
         self._still = False  # the current of the half before has ended
+        self._stepped = False  # the current of this half has come
+        for i in range(self._n):
+            self._drop_mv[i] = self._past_mah[i] = 0
 
     @property
     def rate_bp(self) -> int:
@@ -124,16 +141,15 @@ class FullTest(Procedure):
             if self._end_mv[i] < self._end_mv[lowest]:
                 lowest = i
         left, sigma = self._soc(self._end_mv[lowest])
-        return self._soh(
-            10000 - left, math.sqrt(sigma * sigma + self._repeat_bp * self._repeat_bp)
-        )
+        return self._soh(max(self._past_mah), 10000 - left, sigma)
 
     def cell_soh(self, cell: int) -> "tuple[int, int, int] | None":
         """``(SOH, lo, hi)`` of a cell (index) in basis points of the rating, or ``None``."""
         full, above = self._soc(self._full_mv[cell])
         left, below = self._soc(self._end_mv[cell])
-        sigma = math.sqrt(above * above + below * below + self._repeat_bp * self._repeat_bp)
-        return self._soh(full - left, sigma)
+        return self._soh(
+            self._past_mah[cell], full - left, math.sqrt(above * above + below * below)
+        )
 
     def _soc(self, mv: int) -> "tuple[float, float]":
         profile = self._settings.profile
@@ -141,15 +157,17 @@ class FullTest(Procedure):
         sigma_mv = math.sqrt(table_mv * table_mv + _SETTLING_MV * _SETTLING_MV)
         return ocv.soc_bp(profile, mv), ocv.soc_sigma_bp(profile, mv, sigma_mv)
 
-    def _soh(self, given: float, sigma: float) -> "tuple[int, int, int] | None":
-        if self.phase != TestPhase.DONE or given < 1000:
+    def _soh(self, past_mah: int, given: float, sigma: float) -> "tuple[int, int, int] | None":
+        """Of what gave ``past_mah``, and then ``given`` bp of its charge."""
+        if self.phase != TestPhase.DONE or given < 1000 or past_mah < 0:
             return None
-        rated_mah = self._settings.rated_mah
-        soh = -self.discharged.since(0, 0) / rated_mah * 10000 / given * 10000
-        share = 2 * sigma / given
-        offset = self.discharge_s / 3600 / _OFFSET_PARTS * 10000 / given
+        scale = 1e8 / given / self._settings.rated_mah
+        soh = (-self.discharged.since(0, 0) - past_mah) * scale
+        share = 2 * math.sqrt(sigma * sigma + _REPEAT_BP * _REPEAT_BP) / given
+        offset = self.discharge_s / 3600 / _OFFSET_PARTS * 1e8 / given
+        past = past_mah * scale
         half = soh * math.sqrt(share * share + _GAIN * _GAIN)
-        half = math.sqrt(half * half + offset * offset * 1e8)
+        half = math.sqrt(half * half + offset * offset + past * past)
         if half > MOST_HALF_BP or soh <= 0:
             return None
         return int(soh + 0.5), max(0, int(soh - half)), int(soh + half) + 1
@@ -160,6 +178,7 @@ class FullTest(Procedure):
         super()._go(phase)
         self._ended = self._idle_ms = self._over_ms = self._held_ms = 0
         self._still = False
+        self._stepped = False
 
     def _count(self, s: Snapshot) -> None:
         phase = self.phase
@@ -180,10 +199,13 @@ class FullTest(Procedure):
             self._wait(s)
         elif phase == TestPhase.CHARGING:
             full = s.max_mv >= self._high_mv and abs(s.current_ma) <= self._taper_ma
+            self._step(s, self._end_mv)
             self._drive(s, min(self.rate_ma, ccl_ma), full, TestPhase.RESTING)
         elif phase == TestPhase.DISCHARGING:
             self.discharge_s = self._ms // 1000
             empty = s.min_mv <= self._low_mv
+            self._step(s, self._full_mv)
+            self._come_back(s)
             self._drive(s, -min(self.rate_ma, dcl_ma), empty, TestPhase.RECOVERING)
         else:
             self._settle(s)
@@ -196,8 +218,32 @@ class FullTest(Procedure):
             self._end(TestStop.NOT_RESTED)
         elif self._ms >= REST_S * 1000:
             self.temp_dc = (s.min_dc + s.max_dc) // 2
+            for i in range(self._n):
+                self._end_mv[i] = s.cell_mv[i]  # before the charge, for as long as it is needed
             self.step = 2
             self._go(TestPhase.CHARGING)
+
+    def _step(self, s: Snapshot, before_mv: "array[int]") -> None:
+        """Take what the current makes of the cells' voltages while it rises, of C/3."""
+        size_ma = abs(s.current_ma)
+        if self._stepped or 4 * size_ma < self.rate_ma:
+            return
+        self._stepped = 5 * size_ma >= 4 * self.rate_ma or self._ms >= _SLOW_MS
+        for i in range(self._n):
+            drop_mv = abs(s.cell_mv[i] - before_mv[i]) * self.rate_ma // size_ma + 1
+            if not self._drop_mv[i] or drop_mv < self._drop_mv[i]:
+                self._drop_mv[i] = min(drop_mv, _MOST_MV)
+
+    def _come_back(self, s: Snapshot) -> None:
+        """Note for each cell past its table's end what was discharged until it was back."""
+        size_ma = abs(s.current_ma)
+        past_mah = -self.discharged.mah
+        most_mah = self._settings.rated_mah // _PAST_PARTS
+        for i in range(self._n):
+            if self._past_mah[i] < 0:
+                drop_mv = self._drop_mv[i] * size_ma // self.rate_ma
+                if s.cell_mv[i] + drop_mv <= self._table_mv or past_mah >= most_mah:
+                    self._past_mah[i] = past_mah
 
     def _drive(self, s: Snapshot, ma: int, ended: bool, then: int) -> None:
         """Ask for ``ma``, watch that it comes, and go on when the half has ended."""
@@ -248,5 +294,8 @@ class FullTest(Procedure):
         if self.phase == TestPhase.RECOVERING:
             self._end(TestStop.NONE)
             return
+        for i in range(self._n):
+            past = self._goes_past and self._full_mv[i] > self._table_mv
+            self._past_mah[i] = -1 if past else 0
         self.step = 4
         self._go(TestPhase.DISCHARGING)

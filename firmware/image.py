@@ -16,11 +16,12 @@ import gc
 from struct import pack_into
 
 from common import models
-from common.codes import TimeQuality
+from common.codes import Cause, Mode, TimeQuality
 from common.crc import crc32
 from common.mp import const
 from common.registers import Block, RegisterMap
 from firmware.afe import Afe
+from firmware.crashes import Crashes
 from firmware.estimators.estimators import Estimators
 from firmware.executive import Executive
 from firmware.image_sunspec import NONE16, NONE32, NONE_SIGNED, SunSpecModels, span, u16, u32
@@ -37,7 +38,16 @@ _MEMORY_EVERY = const(60)  # counting free memory walks the whole heap
 _NONE_I32 = -0x80000000
 
 # Point of DEVICE: task of the executive whose longest run it tells.
-_TASKS = (("MeasUs", "measure"), ("EstUs", "estimate"), ("ComUs", "serve"), ("ImgUs", "image"))
+_TASKS = (
+    ("MeasUs", "measure"),
+    ("EstUs", "estimate"),
+    ("ComUs", "serve"),
+    ("ImgUs", "image"),
+    ("BalUs", "balance"),
+    ("TstUs", "test"),
+    ("StoUs", "store"),
+    ("KeepUs", "keep"),
+)
 
 
 class Image:
@@ -57,6 +67,7 @@ class Image:
         self.map = RegisterMap(settings.n_cells)
         self.server: PduServer | None = None  # whose counters DEVICE tells
         self.changed = False  # the settings are others than what stands here follows from
+        self.figures = True  # the estimators are at work
         self.testing = False  # a commanded test runs ...
         self.request_ma = 0  # ... and asks this of charger and load
         self._image = self.map.image
@@ -81,6 +92,7 @@ class Image:
         self._device = block(models.DEVICE)
         self._energy = block(models.ENERGY)
         self._test = block(models.TEST)
+        self._figures = (self._health, self._lifetime, self._energy)
         self._fill_common(firmware, afe)
         self._fill_device(reset_cause, firmware, board, afe)
         self._fill_settings()
@@ -148,6 +160,26 @@ class Image:
         block.set_text("Brd", board)
         block.set_text("Afe", afe)
         block.set("RecDepth", self._recall.depth)
+        block.set("NErr", 0)
+        block.set("ErrWhy", Cause.NONE)
+        block.set("TskOff", 0)
+
+    def tell_crashes(self, crashes: Crashes) -> None:
+        """Say in DEVICE how this run goes, and how earlier ones ended."""
+        block = self._device
+        block.set("Mode", Mode.SAFE if crashes.safe else Mode.NORMAL)
+        block.set("NCrash", crashes.total)
+        block.set("CrashTsk", crashes.task)
+        block.set("CrashWhy", crashes.cause)
+
+    def tell_error(self, task: int, cause: int, off: bool) -> None:
+        """Say in DEVICE which task went wrong, and whether it is off now."""
+        block = self._device
+        block.set("NErr", (block.get("NErr") or 0) + 1)
+        block.set("ErrTsk", task)
+        block.set("ErrWhy", cause)
+        if off:
+            block.set("TskOff", (block.get("TskOff") or 0) | 1 << task)
 
     # --- time and recall --------------------------------------------------------------------
 
@@ -199,6 +231,9 @@ class Image:
         self._updated = True
         if first or turn == 0:
             self._update_device(snapshot, executive, afe)
+        if not self.figures:
+            self._withdraw()
+            return
         if first or turn == 3:
             estimators.publish_health(self._health)
             self._health.set("Boot", self._boot)
@@ -213,6 +248,16 @@ class Image:
             # 0.01 % a month and 0.0001 % a day
             month = self._energy.get("SelfDis")
             self._sunspec.set_self_discharge(None if month is None else month * 100 // 30)
+
+    def _withdraw(self) -> None:
+        """Once, and as long as there are any: leave no figure that nobody looks after."""
+        for block in self._figures:
+            if block.get("Seq") is not None:
+                n_cells = block.layout.n_cells
+                block.clear()
+                block.set("SnCrc", self._sn_crc)
+                if n_cells:
+                    block.set("NCell", n_cells)
 
     @staticmethod
     def _stamp(block: Block, seq: int) -> None:
@@ -260,13 +305,14 @@ class Image:
         pack_into(
             f, image, at,
             s.seq, p.state, s.switches if valid else NONE16, p.active, p.latched,
-            s.afe_safety if valid else NONE32, s.afe_failed if valid else NONE32,
+            p.warned, s.afe_safety if valid else NONE32, s.afe_failed if valid else NONE32,
         )  # fmt: skip
         value = p.last_fault_value
         f, at = self._limit_span
         pack_into(
             f, image, at,
             u32(p.ccl_ma), u32(p.dcl_ma), u32(p.cvl_mv), u16(p.ccl_why), u16(p.dcl_why),
+            u16(p.cvl_why),
             self.request_ma,
             min(p.n_faults, 0xFFFE), u16(p.last_fault), u32(p.last_fault_s),
             _NONE_I32 if value is None else value,

@@ -7,9 +7,9 @@ available". The pack is one string of one module. A cell has no sensor of its ow
 
 | 802 ``State`` | from ``St`` |
 |---|---|
-| 2 initializing | START |
-| 1 disconnected | STANDBY |
-| 3 connected | ON, CHARGE_ONLY, DISCHARGE_ONLY |
+| 2 initializing | START, PRECHARGE |
+| 1 disconnected | STANDBY, SHUTDOWN |
+| 3 connected | ON, CHARGE_ONLY, DISCHARGE_ONLY, OPENING |
 | 5 SOC protection | CHARGE_ONLY, DISCHARGE_ONLY where a cell's voltage is the reason |
 | 4 standby | SERVICE |
 | 99 fault | BLOCKED, FAULT |
@@ -18,7 +18,7 @@ available". The pack is one string of one module. A cell has no sensor of its ow
 from struct import pack_into
 
 from common import models
-from common.codes import Fault, State, Switch
+from common.codes import State, Switch
 from common.mp import const
 from common.registers import Block, RegisterMap, point_type
 from firmware.estimators.estimators import Estimators
@@ -43,45 +43,23 @@ _FULL = const(5)
 _HOLDING = const(6)
 _TESTING = const(7)
 
-# Bits of Evt1 by fault; what SunSpec has no bit for is OTHER_ALARM (25) or OTHER_WARNING (26).
+# The bit of Evt1 of each fault, by its number in ``codes.Fault``; what SunSpec has no bit for is
+# OTHER_ALARM (25) or OTHER_WARNING (26).
 _EVT1 = (
-    (Fault.CELL_OVER_VOLTAGE, 9),
-    (Fault.CELL_UNDER_VOLTAGE, 11),
-    (Fault.CELL_DEEP_DISCHARGE, 11),
-    (Fault.CHARGE_OVER_CURRENT, 5),
-    (Fault.DISCHARGE_OVER_CURRENT, 7),
-    (Fault.SHORT_CIRCUIT, 7),
-    (Fault.CHARGE_OVER_TEMPERATURE, 1),
-    (Fault.CHARGE_UNDER_TEMPERATURE, 3),
-    (Fault.DISCHARGE_OVER_TEMPERATURE, 1),
-    (Fault.DISCHARGE_UNDER_TEMPERATURE, 3),
-    (Fault.FET_OVER_TEMPERATURE, 1),
-    (Fault.SENSOR_IMPLAUSIBLE, 25),
-    (Fault.STACK_MISMATCH, 25),
-    (Fault.AFE_COMMUNICATION, 0),
-    (Fault.AFE_RESET, 26),
-    (Fault.AFE_PROTECTION, 25),
-    (Fault.AFE_PERMANENT_FAIL, 25),
-    (Fault.MEASUREMENT_STALE, 0),
-    (Fault.SWITCH_MISMATCH, 20),
-    (Fault.CONFIGURATION, 28),
-    (Fault.STORAGE, 26),
-    (Fault.LOOP_OVERRUN, 26),
+    b"\x09\x0b\x0b"  # cell over-, under-voltage, deep discharge
+    b"\x05\x07\x07"  # over-current, short circuit
+    b"\x01\x03\x01\x03\x01"  # temperatures
+    b"\x19\x19"  # sensor, stack
+    b"\x00\x1a\x19\x19\x00"  # AFE communication, reset, protection, failure; stale
+    b"\x14\x1c\x1a\x1a"  # switch, configuration, storage, overrun
+    b"\x01\x11\x19\x1a"  # rise, spread, wire, offset
+    b"\x14\x14\x16\x1a"  # welded, precharge, insulation, clock
 )
-_VOLTAGE_FAULTS = (
-    1 << Fault.CELL_OVER_VOLTAGE | 1 << Fault.CELL_UNDER_VOLTAGE | 1 << Fault.CELL_DEEP_DISCHARGE
-)
+_LAST_PAIR = const(11)  # bits 1 to 12 are alarms and warnings in turn
+_OTHER_WARNING = const(1 << 26)
+_VOLTAGE_FAULTS = const(7)  # CELL_OVER_VOLTAGE, CELL_UNDER_VOLTAGE, CELL_DEEP_DISCHARGE
 _ONE_WAY = (State.CHARGE_ONLY, State.DISCHARGE_ONLY)
-_STATE = {
-    State.START: 2,
-    State.STANDBY: 1,
-    State.ON: 3,
-    State.CHARGE_ONLY: 3,
-    State.DISCHARGE_ONLY: 3,
-    State.BLOCKED: 99,
-    State.FAULT: 99,
-    State.SERVICE: 4,
-}
+_STATE = b"\x00\x02\x01\x03\x03\x03\x63\x63\x04\x02\x03\x01"  # by St, as above
 
 
 def span(block: Block, first: str, last: str) -> "tuple[str, int]":
@@ -132,14 +110,18 @@ def rounded(value: int, divisor: int) -> int:
     return (value + divisor // 2) // divisor
 
 
-def evt1(faults: int) -> int:
-    """SunSpec's alarm bits for the faults whose bits are set."""
+def evt1(faults: int, warned: int) -> int:
+    """SunSpec's alarm and warning bits for the faults and warnings whose bits are set."""
     bits = 0
-    if faults == 0:
+    if not faults | warned:
         return bits
-    for fault, bit in _EVT1:
+    for fault in range(len(_EVT1)):
+        bit = _EVT1[fault]
         if faults >> fault & 1:
             bits |= 1 << bit
+        elif warned >> fault & 1:
+            # The warning stands beside the alarm of the same value.
+            bits |= 2 << bit if bit & 1 and bit <= _LAST_PAIR else _OTHER_WARNING
     return bits
 
 
@@ -270,7 +252,7 @@ class SunSpecModels:
         state = p.state
         active = p.active
         latched = p.latched
-        sunspec_state = _STATE.get(state, NONE16)
+        sunspec_state = _STATE[state]
         if state in _ONE_WAY and active & _VOLTAGE_FAULTS:
             sunspec_state = 5
         amps = watts = NONE_SIGNED
@@ -286,7 +268,7 @@ class SunSpecModels:
         pack_into(
             f, self._image, at,
             _LITHIUM_ION, sunspec_state, state, NONE32,
-            evt1(active | latched), 0, active, latched,
+            evt1(active | latched, p.warned), 0, active, latched,
             volts, self._whole(p.cvl_mv, self._volts),
             self._whole(self._settings.cuv_mv * self._n, self._volts),
             high_mv, where, where, low_mv, where, where, mean_mv,

@@ -1,47 +1,53 @@
 """The measurement cycle: read the AFE, stamp, derive, and say what cannot be true.
 
-``snapshot.faults`` holds what was seen in this cycle alone; ``protection`` debounces it. Only the
+``snapshot.faults`` holds what was seen in this cycle alone; ``diagnosis`` debounces it. Only the
 loss of the AFE is counted here, for its reaction must not wait for another cycle: after
 ``COMMUNICATION_FAILURES`` failed cycles in a row the fault stands, and ``protection`` opens. What
-the AFE's driver says of it stands in ``problem``.
+the AFE's driver says of it stands in ``problem``. An AFE that answers but does not open when told
+so ``_REFUSALS`` times is not spoken to any more: its own watchdog then opens, which every question
+would put off. Only the command itself is given again, every ``_SILENCE`` cycles.
 
-A cell that jumps by more than ``JUMP_MV`` from one cycle to the next is not believed until it has
-stayed there for ``JUMP_CYCLES``; cells cannot, but a loose sense wire can. A temperature that no
-cell can have is taken as unknown.
+A cycle that could not be read in full may still
+bring voltages and temperatures (``looked``): protection does not wait for the rest.
+
+A temperature that no cell can have is taken as unknown. What is judged beyond that, and how, is
+in ``plausibility``.
 """
 
-from array import array
-
-from common.codes import Fault, Switch
 from common.models import N_TEMPERATURES
 from common.mp import const
 from firmware.afe import SAFETY_SHORT_CIRCUIT, Afe, AfeError, AfeSettingsError
 from firmware.board import Board
+from firmware.plausibility import Plausibility
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
 
-COMMUNICATION_FAILURES = const(2)
-CELL_LOWEST_MV = const(200)  # below it is a wire or a dead cell, not a reading
-CELL_HIGHEST_MV = const(5000)
-JUMP_MV = const(1000)
-JUMP_CYCLES = const(5)
-SENSOR_LOWEST_DC = const(-450)
-SENSOR_HIGHEST_DC = const(1250)
-STALE_PERIODS = const(4)  # without a valid cycle
-SETTLE_CYCLES = const(1)  # before the switches must be as commanded
-DIODE_MA = const(50)  # a current that makes the chip close a switch past its body diode
+_COMMUNICATION_FAILURES = const(2)
+_SENSOR_LOWEST_DC = const(-450)
+_SENSOR_HIGHEST_DC = const(1250)
+_STALE_PERIODS = const(4)  # without a valid cycle
+_SETTLE_CYCLES = const(1)  # before the switches must be as commanded
+_DIODE_MA = const(50)  # a current that makes the chip close a switch past its body diode
+_LEAK_MA = const(500)  # through an open switch: more than the sensor can be wrong ...
+_LEAK_PARTS = const(50)  # ... and more than this part of the rating
+_REFUSALS = const(6)
+_SILENCE = const(7)  # cycles: the chip's watchdog bites after five
 
-_SENSOR = 1 << Fault.SENSOR_IMPLAUSIBLE
-_STACK = 1 << Fault.STACK_MISMATCH
-_CONFIGURATION = 1 << Fault.CONFIGURATION
-_COMMUNICATION = 1 << Fault.AFE_COMMUNICATION
-_RESET = 1 << Fault.AFE_RESET
-_PROTECTION = 1 << Fault.AFE_PROTECTION
-_PERMANENT = 1 << Fault.AFE_PERMANENT_FAIL
-_STALE = 1 << Fault.MEASUREMENT_STALE
-_SWITCH = 1 << Fault.SWITCH_MISMATCH
-_SHORT = 1 << Fault.SHORT_CIRCUIT
-_MAIN_SWITCHES = Switch.CHARGE | Switch.DISCHARGE
+_SENSOR = const(1 << 11)  # SENSOR_IMPLAUSIBLE
+_CONFIGURATION = const(1 << 19)  # CONFIGURATION
+_COMMUNICATION = const(1 << 13)  # AFE_COMMUNICATION
+_RESET = const(1 << 14)  # AFE_RESET
+_PROTECTION = const(1 << 15)  # AFE_PROTECTION
+_PERMANENT = const(1 << 16)  # AFE_PERMANENT_FAIL
+_STALE = const(1 << 17)  # MEASUREMENT_STALE
+_SWITCH = const(1 << 18)  # SWITCH_MISMATCH
+_WELDED = const(1 << 26)  # SWITCH_WELDED
+_INSULATION = const(1 << 28)  # INSULATION
+_SHORT = const(1 << 5)  # SHORT_CIRCUIT
+_CHARGE = const(1)  # codes.Switch
+_DISCHARGE = const(2)
+_BOTH = const(3)
+_PREDISCHARGE = const(8)
 
 
 class Measurement:
@@ -58,14 +64,15 @@ class Measurement:
         self._cycle_ms = board.ticks_ms()
         self._age_ms = 0  # of the last valid cycle
         self._settled = 0  # cycles since the switches were last told something new
-        n_cells = settings.n_cells
-        self._believed_mv = array("H", bytes(2 * n_cells))  # 0: nothing believed yet
-        self._jumped = bytearray(n_cells)  # cycles for which a cell has not been believed
+        self._refused = 0  # commands to open that were not taken, in a row; then silent cycles
+        self._sample_ms = self._cycle_ms  # of the last cycle or look
+        self._leak_ma: int = max(_LEAK_MA, settings.rated_mah // _LEAK_PARTS)
+        self._plausibility = Plausibility(settings)
 
     def cycle(self, snapshot: Snapshot) -> bool:
         """Measure once into ``snapshot``; whether its figures belong to this cycle."""
         snapshot.faults = 0
-        snapshot.valid = False
+        snapshot.valid = snapshot.looked = False
         self._stamp(snapshot)
         try:
             read = self._read(snapshot)
@@ -75,31 +82,72 @@ class Measurement:
             read = False
             self._failed(snapshot, error)
         self._check_age(snapshot, read)
+        if self.board.insulated() is False:
+            snapshot.faults |= _INSULATION
         if not read:
+            if self._configured:
+                self._glance(snapshot)
             return False
         self._derive(snapshot)
-        self._check_cells(snapshot)
+        snapshot.faults |= self._plausibility.cells(snapshot)
         self._check_sensors(snapshot)
+        self._plausibility.temperatures(snapshot)
         self._check_chip(snapshot)
-        snapshot.valid = True
+        snapshot.valid = snapshot.looked = True
         return True
 
+    def look(self, seen: Snapshot) -> bool:
+        """Measure voltages, current and temperatures between two cycles; whether that went."""
+        self._stamp_sample(seen, self.board.ticks_ms())
+        seen.valid = seen.looked = False
+        if self._configured:
+            self._glance(seen)
+        return seen.looked
+
     def set_switches(self, allowed: int) -> bool:
-        """Tell the AFE which switches may be closed; ``False`` when it did not take it."""
+        """Tell the AFE which switches may be closed; ``False`` when it did not take it.
+
+        Contactors are told first: they need no bus. An AFE that does not open one switch is told
+        to open all, which is the shortest of all commands.
+        """
         if self.commanded != allowed:
             self._settled = 0
         self.commanded = None
+        self.board.drive_contactors(allowed)
+        if self._refused >= _REFUSALS:
+            return False
         try:
             self.afe.set_switches(allowed)
         except AfeError:
+            if not allowed or not self._opens():
+                self._refused += 1
             return False
+        self._refused = 0
         self.commanded = allowed
+        return True
+
+    def _opens(self) -> bool:
+        """Tell the AFE to open all; whether it takes it."""
+        try:
+            self.afe.set_switches(0)
+        except AfeError:
+            return False
         return True
 
     def set_balancing(self, cells: int) -> bool:
         """Tell the AFE which cells to bleed; ``False`` when it did not take it."""
+        if self._refused >= _REFUSALS:
+            return False
         try:
             self.afe.set_balancing(cells)
+        except AfeError:
+            return False
+        return True
+
+    def recover(self) -> bool:
+        """End what the AFE has latched by itself; ``False`` when it did not take it."""
+        try:
+            self.afe.recover()
         except AfeError:
             return False
         return True
@@ -124,13 +172,35 @@ class Measurement:
         self._cycle_ms = now_ms
         # Added up: ticks of more than six days ago would seem to lie ahead.
         self._age_ms += elapsed_ms
+        self._stamp_sample(s, now_ms)
         s.seq += 1
         s.uptime_ms += elapsed_ms
         s.uptime_s += s.uptime_ms // 1000
         s.uptime_ms %= 1000
 
+    def _stamp_sample(self, s: Snapshot, now_ms: int) -> None:
+        s.since_ms = self.board.ticks_diff(now_ms, self._sample_ms)
+        self._sample_ms = now_ms
+
+    def _glance(self, s: Snapshot) -> None:
+        if self._refused >= _REFUSALS:
+            return
+        try:
+            self.afe.look(s)
+        except AfeError:
+            return
+        self._derive(s)
+        self._check_sensors(s)
+        s.looked = True
+
     def _read(self, s: Snapshot) -> bool:
         """Whether the AFE gave figures; it gives none in the cycle in which it is configured."""
+        if self._refused >= _REFUSALS:
+            self._refused += 1
+            if self._refused >= _REFUSALS + _SILENCE:
+                self._refused = 0 if self._opens() else _REFUSALS
+            if self._refused:
+                raise AfeError("AFE does not open: left to its watchdog")
         if not self._configured:
             self._configure()
             return False
@@ -150,9 +220,9 @@ class Measurement:
             s.faults |= _CONFIGURATION
             self.problem = str(error)
             return
-        if self.failures < COMMUNICATION_FAILURES:
+        if self.failures < _COMMUNICATION_FAILURES:
             self.failures += 1
-        if self.failures >= COMMUNICATION_FAILURES:
+        if self.failures >= _COMMUNICATION_FAILURES:
             s.faults |= _COMMUNICATION
             self.problem = str(error)
 
@@ -165,7 +235,7 @@ class Measurement:
     def _check_age(self, s: Snapshot, read: bool) -> None:
         # The first reading has no predecessor that could be too old.
         age_ms = self._age_ms
-        if s.seq > STALE_PERIODS and age_ms > STALE_PERIODS * self.settings.period_ms:
+        if s.seq > _STALE_PERIODS and age_ms > _STALE_PERIODS * self.settings.period_ms:
             s.faults |= _STALE
         if read:
             s.dt_ms = age_ms
@@ -191,28 +261,6 @@ class Measurement:
         s.min_cell = low_at
         s.max_cell = high_at
 
-    def _check_cells(self, s: Snapshot) -> None:
-        cells = s.cell_mv
-        believed = self._believed_mv
-        jumped = self._jumped
-        for i in range(s.n_cells):
-            mv = cells[i]
-            if mv < CELL_LOWEST_MV or mv > CELL_HIGHEST_MV:
-                s.faults |= _SENSOR
-            step = mv - believed[i]
-            if believed[i] and (step > JUMP_MV or step < -JUMP_MV) and jumped[i] < JUMP_CYCLES:
-                jumped[i] += 1
-                s.faults |= _SENSOR
-            else:
-                jumped[i] = 0
-                believed[i] = mv
-        difference = s.sum_mv - s.stack_mv
-        tolerance = self.settings.stack_tolerance_mv
-        if s.open_wires:
-            s.faults |= _SENSOR  # the cells beside an open wire are not measured
-        if difference > tolerance or difference < -tolerance:
-            s.faults |= _STACK
-
     def _check_sensors(self, s: Snapshot) -> None:
         temperatures = s.temp_dc
         known = 0
@@ -221,7 +269,7 @@ class Measurement:
             dc = temperatures[i]
             if dc == UNKNOWN_DC:
                 continue
-            if dc < SENSOR_LOWEST_DC or dc > SENSOR_HIGHEST_DC:
+            if dc < _SENSOR_LOWEST_DC or dc > _SENSOR_HIGHEST_DC:
                 temperatures[i] = UNKNOWN_DC
                 s.faults |= _SENSOR
                 continue
@@ -243,17 +291,31 @@ class Measurement:
             s.faults |= _PROTECTION
         if s.afe_failed:
             s.faults |= _PERMANENT
-        if self.commanded is None:
+        commanded = self.commanded
+        if commanded is None:
             return
-        if self._settled < SETTLE_CYCLES:
+        if self._settled < _SETTLE_CYCLES:
             self._settled += 1  # the chip may not have followed the last command yet
             return
-        wrong = (s.switches ^ self.commanded) & _MAIN_SWITCHES
+        closed = self.board.contactors_closed()
+        if closed is None:
+            closed = s.switches
+        missing = commanded & ~closed & _BOTH
         if safety or s.afe_failed:
-            wrong &= s.switches  # the chip may open by itself, never close ...
-        if s.current_ma < -DIODE_MA:
-            wrong &= ~(s.switches & Switch.CHARGE)  # ... but to spare its diode
-        elif s.current_ma > DIODE_MA:
-            wrong &= ~(s.switches & Switch.DISCHARGE)
-        if wrong:
+            missing = 0  # the chip may open by itself, never close ...
+        if commanded & _PREDISCHARGE:
+            missing &= ~_DISCHARGE  # ... and waits for the voltage behind it
+        welded = closed & ~commanded & _BOTH
+        ma = s.current_ma
+        if ma < -_DIODE_MA:
+            welded &= ~_CHARGE  # ... but to spare its diode
+        elif ma > _DIODE_MA:
+            welded &= ~_DISCHARGE
+        if ma > self._leak_ma:
+            welded |= _CHARGE & ~commanded
+        elif ma < -self._leak_ma:
+            welded |= _DISCHARGE & ~commanded
+        if missing:
             s.faults |= _SWITCH
+        if welded:
+            s.faults |= _WELDED

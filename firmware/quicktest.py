@@ -130,6 +130,19 @@ class QuickTest(Procedure):
         was seen to be: the lower end is lower by what a cycle adds, by the mean rise in the pulse.
         ``None`` when there were not two whole pulses.
         """
+        fit = self._fit(cell)
+        if fit is None:
+            return None
+        r, half, late = fit
+        return 1000 * r, 1000 * (r - half - late), 1000 * (r + half)
+
+    def late(self, cell: int) -> float:
+        """What a cycle more of the longest pulses adds to a cell's resistance, as a share."""
+        fit = self._fit(cell)
+        return fit[2] / fit[0] if fit is not None and fit[0] > 0 else 0.0
+
+    def _fit(self, cell: int) -> "tuple[float, float, float] | None":
+        """Resistance in milli-ohms, half of its interval, and what a cycle adds to it."""
         if self.phase != TestPhase.DONE:
             return None
         train = len(self.widths_ms) - 1
@@ -150,14 +163,18 @@ class QuickTest(Procedure):
         scatter = max(_NOISE_MV2, (rises - r * product) / (n - 1))
         half = _T[min(n - 1, len(_T)) - 1] * math.sqrt(scatter / squares) + _GAIN * abs(r)
         late = max(0.0, r - begins / squares) * self._settings.period_ms / self.widths_ms[train]
-        return 1000 * r, 1000 * (r - half - late), 1000 * (r + half)
+        return r, half, late
 
     def _rise_mv(self, train: int, pulse: int, turn: int, cell: int) -> int:
         before = self._u_mv[self._at(train, 4 * pulse) + cell]
         return self._u_mv[self._at(train, 4 * pulse + turn) + cell] - before
 
-    def fill(self, cell: int, test: PulseTest) -> None:
-        """Copy what was recorded of one cell (index) into ``test``, trains that are complete."""
+    def fill(self, cell: int, test: PulseTest, factor: float = 1.0) -> None:
+        """Copy what was recorded of one cell (index) into ``test``, trains that are complete.
+
+        What a current makes of the voltage is ``factor`` times what was measured, as at another
+        temperature; where the cell comes to rest stays.
+        """
         test.clear()
         last = len(self.widths_ms) - 1
         for train in range(last + 1):
@@ -167,7 +184,11 @@ class QuickTest(Procedure):
             for pulse in range(self.pulses):
                 test.put_step(to, pulse, self._step_ma[train * self.pulses + pulse])
             for turn in range(self._turns):
-                test.put(to, turn, self._u_mv[self._at(train, turn) + cell])
+                # a pulse's begin and end against the rest before it, then its fall, after it
+                rest = turn + 1 if turn % 4 == 3 else turn - turn % 4
+                rest_mv = self._u_mv[self._at(train, rest) + cell]
+                rise_mv = self._u_mv[self._at(train, turn) + cell] - rest_mv
+                test.put(to, turn, rest_mv + factor * rise_mv)
 
     # --- phases ---------------------------------------------------------------------------
 

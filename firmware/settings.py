@@ -40,6 +40,11 @@ RANGES = (
     ("otd_dc", -400, 1000),
     ("utd_dc", -400, 1000),
     ("otf_dc", 400, 1200),
+    ("spread_mv", 400, 3000),
+    ("contactors", 0, 1),
+    ("precharge_ms", 0, 60000),
+    ("precharge_mv", 100, 2550),
+    ("precharge_tries", 1, 10),
     ("balance_start_mv", 2, 500),
     ("balance_min_mv", 1500, 5000),
     ("balance_max_dc", 0, 700),
@@ -104,6 +109,11 @@ class Settings:
         self.otd_dc = self.profile.discharge_max_dc
         self.utd_dc = self.profile.discharge_min_dc
         self.otf_dc = 900
+        self.spread_mv = 1200  # between the highest and the lowest cell
+        self.contactors = 0  # 1: the board drives contactors, which carry both directions
+        self.precharge_ms = 0  # for which terminals may be charged through a resistor; 0: none
+        self.precharge_mv = 1000  # below the stack, at which that is done
+        self.precharge_tries = 3
         self.balance_start_mv = 15  # above the lowest cell
         # On a plateau the voltage does not tell which cell is the fuller one.
         plateau = self.profile.flat_bp[1] > self.profile.flat_bp[0]

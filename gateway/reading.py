@@ -132,8 +132,12 @@ def _with_cells(block: Decoded, table: dict[str, str], cell_table: dict[str, str
 
 
 def commanded_test(block: Decoded) -> Message:
-    """The commanded test of a TEST block: how far it is, and the ``result`` of the last one."""
+    """The commanded test of a TEST block: how far it is, and what is recorded.
+
+    ``ended`` is the last test that ended, ``result`` that of the last one that was completed.
+    """
     message = _named(block, keys.TEST)
+    message["ended"] = {"utc": iso_time(block["EndUtc"])} | _named(block, keys.TEST_ENDED)
     result = _with_cells(block, keys.TEST_RESULT, keys.TEST_CELL)
     message["result"] = {"utc": iso_time(block["ResUtc"])} | result
     return message
@@ -144,6 +148,16 @@ def _protection(block: Decoded) -> Message:
     message["switches"] = _switches(block["Sw"])
     message["faults"] = _faults(block["Flt"])
     message["latched"] = _faults(block["Ltc"])
+    message["warnings"] = _faults(block["Wrn"])
+    return message
+
+
+def _device(block: Decoded) -> Message:
+    message = _named(block, keys.DEVICE)
+    bits, tasks = block["TskOff"], codes.names(codes.Task)
+    message["tasks_off"] = (
+        None if bits is None else [tasks[n].lower() for n in sorted(tasks) if bits >> n & 1]
+    )
     return message
 
 
@@ -157,7 +171,7 @@ def detail_message(serial: str, blocks: dict[int, Decoded], gateway_time_s: floa
     message["test"] = commanded_test(blocks[models.TEST])
     message["lifetime"] = _lifetime(blocks[models.LIFETIME])
     message["protection"] = _protection(blocks[models.PROTECTION])
-    message["device"] = _named(device, keys.DEVICE)
+    message["device"] = _device(device)
     settings = blocks[models.SETTINGS]
     message["settings"] = _named(settings, keys.SETTINGS)
     message["settings"]["last_failed_try_utc"] = iso_time(settings["FailUtc"])

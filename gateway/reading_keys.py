@@ -112,6 +112,7 @@ PROTECTION: dict[str, str] = {
     "Cvl": "charge_voltage_limit_v",
     "CclWhy": "charge_limit_reason",
     "DclWhy": "discharge_limit_reason",
+    "CvlWhy": "charge_voltage_limit_reason",
     "ReqA": "requested_current_a",
     "NFlt": "fault_count",
     "LastFlt": "last_fault",
@@ -135,6 +136,10 @@ DEVICE: dict[str, str] = {
     "EstUs": "estimate_us",
     "ComUs": "communicate_us",
     "ImgUs": "image_us",
+    "BalUs": "balance_us",
+    "TstUs": "test_us",
+    "StoUs": "store_us",
+    "KeepUs": "keep_us",
     "LoopUs": "loop_us",
     "Overrun": "overrun_count",
     "AfeErr": "afe_error_count",
@@ -146,6 +151,14 @@ DEVICE: dict[str, str] = {
     "RecDepth": "record_depth",
     "RecFirst": "record_first_seq",
     "RecLast": "record_last_seq",
+    "Mode": "mode",
+    "NErr": "error_count",
+    "ErrTsk": "error_task",
+    "ErrWhy": "error_cause",
+    "TskOff": "tasks_off",
+    "NCrash": "crash_count",
+    "CrashTsk": "crash_task",
+    "CrashWhy": "crash_cause",
 }
 
 ENERGY: dict[str, str] = {
@@ -201,12 +214,19 @@ TEST: dict[str, str] = {
     "Left": "left_s",
 }
 
-# what is recorded of the last test that ended
+# the last test that ended, with a result or without
+TEST_ENDED: dict[str, str] = {
+    "EndTst": "test",
+    "EndStop": "stop_reason",
+    "EndBoot": "boot",
+    "EndUpS": "uptime_s",
+}
+
+# what is recorded of the last test that was completed
 TEST_RESULT: dict[str, str] = {
     "ResTst": "test",
     "ResMth": "soh_method",
     "ResRef": "refusal",
-    "ResStop": "stop_reason",
     "ResBoot": "boot",
     "ResUpS": "uptime_s",
     "ResDur": "duration_s",
@@ -253,8 +273,14 @@ SYMBOLS: dict[str, type] = {
     "chemistry": codes.Chemistry,
     "charge_limit_reason": codes.LimitReason,
     "discharge_limit_reason": codes.LimitReason,
+    "charge_voltage_limit_reason": codes.LimitReason,
     "last_fault": codes.Fault,
     "reset_cause": codes.ResetCause,
+    "mode": codes.Mode,
+    "error_task": codes.Task,
+    "error_cause": codes.Cause,
+    "crash_task": codes.Task,
+    "crash_cause": codes.Cause,
     "energy_refusal": codes.Refusal,
     "round_trip_efficiency_method": codes.Method,
     "round_trip_efficiency_refusal": codes.Refusal,

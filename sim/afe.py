@@ -31,7 +31,12 @@ class Afe:
 
 
 def _build_bq76952(spec: PackSpec, seed: int) -> Chip:
-    return Bq76952(spec.n_cells, shunt_uohm=spec.shunt_uohm, seed=seed)
+    return Bq76952(
+        spec.n_cells,
+        shunt_uohm=spec.shunt_uohm,
+        seed=seed,
+        current_is_recorded=spec.recording is not None,
+    )
 
 
 def _build_ltc6813(spec: PackSpec, seed: int) -> Chip:

@@ -12,6 +12,7 @@ discharge switch stops discharging, while the other direction still passes its b
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 _DIODE_V = 0.7
 _PATH_OHM = 0.0015  # shunt, switches and cables
-_PRECHARGE_OHM = 47.0  # in series with a precharge or predischarge switch
 _FET_OHM = 0.0006
 _FET_K_W = 12.0
 _FET_TAU_S = 40.0
@@ -89,6 +89,9 @@ class PackSpec:
     tcp_port: int | None = None
     afe: str = "bq76952"
     cells_per_chip: Sequence[int] | None = None
+    terminals_uf: float = 0.0  # what hangs on them: an inverter's capacitors
+    precharge_ohm: float = 50.0
+    leak_ohm: float = math.inf  # beside the capacitors: a load that was left on
 
     def board_settings(self) -> dict[str, Any]:
         """What stands in the board's ``settings.json``."""
@@ -178,6 +181,7 @@ class ModelledPack(Pack):
         )
         self.cell_v = self.cells.voltage_v
         self.pack_v = float(self.cell_v.sum())
+        self._terminals_v = 0.0
 
     def step(
         self,
@@ -199,6 +203,10 @@ class ModelledPack(Pack):
     ) -> None:
         cells = self.cells
         self.current_a, self.pack_v = self._solve(*closed)
+        _, discharge_on, _, predischarge_on = closed
+        if self.spec.terminals_uf and not discharge_on and self.current_a == 0:
+            self._charge_terminals(dt_s, predischarge_on)
+        self._terminals_v = self.pack_v
         bleed_a = None
         if balance_mask:
             # Seventy-two cells do not fit into an integer of numpy.
@@ -223,7 +231,7 @@ class ModelledPack(Pack):
             if not charge_on:
                 if not precharge_on:
                     return 0.0, wanted.voltage_v
-                ohm += _PRECHARGE_OHM
+                ohm += self.spec.precharge_ohm
             back_v = emf_v if discharge_on else emf_v + _DIODE_V
             current_a = max(0.0, min(wanted.current_a, (wanted.voltage_v - back_v) / ohm))
             return current_a, (back_v + current_a * ohm if current_a else wanted.voltage_v)
@@ -232,9 +240,21 @@ class ModelledPack(Pack):
         if not discharge_on:
             if not predischarge_on:
                 return 0.0, 0.0
-            ohm += _PRECHARGE_OHM
+            ohm += self.spec.precharge_ohm
             current_a = max(current_a, -open_v / ohm)  # a load cannot draw more
         return current_a, max(0.0, open_v + current_a * ohm)
+
+    def _charge_terminals(self, dt_s: float, predischarge_on: bool) -> None:
+        """The capacitors' voltage, through the resistor where that is on, past the leak."""
+        spec = self.spec
+        in_s = 1 / spec.precharge_ohm if predischarge_on else 0.0
+        out_s = 1 / spec.leak_ohm
+        if in_s or out_s:
+            end_v = float(self.cells.emf_v().sum()) * in_s / (in_s + out_s)
+            left = math.exp(-dt_s * (in_s + out_s) / (spec.terminals_uf * 1e-6))
+            self.pack_v = end_v + (self._terminals_v - end_v) * left
+        else:
+            self.pack_v = self._terminals_v
 
     def truth(self) -> dict[str, Any]:
         """The model's state.

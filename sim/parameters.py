@@ -182,11 +182,12 @@ def aged_ocv(kind: CellKind, soh: float, slip: float = 0.2, excess: float = 0.0)
     lithium_ah = negative_ah * kind.x_full + positive_ah * kind.y_full
     negative_ah *= 1.0 + excess
     x = np.linspace(0.0, 1.0, 4001)
+    negative_v = kind.negative(x)
 
     def window(lost_ah: float) -> tuple[float, float]:
         y = (lithium_ah - lost_ah - x * negative_ah) / positive_ah
         possible = (y > 0.0) & (y < 1.0)
-        volts = np.maximum.accumulate(kind.positive(y[possible]) - kind.negative(x[possible]))
+        volts = np.maximum.accumulate(kind.positive(y[possible]) - negative_v[possible])
         low, high = np.interp((empty_v, full_v), volts, x[possible])
         return float(low), float(high)
 

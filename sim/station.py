@@ -65,7 +65,7 @@ class Chip(Protocol):
 
     @property
     def predischarge_fet(self) -> bool:
-        """Discharge current may pass through a resistor."""
+        """The terminals are charged through a resistor."""
 
     @property
     def balance_mask(self) -> int:
@@ -76,6 +76,9 @@ class Chip(Protocol):
 
         The chip's own clock, on which its busy times run, goes on with it.
         """
+
+    def clock_bus(self) -> None:
+        """Nine clocks and a stop, from a host that finds SDA held low."""
 
     def step(
         self,
@@ -111,6 +114,7 @@ class Station:
         self.booted_us = 0
         self.lost = ""  # why the link is gone
         self.ended_by_itself = False
+        self.dead = False  # nobody starts it again
         self.reset_cause: int = ResetCause.POWER_ON
         self._chip_us = 0
         self._pack_us = 0
@@ -232,6 +236,10 @@ class Station:
                 else:
                     self._front_end.drive(int(_U8.unpack(payload)[0]))
                     connection.answer(link.OK, self.local_us)
+            elif op == link.I2C_CLOCKS:
+                self.chip.clock_bus()
+                self.local_us += int(self.chip.last_bus_us)
+                connection.answer(link.OK, self.local_us)
             else:
                 connection.answer(link.REJECTED, self.local_us)
         except struct.error:

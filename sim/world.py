@@ -233,6 +233,12 @@ class World:
         station.detach("its supply was cut", ResetCause.POWER_ON)
         self._boot(station)
 
+    def kill_board(self, pack: Pack) -> None:
+        """Kill the board's interpreter where it stands, for good; chip and cells go on."""
+        station = self.station(pack)
+        station.dead = True
+        self._processes[station.index].stop()
+
     def speed_achieved(self) -> float:
         """Virtual seconds a real second since the start."""
         return self.time_s / max(1e-9, time.monotonic() - self._started_s)
@@ -275,7 +281,8 @@ class World:
                         station.hear(train.data)
         for station in self.stations:
             if station.bitten(now_us) or station.state == st.OFF:
-                self._boot(station)
+                if not station.dead:
+                    self._boot(station)
             else:
                 station.wake(now_us)
 

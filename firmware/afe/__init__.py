@@ -38,6 +38,13 @@ class Afe:
         """Fill the AFE's part of the ``Snapshot``; ``AfeError`` leaves it partly filled."""
         raise NotImplementedError
 
+    def look(self, snapshot: "object") -> None:
+        """Fill voltages, current, temperatures and switches alone, as fast as can be.
+
+        ``AfeError`` when they cannot be had; charge and balancing are left as they are.
+        """
+        raise NotImplementedError
+
     def set_switches(self, allowed: int) -> None:
         """Allow the switches in ``allowed`` (bits of ``codes.Switch``), open all others."""
         raise NotImplementedError
@@ -45,3 +52,9 @@ class Afe:
     def set_balancing(self, cells: int) -> None:
         """Bleed the cells whose bits are set; the chip forgets it by itself after a while."""
         raise NotImplementedError
+
+    def recover(self) -> None:
+        """End what the chip's own protections have latched; a chip without latches does nothing.
+
+        The firmware's latches are its own: they keep the switches open after it.
+        """

@@ -1,7 +1,8 @@
 """The TI BQ76952: 3 to 16 cells, coulomb counter, FET drivers, protections of its own.
 
 A reading is nine transactions. Subcommands are asked for first and fetched after other reads,
-so that the chip's working time costs nothing. In steady state nothing is allocated.
+so that the chip's working time costs nothing. In steady state nothing is allocated. Now and then
+one more question tells whether the settings still stand: a bit may flip, a supply may dip.
 
 Charge comes from the chip's own integral, never from polling the current. A failed reading leaves
 the reference where it was: its charge is in the next one.
@@ -14,24 +15,22 @@ the reference where it was: its charge is in the next one.
 Source: TI SLUUBY2B; cells beyond the lowest n-1 stand on input 16 as its chapter 2 asks.
 """
 
-import struct
-
 from common.codes import Switch
-from common.crc import crc32
 from common.models import N_TEMPERATURES
 from common.mp import const
 from firmware.afe import Afe, AfeError, AfeSettingsError
 from firmware.afe import bq76952_charge as charge
 from firmware.afe import bq76952_registers as reg
 from firmware.afe.bq76952_bus import Bq76952Bus
-from firmware.afe.bq76952_config import Plan, cells_of, inputs_of
+from firmware.afe.bq76952_config import cells_of, inputs_of, plan_for
+from firmware.afe.bq76952_setup import WATCHED, Setup
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
 
-_PASSES = const(3)  # of writing and reading back the settings
-_POLLS = const(50)  # of a mode change, 1 ms apart
-_TOGGLES = const(3)
 _FAILURES_BEFORE_LOOK = const(2)  # readings; then look whether the chip still speaks with CRC
+_FAILURES_BEFORE_QUIET = const(3)
+_QUIET_MS = const(12000)  # longer than any host watchdog; doubles each time, up to ...
+_LONGEST_QUIET_MS = const(960000)
 _STALL_MS = const(4000)  # the chip counts seconds
 _ZERO_CELSIUS_DK = const(2731)
 _THERMISTOR_LOWEST_DC = const(-450)  # beyond: broken or shorted wire, or no sensor
@@ -45,7 +44,8 @@ class Bq76952(Afe):
     """One BQ76952 on ``n_cells`` cells, the lowest ones on inputs 1.. and the top one on 16.
 
     ``sensors`` are the pins with cell thermistors (at most four), the ones that must be there
-    first; ``fet_sensor`` is the pin of the thermistor at the FETs, or ``None``.
+    first; ``fet_sensor`` is the pin of the thermistor at the FETs, or ``None``. A board that is
+    fed by the chip has ``afe_regulators``, the REG12 Config it needs.
     """
 
     name = "BQ76952"
@@ -71,9 +71,15 @@ class Bq76952(Afe):
         self._fet_sensor = fet_sensor
         self._sensor_at = bytes([self._temperature_offset(pin) for pin in sensors])
         self._fet_at = -1 if fet_sensor is None else self._temperature_offset(fet_sensor)
+        self._regulators = getattr(board, "afe_regulators", None)
+        self._setup = Setup(self.bus, crc)
+        self._watch_every = 1
+        self._unwatched = 0  # readings since the settings were last looked at
         self._small = bytearray(2)
         self._configured = False
         self._failures = 0  # failed readings in a row
+        self._quiet_ms = _QUIET_MS
+        self._quiet_until: int | None = None  # the chip is left alone
         self._user_ma = 1
         self._charge = charge.PassedCharge()
         self._moved_ms = 0  # when the chip's seconds were last seen to go on
@@ -101,136 +107,22 @@ class Bq76952(Afe):
                 "BQ76952: settings are for %d cells, the board has %d: correct n_cells"
                 % (settings.n_cells, self.n_cells)
             )
+        self._begin()
         self._configured = False
-        bus = self.bus
-        bus.detect_crc()
-        bus.command_at_once(reg.ALL_FETS_OFF)
-        self._check_device()
-        plan = Plan(settings, self._sensors, self._fet_sensor, self._crc)
-        self._enter_config_update()
-        image = self._write_settings(plan)
-        self._leave_config_update()
-        bus.command(reg.ALL_FETS_OFF)  # before the FETs are enabled: they must not close here
-        self._enable_fet_control()
+        plan = plan_for(settings, self._sensors, self._fet_sensor, self._crc, self._regulators)
+        try:
+            self.signature = self._setup.run(plan)
+        except AfeError:
+            self._failed()
+            raise
         self.applied = plan.applied
-        self.signature = crc32(image, 0, len(image))
         self._user_ma = plan.user_ma
         self._charge.restart(plan.user_ma)
         self._moved_ms = self._board.ticks_ms()  # type: ignore[attr-defined]
-        self._failures = 0
+        self._succeeded()
+        self._watch_every = max(settings.detail_every // WATCHED, 1)
+        self._unwatched = 0
         self._configured = True
-
-    def _check_device(self) -> None:
-        number = self._word(self.bus.ask(reg.DEVICE_NUMBER))
-        if number != reg.DEVICE:
-            raise AfeSettingsError(
-                "BQ76952: device number 0x%04X is not 0x%04X: another chip is fitted"
-                % (number, reg.DEVICE)
-            )
-        for _ in range(_POLLS):
-            security = self._battery_status() >> reg.SECURITY_SHIFT & 3
-            if security == reg.SEALED:
-                raise AfeSettingsError(
-                    "BQ76952: the chip is sealed: unseal it to let it be configured"
-                )
-            if security:
-                return
-            self.bus.sleep(1)
-        raise AfeError("BQ76952: not ready %d ms after its start: reset the chip" % _POLLS)
-
-    def _enter_config_update(self) -> None:
-        for _ in range(_PASSES):
-            self.bus.command(reg.SET_CFGUPDATE)
-            if self._reaches(reg.CFGUPDATE, reg.CFGUPDATE):
-                return
-        raise AfeError("BQ76952: CONFIG_UPDATE refused: reset the chip")
-
-    def _leave_config_update(self) -> None:
-        bus = self.bus
-        bus.command(reg.EXIT_CFGUPDATE)
-        bus.sleep(2)
-        bus.detect_crc()
-        if self._crc and not bus.crc:  # Comm Type is set, but waits to be put into force
-            bus.command(reg.SWAP_COMM_MODE, 1)
-            bus.sleep(2)
-            bus.detect_crc()
-            if not bus.crc:
-                raise AfeError(
-                    "BQ76952: still without CRC after Comm Type was set: check the part"
-                )
-        for _ in range(_PASSES):
-            if self._reaches(reg.CFGUPDATE | reg.POR | reg.WD, 0):
-                return
-            bus.command(reg.EXIT_CFGUPDATE)
-        raise AfeError("BQ76952: CONFIG_UPDATE does not end: reset the chip")
-
-    def _reaches(self, mask: int, wanted: int) -> bool:
-        """Whether the Battery Status gets there in time."""
-        for _ in range(_POLLS):
-            if self._battery_status() & mask == wanted:
-                return True
-            self.bus.sleep(1)
-        return False
-
-    def _write_settings(self, plan: Plan) -> bytes:
-        """Write what differs until nothing does; return all values as read back."""
-        for _ in range(_PASSES):
-            wrong = self._read_back(plan)
-            if not wrong:
-                return b"".join([wanted for _register, wanted in plan.items])
-            for register, wanted, _found in wrong:
-                self.bus.send(register[1], wanted, len(wanted))
-        wrong = self._read_back(plan)
-        if not wrong:
-            return b"".join([wanted for _register, wanted in plan.items])
-        register, wanted, found = wrong[0]
-        code = "<" + register[2]
-        raise AfeSettingsError(
-            "BQ76952: %s (0x%04X): wrote %s, read %s: the chip does not keep its settings"
-            % (
-                register[0],
-                register[1],
-                struct.unpack(code, wanted)[0],
-                struct.unpack(code, found)[0],
-            )
-        )
-
-    def _read_back(self, plan: Plan) -> "list[tuple[tuple, bytes, bytes]]":  # type: ignore[type-arg]
-        """(register, wanted, found) of all settings that are not as wanted."""
-        wrong = []
-        data = self.bus.data
-        start = end = 0
-        for register, wanted in plan.items:
-            address = register[1]
-            if address + len(wanted) > end:  # 32 bytes a read: most hold several settings
-                n = self.bus.ask(address)
-                if n < len(wanted):
-                    raise AfeError("BQ76952: %s: answer of %d bytes" % (register[0], n))
-                start = address
-                end = address + n
-            at = _DATA + address - start
-            found = bytes(data[at : at + len(wanted)])
-            if found != wanted:
-                wrong.append((register, wanted, found))
-        return wrong
-
-    def _enable_fet_control(self) -> None:
-        """FET_EN and PF_EN on. The commands toggle: each is preceded by a look."""
-        wanted = reg.FET_EN | reg.PF_EN
-        for _ in range(_TOGGLES):
-            off = wanted & ~self._word(self.bus.ask(reg.MFG_STATUS))
-            if not off:
-                return
-            try:
-                self.bus.command(reg.FET_ENABLE if off & reg.FET_EN else reg.PF_ENABLE, 1)
-            except AfeError:  # it may have been taken nevertheless: look again
-                continue
-        if wanted & ~self._word(self.bus.ask(reg.MFG_STATUS)):
-            raise AfeError("BQ76952: the chip does not take over its FETs: reset the chip")
-
-    def _battery_status(self) -> int:
-        self.bus.read(reg.BATTERY_STATUS, 2)
-        return self.bus.data[0] | self.bus.data[1] << 8
 
     def _word(self, n: int) -> int:
         if n < 2:
@@ -243,12 +135,45 @@ class Bq76952(Afe):
         """See ``Afe.read``. With ``afe_lost_settings`` the figures are not to be used."""
         if not self._configured:
             raise AfeError("BQ76952: not configured: call configure() first")
+        self._begin()
         try:
             self._read(snapshot)
         except AfeError:
-            self._failures += 1
+            self._failed()
             raise
+        self._succeeded()
+
+    def _begin(self) -> None:
+        """``AfeError`` while the chip is left alone."""
+        self.bus.hung = False  # it is asked anew
+        if self._quiet_until is None:
+            return
+        board = self._board
+        if board.ticks_diff(self._quiet_until, board.ticks_ms()) > 0:  # type: ignore[attr-defined]
+            raise AfeError("BQ76952: hangs: left alone, so that its host watchdog opens")
+        self._quiet_until = None
+        self.bus.command_at_once(reg.ALL_FETS_OFF)
+
+    def _failed(self) -> None:
+        """Count a failure. A chip that answers but takes no command cannot be told to open.
+
+        Its host watchdog can open, but not while it is spoken to, and closes again when it is. So
+        it is told once more, and then left alone for longer and longer.
+        """
+        self._failures += 1
+        if self.bus.hung and self._failures >= _FAILURES_BEFORE_QUIET:
+            try:
+                self.bus.command_at_once(reg.ALL_FETS_OFF)
+            except AfeError:
+                pass
+            board = self._board
+            now_ms = board.ticks_ms()  # type: ignore[attr-defined]
+            self._quiet_until = board.ticks_add(now_ms, self._quiet_ms)  # type: ignore[attr-defined]
+            self._quiet_ms = min(2 * self._quiet_ms, _LONGEST_QUIET_MS)
+
+    def _succeeded(self) -> None:
         self._failures = 0
+        self._quiet_ms = _QUIET_MS
 
     def _read(self, s: Snapshot) -> None:
         bus = self.bus
@@ -273,8 +198,27 @@ class Bq76952(Afe):
         bus.read_words(reg.INT_TEMPERATURE, reg.TEMPERATURE_BYTES)
         self._take_temperatures(s)
         s.balancing = cells_of(self._word(bus.collect(reg.CB_ACTIVE_CELLS)), self.n_cells)
+        self._unwatched += 1
+        if self._unwatched >= self._watch_every:
+            if not self._setup.kept():
+                s.afe_lost_settings = True
+            self._unwatched = 0
         # Last: a reading that fails must not use its charge up.
         s.delta_uah = 0 if s.afe_lost_settings else self._charge.count()
+
+    def look(self, snapshot: Snapshot) -> None:  # type: ignore[override]
+        """See ``Afe.look``: direct commands only, so that a busy chip answers as well."""
+        if not self._configured:
+            raise AfeError("BQ76952: not configured: call configure() first")
+        bus = self.bus
+        bus.read_words(reg.CELL_1, reg.VOLTAGE_BYTES)
+        self._take_voltages(snapshot)
+        bus.read(reg.SAFETY_ALERT_A, reg.STATUS_BYTES)
+        self._take_status(snapshot)
+        bus.read_words(reg.INT_TEMPERATURE, reg.TEMPERATURE_BYTES)
+        self._take_temperatures(snapshot)
+        if snapshot.afe_lost_settings:
+            raise AfeError("BQ76952: the chip was reset and counts in other units")
 
     def _check_clock(self) -> None:
         """A chip that stands still answers with what it measured last, as if all were well."""
@@ -288,7 +232,7 @@ class Bq76952(Afe):
     def _answers(self) -> bool:
         """Whether the chip understands what it is asked, spoken to as now."""
         try:
-            return self._word(self.bus.ask(reg.DEVICE_NUMBER)) == reg.DEVICE
+            return self._word(self.bus.ask(reg.DEVICE_NUMBER)) in reg.DEVICES
         except AfeError:
             return False
 
@@ -302,6 +246,8 @@ class Bq76952(Afe):
             cells[i] = mv if mv < 0x8000 else 0
         raw = data[32] | data[33] << 8
         s.stack_mv = raw * 10 if raw < 0x8000 else 0
+        raw = data[36] | data[37] << 8
+        s.load_mv = raw * 10 if raw < 0x8000 else 0
         raw = data[38] | data[39] << 8
         s.current_ma = (raw if raw < 0x8000 else raw - 0x10000) * self._user_ma
 
@@ -343,6 +289,12 @@ class Bq76952(Afe):
             return UNKNOWN_DC
         return dc
 
+    def recover(self) -> None:
+        """See ``Afe.recover``: ends OCDL and SCDL. A permanent failure has no command."""
+        self._begin()
+        for code in (reg.OCDL_RECOVER, reg.SCDL_RECOVER):
+            self.bus.command(code)
+
     # --- switches and balancing -----------------------------------------------------------
 
     def set_switches(self, allowed: int) -> None:
@@ -353,6 +305,7 @@ class Bq76952(Afe):
             return
         if not self._configured:
             raise AfeError("BQ76952: switches stay open until configure() has succeeded")
+        self._begin()
         self._small[0] = (
             (0 if allowed & Switch.CHARGE else reg.CHG_OFF)
             | (0 if allowed & Switch.DISCHARGE else reg.DSG_OFF)
@@ -373,6 +326,7 @@ class Bq76952(Afe):
                 "BQ76952: balancing 0x%X: neighbours heat one resistor, bleed one at a time"
                 % cells
             )
+        self._begin()
         inputs = inputs_of(cells, self.n_cells)
         self._small[0] = inputs & 0xFF
         self._small[1] = inputs >> 8

@@ -26,6 +26,7 @@ from firmware.afe import AfeError
 from firmware.afe.bq76952_registers import ADDRESS, CHECKSUM, INT_TEMPERATURE, SUBCOMMAND
 
 _TRIES = const(3)
+_SILENT_BEFORE_CLOCKS = const(2)  # tries; then nine clocks and a stop before the last one
 _POLLS = const(20)  # of an answer; each read of 36 bytes takes some 1-2 ms at 400 kHz
 _EAGER_POLLS = const(6)  # before sleeping between polls
 _BUFFER_BYTES = const(36)  # subcommand, 32 data bytes, checksum, length
@@ -42,6 +43,7 @@ class Bq76952Bus:
         self.crc = crc
         self.errors = 0
         self._busy = False  # a subcommand was given, and nobody has seen its end yet
+        self.hung = False  # the chip answers, but not to subcommands
         self.data = bytearray(_MAX_BYTES)  # what the last read brought
         self._out = bytearray(_BUFFER_BYTES)
         self._wire = bytearray(2 * _MAX_BYTES)
@@ -56,16 +58,16 @@ class Bq76952Bus:
         """Read ``n`` bytes from ``register`` on into ``data``."""
         view = self._view(2 * n if self.crc else n)
         silent = 0
-        for attempt in range(_TRIES):
+        for _ in range(_TRIES):
             try:
                 self._board.i2c.readfrom_mem_into(ADDRESS, register, view)  # type: ignore[attr-defined]
             except OSError:
                 silent += 1
-                self._failed(attempt)
+                self._failed(silent)
                 continue
             if self._unpack(register, n):
                 return
-            self._failed(attempt)
+            self._failed()
         raise AfeError(
             "BQ76952: read of register 0x%02X: %s, %d times: check the I2C wiring and the chip's "
             "supply" % (register, "no answer" if silent else "bad CRC", _TRIES)
@@ -111,7 +113,7 @@ class Bq76952Bus:
             try:
                 self._board.i2c.writeto_mem(ADDRESS, register, view)  # type: ignore[attr-defined]
             except OSError:
-                self._failed(attempt)
+                self._failed(attempt + 1)
                 continue
             return
         raise AfeError(
@@ -123,17 +125,17 @@ class Bq76952Bus:
         """Find out whether the chip speaks with CRC, by reading only, and do as it does."""
         self.crc = True
         view = self._view(4)
-        answered = False
-        for attempt in range(_TRIES):
+        silent = 0
+        for _ in range(_TRIES):
             try:
                 self._board.i2c.readfrom_mem_into(ADDRESS, INT_TEMPERATURE, view)  # type: ignore[attr-defined]
             except OSError:
-                self._failed(attempt)
+                silent += 1
+                self._failed(silent)
                 continue
             if self._unpack(INT_TEMPERATURE, 2):
                 return
-            answered = True
-        if not answered:
+        if silent == _TRIES:
             raise AfeError(
                 "BQ76952: no answer at I2C address 0x%02X: check the wiring and the chip's supply"
                 % ADDRESS
@@ -170,11 +172,12 @@ class Bq76952Bus:
             if data[0] == code & 0xFF and data[1] == code >> 8:
                 n = data[35] - 4
                 if 0 <= n <= 32 and data[34] == self._checksum(data, _HEAD + n):
-                    self._busy = False
+                    self._busy = self.hung = False
                     return n
                 self.errors += 1
             if poll >= _EAGER_POLLS:
                 self.sleep(1)
+        self.hung = True
         raise AfeError("BQ76952: subcommand 0x%04X: no right answer in %d reads" % (code, _POLLS))
 
     def ask(self, code: int) -> int:
@@ -213,6 +216,8 @@ class Bq76952Bus:
                 return
             if poll >= _EAGER_POLLS:
                 self.sleep(1)
+        self.hung = True
+        self._busy = False  # the next command is written over it: it may be what frees the chip
         raise AfeError("BQ76952: still busy after %d polls: reset the chip" % _POLLS)
 
     def sleep(self, ms: int) -> None:
@@ -222,9 +227,14 @@ class Bq76952Bus:
 
     # --- helpers --------------------------------------------------------------------------
 
-    def _failed(self, attempt: int) -> None:
+    def _failed(self, silent: int = 0) -> None:
+        """Count a failed try; ``silent`` ones of this access did not even answer.
+
+        After the second of those the board frees the bus, before the last try: a slave that was
+        left in the middle of a read holds SDA down until it gets its clocks.
+        """
         self.errors += 1
-        if attempt == 0:  # a slave that holds SDA down is freed by clocking, which is board work
+        if silent == _SILENT_BEFORE_CLOCKS:
             recover = getattr(self._board, "recover_i2c", None)
             if recover is not None:
                 recover()

@@ -144,21 +144,31 @@ class Ltc6813(Afe):
 
     def read(self, snapshot: Snapshot) -> None:  # type: ignore[override]
         """See ``Afe.read``. With ``afe_lost_settings`` the figures are not to be used."""
+        self._measure(snapshot)
+        if snapshot.afe_lost_settings:
+            return
+        # Last: a reading that fails must use up neither charge nor alarm.
+        self._safety = 0
+        snapshot.delta_uah = self.ina.count()
+
+    def look(self, snapshot: Snapshot) -> None:  # type: ignore[override]
+        """See ``Afe.look``: a reading that uses up neither charge nor alarm."""
+        self._measure(snapshot)
+        if snapshot.afe_lost_settings:
+            raise AfeError("LTC6813: a chip was reset: its settings are lost")
+
+    def _measure(self, s: Snapshot) -> None:
         if not self._configured:
             raise AfeError("LTC6813: not configured: call configure() first")
         self.bus.wake(reg.READY_US)
         self.turns.finish()
-        if not self._convert(snapshot):
-            snapshot.afe_lost_settings = True
+        s.afe_lost_settings = not self._convert(s)
+        if s.afe_lost_settings:
             return
-        snapshot.afe_lost_settings = False
-        self.turns.give_temperatures(snapshot)
-        self._give_state(snapshot)
+        self.turns.give_temperatures(s)
+        self._give_state(s)
         self.turns.start()
-        # Last: a reading that fails must use up neither charge nor alarm.
-        snapshot.afe_safety = self._safety
-        self._safety = 0
-        snapshot.delta_uah = self.ina.count()
+        s.afe_safety = self._safety
 
     def _convert(self, s: Snapshot) -> bool:
         """Cells, sums and current of one moment; ``False`` when a chip was reset."""

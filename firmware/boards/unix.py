@@ -32,8 +32,8 @@ _FIRST_PORT = const(20000)
 _N_PORTS = const(20000)
 
 
-class LinkLostError(Exception):
-    """The simulated world has closed the link: the power is off."""
+class LinkLostError(BaseException):
+    """The simulated world has closed the link: the power is off, and no crash to be counted."""
 
 
 class Link:
@@ -283,6 +283,10 @@ class UnixBoard(Board):
         """The switches that truly conduct (``codes.Switch``)."""
         self.link.request(link.FEEDBACK, 0)
         return self.link.data[0]
+
+    def recover_i2c(self) -> None:
+        """Nine clocks and a stop: frees a bus that the chip holds in the middle of a byte."""
+        self.link.request(link.I2C_CLOCKS, 0)
 
     def feed_watchdog(self) -> None:
         """Put the watchdog off by ``WATCHDOG_MS``."""

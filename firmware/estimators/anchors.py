@@ -5,8 +5,9 @@ Three kinds, each with a SOC and a standard deviation per cell:
 * REST: no current for a while. The voltage is looked up in the profile's OCV table. It has not
   settled yet: it goes on roughly with the logarithm of time, so the slope
   ``b = (v2 - v1) / ln(t2 / t1)`` between two looks is followed half the way to two hours, and
-  most of that way is added to the error. A slow polarisation hides from ``b`` early on: half of
-  what the last current could have built up, dying off with 15 minutes, is added too.
+  most of that way is an error. A slow polarisation hides from ``b`` early on: half of what the
+  last current could have built up, dying off with 15 minutes, is another. The one is about what
+  ``b`` shows, the other about what it does not: they are independent, and their squares add.
 * FULL: the highest cell at its full voltage, or 100 mV above the table's end, and the current
   tapered below C/15.
 * EMPTY: the lowest cell at its empty voltage under load.
@@ -262,19 +263,19 @@ class Anchors:
             if kind == REST:
                 ahead_mv = (mv - self._earlier_mv[i]) * reach
                 mv += ahead_mv / 2
-                other_mv = 0.4 * abs(ahead_mv) + slow_a * r_mohm
+                other_mv = _root(0.4 * ahead_mv, slow_a * r_mohm)
             elif kind == FULL:
                 short = min(1.0, max(0.0, (profile.cell_full_mv - mv) / (above_mv + 40)))
                 drop_mv = _FULL_DROPS * current_a * r_mohm
                 mv -= drop_mv
                 table_mv *= short
-                other_mv = _FULL_SHARE * drop_mv + _CHIP_MV + short * slow_a * r_mohm
+                other_mv = _root(_FULL_SHARE * drop_mv + short * slow_a * r_mohm, _CHIP_MV)
                 beyond = self._beyond_bp(mv - top_mv - _STEEP_MV)
             else:
                 drop_mv = -_EMPTY_DROPS * current_a * r_mohm
                 mv += drop_mv
                 other_mv = _EMPTY_SHARE * drop_mv
-            sigma_mv = math.sqrt(table_mv * table_mv + other_mv * other_mv)
+            sigma_mv = _root(table_mv, other_mv)
             sigma = ocv.soc_sigma_bp(profile, mv, sigma_mv, self._slip[i], slip_sigma)
             sigma = max(floor, math.sqrt(sigma * sigma + 0.6 * beyond * beyond))
             if anchor.kinds[i] in (NONE, kind) or sigma < anchor.sigma[i]:
@@ -315,3 +316,7 @@ class Anchors:
         self.slots[at] = old
         self.open = there
         there.kind = NONE
+
+
+def _root(a: float, b: float) -> float:
+    return math.sqrt(a * a + b * b)

@@ -52,10 +52,9 @@ FIRST_LOOK_S = const(900)  # of a rest; the next at 1 h and 4 h ...
 LOOK_EVERY_S = const(21600)  # ... and then so often
 
 _EARLY_S = const(14400)
-_BLEED_UA_MV = 10.3  # 0.7 / 68 ohm
+_BLEED_DUA_MV = const(103)  # 0.1 uA for each mV: 0.7 / 68 ohm
 _BLEED_ERROR = 0.2
 _BLEED_FLUSH_MS = const(20000)
-_UA_MS = 3600000
 _DAY_S = 86400
 _HOUR_S = const(3600)
 _MONTH = 30  # days
@@ -183,8 +182,9 @@ class Differences:
         total = 0.0
         for i in range(self._n):
             if self._bleeding >> i & 1:
-                uah = s.cell_mv[i] * _BLEED_UA_MV * (self._bleed_ms / _UA_MS)
-                self.bled_uah[i] += int(uah + 0.5)
+                # In integers, of which none passes 31 bits.
+                uah = (s.cell_mv[i] * _BLEED_DUA_MV * (self._bleed_ms // 100) + 180000) // 360000
+                self.bled_uah[i] += uah
                 bp = uah / self._rated_mah * 10
                 self.d[i] -= bp
                 self._doubt(i, _BLEED_ERROR * bp)

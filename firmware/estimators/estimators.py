@@ -15,7 +15,7 @@ from common.mp import const
 from common.profiles import profile_crc
 from common.registers import Block
 from firmware.estimators import anchors as kinds
-from firmware.estimators import estimators_state
+from firmware.estimators import estimators_state, ocv
 from firmware.estimators.anchors import OPENED, Anchors
 from firmware.estimators.charge import Charge
 from firmware.estimators.differences import Differences
@@ -23,6 +23,7 @@ from firmware.estimators.efficiency import Efficiency
 from firmware.estimators.energy import POWER_S, Energy
 from firmware.estimators.lifetime import Lifetime
 from firmware.estimators.offset import CurrentOffset
+from firmware.estimators.pulse import PULSES_BP
 from firmware.estimators.resistance import PULSE_MS, Resistance
 from firmware.estimators.selfdischarge import SelfDischarge
 from firmware.estimators.soc import Soc
@@ -46,6 +47,7 @@ class Estimators:
         self._ms = 0
         self.now_s = 0  # run time
         self.lifetime = Lifetime(settings)
+        self.quick_mv: tuple[int, int] | None = None  # rested cells that a pulse model can judge
         self.fresh()
 
     def fresh(self) -> None:
@@ -177,11 +179,7 @@ class Estimators:
             self.soh.opened(now_s)
         self.soc.anchor(anchor, opened, now_s)
         if self.soh.evidence(anchor, self.anchors.slots, now_s):
-            self.differences.relearnt()
-            mean = self.soh.mean()
-            if mean is not None:
-                self.soc.use_capacity(mean[0], mean[1])
-            self._pack(now_s)
+            self._relearnt(now_s, True)
 
     def _windows(self, window: ChargeWindow, now_s: int) -> None:
         """A charge has ended: take what its windows tell of each cell."""
@@ -199,6 +197,36 @@ class Estimators:
             self._pack(now_s)
         elif soh.refusal == Refusal.NO_EVIDENCE:
             soh.refusal = window.refusal
+
+    def pulses(self, found: "list[tuple[int, int, int] | None]", refusal: int) -> None:
+        """Take what a pulse test says of each cell, ``(soh, lo, hi)`` in basis points.
+
+        ``refusal`` says why a cell has none (``codes.Refusal``).
+        """
+        soh = self.soh
+        now_s = self.now_s
+        gained = False
+        for figure in found:
+            gained = gained or figure is not None
+        if gained:
+            self.fec_centi = soh.fec_centi = self.lifetime.fec_centi()
+            soh.pulses(found, now_s)
+            self._relearnt(now_s, False)
+        if refusal:
+            soh.refusal = refusal
+
+    def _relearnt(self, now_s: int, by_anchors: bool) -> None:
+        """Capacities are new; those between two anchors share the error of the open one."""
+        soh = self.soh
+        self.differences.relearnt()
+        mean = soh.mean()
+        if mean is not None and by_anchors:
+            fused = mean[1] / mean[0]
+            share = min(1.0, fused * fused / soh.single_var)
+            self.soc.use_capacity(mean[0], mean[1], soh.end_bp, share)
+        elif mean is not None:
+            self.soc.use_capacity(mean[0], mean[1])
+        self._pack(now_s)
 
     def refresh(self, now_s: int) -> None:
         """Bring the figures up to what was taken up."""
@@ -311,8 +339,18 @@ class Estimators:
     @property
     def next_test(self) -> int:
         """The cheapest step that would give (better) evidence (``codes.NextTest``)."""
-        figure = self.soh.next_test(self.anchors.open, self.now_s)
-        return figure if self.soc.known else NextTest.REST
+        if not self.soc.known:
+            return NextTest.REST
+        return self.soh.next_test(self.anchors.open, self.now_s, self._judges_pulses())
+
+    def _judges_pulses(self) -> bool:
+        """Whether a quick test would give a state of health, as charged as the pack is now."""
+        bp = self.soc_bp
+        if self.quick_mv is None or bp is None or self.soh.refusal == Refusal.UNLIKE:
+            return False
+        low_mv, high_mv = self.quick_mv
+        mv = ocv.rested_mv(self._settings.profile, bp)
+        return PULSES_BP[0] <= bp <= PULSES_BP[1] and low_mv <= mv <= high_mv
 
     def _mah(self, soh_bp: "int | None") -> "int | None":
         return None if soh_bp is None else int(self.rated_mah * (soh_bp / 10000) + 0.5)

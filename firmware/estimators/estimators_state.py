@@ -14,11 +14,11 @@ TYPE_CHECKING = False  # boards have no typing, and the estimators import this
 if TYPE_CHECKING:
     from firmware.estimators.estimators import Estimators
 
-_VERSION = const(2)
+_VERSION = const(3)
 _HEAD = "<BBHLLLL"  # version, cells, lifetime words, rated mAh, profile CRC, run time s, SOH count
 _SOC = "<Bff"  # known, SOC, sigma
 _CHARGE = "<lllffl"  # offset uA, sigma uA, age s; self-discharge, variance, age s (-1: unknown)
-_HEALTH = "<fffBL"  # per cell: SOH, variance, best variance, method, time
+_HEALTH = "<ffffBL"  # per cell: SOH, variance, best variance, the cell's own, method, time
 _RESISTANCE = "<LL"  # readings, time of the last
 _PAIR = "<ff"  # per cell: resistance, variance
 _POWER = "<fffffl"  # R10 factor, sigma; efficiency, lo, hi (0: none), age s
@@ -48,9 +48,12 @@ def save(e: "Estimators") -> bytes:
         )
     )  # fmt: skip
     parts += [
-        struct.pack(_HEALTH, soh.soh[i], soh.var[i], soh.best[i], soh.method[i], soh.at_s[i])
+        struct.pack(
+            _HEALTH, soh.soh[i], soh.variance(i, now_s), soh.best[i], soh.own[i],
+            soh.method[i], soh.at_s[i],
+        )
         for i in range(e.n_cells)
-    ]
+    ]  # fmt: skip
     parts.append(struct.pack(_RESISTANCE, resistance.count, resistance.at_s))
     parts += [struct.pack(_PAIR, resistance.r[i], resistance.var[i]) for i in range(e.n_cells)]
     parts.append(_power(e))
@@ -108,11 +111,10 @@ def _figures(e: "Estimators", data: bytes, at: int, count: int) -> int:
     at += struct.calcsize(_CHARGE)
     for i in range(e.n_cells):
         cell = struct.unpack_from(_HEALTH, data, at)
-        soh.soh[i], soh.var[i], soh.best[i], soh.method[i], soh.at_s[i] = cell
-        soh.own[i] = soh.var[i]  # which part was the cell's own is not kept
+        soh.soh[i], soh.var[i], soh.best[i], soh.own[i], soh.method[i], soh.at_s[i] = cell
         at += struct.calcsize(_HEALTH)
     soh.count = count
-    soh.opened(e.now_s)
+    soh.restored(e.now_s)
     resistance.count, resistance.at_s = struct.unpack_from(_RESISTANCE, data, at)
     at += struct.calcsize(_RESISTANCE)
     for i in range(e.n_cells):

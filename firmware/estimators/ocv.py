@@ -75,7 +75,9 @@ def soc_sigma_bp(
 ) -> float:
     """Deviation of ``soc_bp`` in basis points.
 
-    Half the farther of the SOC at two deviations off, for the voltage and for the slip.
+    Half of what two deviations make of it: of the voltage to the farther side, for next to a knee
+    the truth lies on the plateau, and its width bounds the error; of the slip, which bends the
+    curve gently, the root mean square of both sides.
     """
     middle = soc_bp(profile, mv, slip)
     above = soc_bp(profile, mv + 2 * sigma_mv, slip) - middle
@@ -83,10 +85,9 @@ def soc_sigma_bp(
     wide = max(above, below) / 2
     if not slip_sigma or not profile.ocv_aged_mv:
         return wide
-    more = abs(soc_bp(profile, mv, min(slip + 2 * slip_sigma, _SLIP_MAX)) - middle)
-    less = abs(soc_bp(profile, mv, max(slip - 2 * slip_sigma, 0.0)) - middle)
-    aged = max(more, less) / 2
-    return math.sqrt(wide * wide + aged * aged)
+    more = soc_bp(profile, mv, min(slip + 2 * slip_sigma, _SLIP_MAX)) - middle
+    less = soc_bp(profile, mv, max(slip - 2 * slip_sigma, 0.0)) - middle
+    return math.sqrt(wide * wide + (more * more + less * less) / 8)
 
 
 def rested_mv(profile: CellProfile, soc_bp: float) -> float:

@@ -65,6 +65,7 @@ _OF_MAIN = const(9)  # features of the main train; then those of the short one .
 _OF_SHORT = const(13)  # ... and of the first
 _TOTAL = const(15)
 
+PULSES_BP = (500, 9500)  # SOC: a pulse beyond would meet a cell's end
 MAIN = const(0)  # the train of 5 s pulses
 SHORT = const(1)  # the train of 1 s pulses, before it
 FIRST = const(2)  # the train of 30 ms pulses, at the begin of the test

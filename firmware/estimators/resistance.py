@@ -8,9 +8,11 @@ two readings after the step is therefore one second old on average, and
 
 is taken at 10..45 degC and referred to 25 degC:
 
-    R25 = R / (1 + COLD (25 - T))    T < 25
-    R25 = R (1 + HOT (T - 25))       T > 25
+    R25 = R / (1 + COLD c (25 - T))    c = 0.35 + 0.65 (25 - T) / 15    T < 25
+    R25 = R (1 + HOT (T - 25))                                          T > 25
 
+``c`` bends the way to 10 degC as a reaction does whose rate follows Arrhenius (80 kJ/mol) beside a
+part that warmth does not change: half way there only a third of the rise has come.
 COLD and HOT are means of two cells, which differ: 0.043 and 0.002 per K of a 33 Ah LMO/LNO pouch
 (pulses at 10, 25 and 40 degC; G. Wiggins et al., doi 10.5281/zenodo.2580327), 0.013 to 0.027 cold
 and about 0 hot of a 2.9 Ah NCA 18650 (drive cycles at 12..28 degC; P. Kollmeyer, doi
@@ -42,7 +44,9 @@ _COLD_DC = const(100)
 _HOT_DC = const(450)
 _REF_DC = const(250)
 _COLD_SLOPE = 0.003  # per 0.1 K
-_COLD_SIGMA = 0.0011
+_COLD_SIGMA = 0.37  # of the rise
+_COLD_START = 0.35  # of the slope; it is whole at ...
+_COLD_WHOLE_DC = const(150)  # ... this far from 25 degC
 _HOT_SLOPE = 0.0003
 _HOT_SIGMA = 0.0006
 _LOW_BP = const(2000)
@@ -53,7 +57,9 @@ def at_25(dc: float) -> "tuple[float, float]":
     """What a resistance at ``dc`` is times at 25 degC, and that factor's relative deviation."""
     away = dc - _REF_DC
     if away < 0:
-        return 1 / (1 - _COLD_SLOPE * away), -_COLD_SIGMA * away
+        bent = _COLD_START - (1 - _COLD_START) * away / _COLD_WHOLE_DC
+        rise = -_COLD_SLOPE * away * bent
+        return 1 / (1 + rise), _COLD_SIGMA * rise
     return 1 + _HOT_SLOPE * away, _HOT_SIGMA * away
 
 

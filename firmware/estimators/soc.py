@@ -7,7 +7,12 @@ charge since then over the mean capacity. In a pack out of balance it therefore 
 Between anchors (``C`` capacity, ``q`` net charge, ``u`` charge in either direction)
 
     soc = ref + q / C
-    var = var_ref + (GAIN u / C)^2 + (doubt / C)^2 + (sigma_C q / C^2)^2
+    var = var_ref + (GAIN u / C)^2 + (doubt / C)^2 + (sigma_C q / C^2)^2 - 2 tie q / C
+
+``tie`` is the covariance of the errors of ``ref`` and of ``C`` (relative). A capacity that was
+measured between two anchors at ``z_a`` and ``z_b`` is too small where ``z_a`` was told too high:
+counting back from ``z_a`` one comes to ``z_b`` with the error of ``z_b``, not of both. Right after
+the anchor ``a``, which weighed ``k`` in ``ref``, ``tie = -k var_a / (z_a - z_b)``.
 
 An anchor of SOC ``z`` and variance ``r`` is weighed in. The table's errors repeat from rest to
 rest: with ``c = 0.8 sqrt(var_rest r)``, ``var_rest`` being the part of ``var`` that came from
@@ -49,6 +54,7 @@ GAIN = 0.005  # standard deviation of the current sensor's gain
 UNKNOWN_CAPACITY = 0.8  # of a used pack before it was measured, against rated
 UNKNOWN_SIGMA = 0.16
 _FILTER_SIGMA = 0.15  # of the capacity that an equivalent circuit was fitted with
+_MOST_TIED = 0.95  # correlation
 _REPEATS = 0.8  # correlation of the errors of two rests
 _SYNC_GAIN = 0.5  # an anchor that weighs less has not synchronised anything
 _RESTORED_BP = 300  # what may have happened while the board was off
@@ -69,9 +75,11 @@ class Soc:
         self.ref_bp = 0.0
         self.var_bp2 = 0.0
         self._rest_bp2 = 0.0  # part of it that came from rests
+        self._tie_bp = 0.0  # covariance of it and the relative error of the capacity
+        self._weight = 0.0  # of the open anchor in it
         self._at = [0, 0, 0, 0, 0, 0]  # mah, uah of charge, moved and doubt: at the reference
-        # before the open anchor: known, soc, var, var of rests, mah, uah
-        self._base = (False, 0.0, 0.0, 0.0, 0, 0)
+        # before the open anchor: known, soc, var, var of rests, tie, mah, uah
+        self._base = (False, 0.0, 0.0, 0.0, 0.0, 0, 0)
         self.sync = SocSync.NONE
         self.sync_s = 0
         ecm = circuit(settings.profile.name)
@@ -96,24 +104,27 @@ class Soc:
         if self.filter is not None and self.known:
             return self.filter.z * 100, self.filter.pzz * 10000
         at = self._at
-        capacity_mah = self._rated_mah * self.capacity
-        moved = self._charge.since(at[0], at[1]) / capacity_mah * 10000
-        either = self._moved.since(at[2], at[3]) / capacity_mah * 10000
-        drift = self._offset.doubt.since(at[4], at[5]) / capacity_mah * 10000
-        gain = GAIN * either
+        mah_bp = 10000 / (self._rated_mah * self.capacity)
+        moved = self._charge.since(at[0], at[1]) * mah_bp
+        gain = self._moved.since(at[2], at[3]) * mah_bp * GAIN
+        drift = self._offset.doubt.since(at[4], at[5]) * mah_bp
         size = self.capacity_sigma / self.capacity * moved
-        return self.ref_bp + moved, self.var_bp2 + gain * gain + drift * drift + size * size
+        var = self.var_bp2 + gain * gain + drift * drift + size * size
+        if self._tie_bp:
+            var -= 2 * self._tie_bp * moved
+        return self.ref_bp + moved, var
 
     def anchor(self, anchor: Anchor, opened: bool, now_s: int) -> None:
         """Weigh in the open ``anchors.Anchor``, always against what was known before it."""
         charge = self._charge
         if opened:
             soc, var = self.predict()
-            self._base = (self.known, soc, var, self._rest_bp2, charge.mah, charge.uah)
+            tie = self._tied_bp()
+            self._base = (self.known, soc, var, self._rest_bp2, tie, charge.mah, charge.uah)
         if self.filter is not None and self.known:
             self._tell(self.filter, anchor, opened, now_s)
             return
-        known, soc, var, rest, mah, uah = self._base
+        known, soc, var, rest, tie, mah, uah = self._base
         z = anchor.mean_bp
         r = anchor.sigma_bp * anchor.sigma_bp
         gain = 1.0
@@ -134,7 +145,8 @@ class Soc:
             rest = r if rested else 0.0
         self.known = True
         self._rest_bp2 = rest
-        self._set(z, r)
+        self._weight = gain
+        self._set(z, r, (1 - gain) * tie)
         self._start(z, r, rested)
         self._told_bp2 = r
         if gain >= _SYNC_GAIN:
@@ -191,9 +203,18 @@ class Soc:
             self.filter.start(soc / 100, math.sqrt(var) / 100, rested)
             self._was_bp2 = var
 
-    def _set(self, soc: float, var: float) -> None:
+    def _tied_bp(self) -> float:
+        """``tie`` with the SOC of now."""
+        at = self._at
+        relative = self.capacity_sigma / self.capacity
+        moved = self._charge.since(at[0], at[1]) / (self._rated_mah * self.capacity) * 10000
+        return self._tie_bp - relative * relative * moved
+
+    def _set(self, soc: float, var: float, tie: float) -> None:
         self.ref_bp = soc
         self.var_bp2 = var
+        most = _MOST_TIED * math.sqrt(var) * self.capacity_sigma / self.capacity
+        self._tie_bp = min(most, max(-most, tie))
         at = self._at
         at[0] = self._charge.mah
         at[1] = self._charge.uah
@@ -206,7 +227,7 @@ class Soc:
         """Take up a SOC from before the board was off; its error grows by what may have been."""
         self.known = True
         var = sigma * sigma + _RESTORED_BP * _RESTORED_BP
-        self._set(soc, var)
+        self._set(soc, var, 0.0)
         self._start(soc, var, False)
         self.sync = SocSync.RESTORED
         self.sync_s = now_s
@@ -221,15 +242,22 @@ class Soc:
         self.lo_bp = _clip(soc - width)
         self.hi_bp = _clip(soc + width)
 
-    def use_capacity(self, fraction: float, sigma: float) -> None:
-        """A capacity of the mean cell was measured, against rated."""
+    def use_capacity(
+        self, fraction: float, sigma: float, end_bp: float = 0.0, share: float = 1.0
+    ) -> None:
+        """A capacity of the mean cell was measured, against rated.
+
+        ``end_bp`` is the covariance of its newest part, which is ``share`` of it, with the open
+        anchor's error.
+        """
         soc, var = self.predict()
+        tie = share * self._weight * end_bp + (1 - share) * self._tied_bp()
         self.capacity = fraction
         self.capacity_sigma = sigma
         if self.filter is not None:
             self.filter.use_capacity(self._rated_mah * fraction, sigma)
         if self.known:
-            self._set(soc, var)
+            self._set(soc, var, tie)
 
 
 def _clip(value: float) -> int:

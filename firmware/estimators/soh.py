@@ -23,7 +23,15 @@ floor and is over-confident); and cells fade, so the deviation grows by 3 bp a f
 A refined open anchor replaces its own earlier evidence: it is always fused with what was known
 before that anchor opened.
 
-The pack's capacity is that of its weakest cell: what a balanced series string can give.
+A commanded pulse test (``pulse.py``) is evidence of another kind. Its error is the cell's own and
+comes again with the next one, at the same charge wholly: of two pulse tests, or of one and a
+fused figure that may hold one already, the surer stands (the covariance intersection of two
+numbers whose correlation is unknown; S. Julier, J. Uhlmann, Proc. ACC 1997, p. 2369).
+
+The pack's capacity is that of its weakest cell: what a balanced series string can give. The
+lowest of n intervals' upper ends lies below the weakest cell more often than each one alone:
+where an error is the cells' own, it counts by ``2 + LEAST ln n`` deviations instead of two, after
+Bonferroni.
 
 Between cells of one string most errors are the same: they share the current and its sensor, the
 table and the moment. Only half of the ends' deviations is taken as each cell's own (its channel's
@@ -50,6 +58,8 @@ _COMMON = 0.6  # of a single evidence's variance that more of the same cannot av
 _OWN = 0.25  # of the ends' variance that is the cell's own
 _ODD = 16.0  # squared deviations: what lies further off counts as if it did not
 _SPREAD_FLOOR_BP = 50.0  # spread of cells that is no sign of weakness
+_ABOVE_ANY = 1e6
+_LEAST = 0.35  # 2 + LEAST ln n is the normal quantile of 0.025 / n, within 0.03 up to 16 cells
 _UNSURE_BP = const(400)  # a pack half-width that asks for a better test
 
 
@@ -68,6 +78,8 @@ class Soh(Health):
         self.method = array("B", bytes(n))
         self.at_s = array("i", bytes(4 * n))
         self.count = 0
+        self.end_bp = 0.0  # covariance of the last evidence and the error of its open anchor
+        self.single_var = 0.0  # ... and its relative variance
         self.swing_bp = 0.0  # most charge lately seen to fit between full and empty, of rated
         self._base_soh = array("f", bytes(4 * n))
         self._base_var = array("f", bytes(4 * n))
@@ -90,13 +102,24 @@ class Soh(Health):
         grown = self._fade_bp(now_s)
         for i in range(self._n):
             self._base_soh[i] = self.soh[i]
-            more = math.sqrt(self.var[i]) + grown
-            self._base_var[i] = more * more
-            self._base_best[i] = max(self.best[i], more * more * _COMMON)
+            self._base_var[i] = self.var[i] = var = _grown(self.var[i], grown)
+            self._base_best[i] = self.best[i] = max(self.best[i], var * _COMMON)
             self._base_method[i] = self.method[i]
         self._base_count = self.count
+        self._now_is_base(now_s)
+
+    def restored(self, now_s: int) -> None:
+        """The figures were taken up as they were at ``now_s``."""
+        self._now_is_base(now_s)
+        self.opened(now_s)
+
+    def _now_is_base(self, now_s: int) -> None:
         self._at_centi = self.fec_centi
         self._at_base_s = now_s
+
+    def variance(self, cell: int, now_s: int) -> float:
+        """Variance of a cell's figure now, with what the cell may have faded meanwhile."""
+        return _grown(self.var[cell], self._fade_bp(now_s))
 
     def _fade_bp(self, now_s: int) -> float:
         cycles = (self.fec_centi - self._at_centi) / 100
@@ -131,6 +154,8 @@ class Soh(Health):
                 gained = True
         if gained:
             self.refusal = Refusal.NONE
+            self.end_bp = -anchor.sigma_bp * anchor.sigma_bp / (anchor.mean_bp - partner.mean_bp)
+            self.single_var = best * best
             self.count = self._base_count + 1
             self.swing_bp = abs(self._charge_mah(anchor, partner)) / self._rated_mah * 10000
         else:
@@ -226,6 +251,42 @@ class Soh(Health):
         self._at_base_s = now_s
         self.refusal = Refusal.NONE
 
+    def pulses(self, found: "list[tuple[int, int, int] | None]", now_s: int) -> None:
+        """Fuse what a pulse test says of each cell: ``(soh, lo, hi)`` in basis points."""
+        grown = self._fade_bp(now_s)
+        for i in range(self._n):
+            self.var[i] = _grown(self.var[i], grown)
+            self._base_var[i] = _grown(self._base_var[i], grown)
+            figure = found[i]
+            if figure is None:
+                continue
+            value = float(figure[0])
+            half = figure[2] - value
+            var = half * half / 4
+            known = (self.soh[i], self.var[i], self.best[i], self.method[i])
+            fused = _with_pulse(known, value, var)
+            if fused is not known:
+                part = self.var[i] / (self.var[i] + var)
+                self.own[i] = (1 - part) * (1 - part) * self.own[i] + part * part * var
+                if fused[3] == Method.PULSE_TEST:
+                    self.own[i] = fused[1]
+                self.at_s[i] = now_s
+            self.soh[i], self.var[i], self.best[i], self.method[i] = fused
+            # the anchor that is open now may yet be refined: weigh it against this as well
+            known = (
+                self._base_soh[i],
+                self._base_var[i],
+                self._base_best[i],
+                self._base_method[i],
+            )
+            fused = _with_pulse(known, value, var)
+            self._base_soh[i], self._base_var[i] = fused[0], fused[1]
+            self._base_best[i], self._base_method[i] = fused[2], fused[3]
+        self.count += 1
+        self._base_count = self.count
+        self._now_is_base(now_s)
+        self.refusal = Refusal.NONE
+
     # --- figures --------------------------------------------------------------------------
 
     def known(self, cell: int) -> bool:
@@ -269,11 +330,15 @@ class Soh(Health):
         if weak < 0:
             return None
         soh, lo, hi = self.interval(weak, now_s)
+        z = least_z(self._n)
+        more = z * z - 4
+        hi = _ABOVE_ANY
         for i in range(self._n):
             if self.method[i] != Method.NONE:
-                _soh, cell_lo, cell_hi = self.interval(i, now_s)
+                cell, cell_lo, cell_hi = self.interval(i, now_s)
+                half = cell_hi - cell
                 lo = min(lo, cell_lo)
-                hi = min(hi, cell_hi)
+                hi = min(hi, cell + math.sqrt(half * half + more * self.own[i]))
             elif self.swing_bp < 0.9 * soh:
                 return None
             else:
@@ -332,19 +397,47 @@ class Soh(Health):
         width = 2 * math.sqrt(self.own[largest] + self.own[smallest])
         return apart / mean * 10000, (apart + width) / mean * 10000
 
-    def next_test(self, anchor: Anchor, now_s: int) -> int:
-        """The cheapest step that would give evidence, or better evidence (``NextTest``)."""
+    def next_test(self, anchor: Anchor, now_s: int, quick: bool) -> int:
+        """The cheapest step that would give evidence, or better evidence (``NextTest``).
+
+        ``quick``: whether a quick test can be judged as the pack is now.
+        """
         figure = self.pack(now_s)
         if figure is not None and figure[2] - figure[1] <= 2 * _UNSURE_BP:
             return NextTest.NONE
         if self.refusal == Refusal.TEMPERATURE:
             return NextTest.WARM_UP
+        if figure is None and quick:
+            return NextTest.QUICK_TEST
         if figure is not None or self.refusal == Refusal.FLAT_REGION:
             return NextTest.FULL_CYCLE
         if anchor.kind == kinds.NONE:
             return NextTest.REST
         mean = anchor.mean_bp
         return NextTest.DISCHARGE_THEN_REST if mean > 6000 else NextTest.CHARGE_TO_FULL
+
+
+def least_z(cells: int) -> float:
+    """Deviations that the upper end of the least of so many cells stands off, each by its own."""
+    return 2 + _LEAST * math.log(cells)
+
+
+def _with_pulse(
+    known: "tuple[float, float, float, int]", value: float, var: float
+) -> "tuple[float, float, float, int]":
+    """``known`` and what a pulse test says."""
+    old, old_var, _best, method = known
+    off = value - old
+    if off * off > 9 * (var + old_var):
+        return value, var, var, Method.PULSE_TEST
+    if method in (Method.PULSE_TEST, Method.FUSED):
+        return known if old_var < var else (value, var, var, method)
+    return _merge(known, value, var, Method.PULSE_TEST, _COMMON)
+
+
+def _grown(var: float, fade: float) -> float:
+    more = math.sqrt(var) + fade
+    return more * more
 
 
 def _merge(

@@ -14,6 +14,7 @@ of two registers must be written whole, and every value is checked before the fi
 | ``RecSel`` | ``commands.recall(seq)``: before the same request (23) reads |
 | ``Sel`` | ``limits.tell_bounds(place)``: likewise |
 | ``Resp1`` and all settings | ``limits.receive(data, at)``; exception 6 while busy, 2 for a part |
+| ``FltSel`` | ``commands.tell_fault(number)``: likewise |
 | 802 ``AlmRst`` | 1: clear latched faults, exception 4 where that is refused; 0: nothing |
 | 802 ``SetOp`` | 1 connect, 2 disconnect; exception 4 where that is refused |
 | any other | exception 3, unless it is what stands there already |
@@ -57,13 +58,15 @@ _SET_UTC = const(2)
 _RECALL = const(3)
 _RESET_ALARMS = const(4)
 _OPERATION = const(5)
-_TELL_BOUNDS = const(6)
+_TELL_FAULT = const(6)
+_TELL_BOUNDS = const(7)
 
 _ACTIONS = {
     (models.CONTROL, "Cmd"): _COMMAND,
     (models.CONTROL, "SetUtc"): _SET_UTC,
     (models.CONTROL, "RecSel"): _RECALL,
     (models.SETTINGS, "Sel"): _TELL_BOUNDS,
+    (models.CONTROL, "FltSel"): _TELL_FAULT,
     (models.BATTERY, "AlmRst"): _RESET_ALARMS,
     (models.BATTERY, "SetOp"): _OPERATION,
 }
@@ -82,6 +85,10 @@ class Commands:
 
     def recall(self, seq: int) -> bool:
         """Put the kept reading ``seq`` into the RECALL model; ``False`` when it is not kept."""
+        raise NotImplementedError
+
+    def tell_fault(self, number: int) -> None:
+        """Put when a fault came, and how often, into the CONTROL model."""
         raise NotImplementedError
 
 
@@ -281,6 +288,8 @@ class PduServer:
             if self.limits is None:
                 return False
             self.limits.tell_bounds(value)  # type: ignore[attr-defined]
+        elif action == _TELL_FAULT:
+            commands.tell_fault(value)
         elif action == _RESET_ALARMS:
             # AlmRst falls back to 0 by itself: it stands at 0 for the next reset.
             return value == 0 or commands.command(Command.CLEAR_LATCHED) == CommandResult.DONE

@@ -101,10 +101,11 @@ class RtuServer:
             return False
         if board.ticks_diff(board.ticks_ms(), self._last_ms) < self._silence_ms:
             return False
-        answered = self._serve()
-        self._length = 0
-        self._too_long = False
-        return answered
+        try:
+            return self._serve()
+        finally:  # what cannot be served must not come again
+            self._length = 0
+            self._too_long = False
 
     def _take(self) -> bool:
         """Move waiting bytes into the buffer; whether there were any."""

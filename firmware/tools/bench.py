@@ -8,7 +8,7 @@ A device's errors stay the same for its life: an offset of the voltage (uniform,
 import numpy as np
 
 from firmware.estimators.window import ChargeWindow
-from firmware.snapshot import Snapshot
+from firmware.snapshot import UNKNOWN_DC, Snapshot
 from firmware.tools.datasets import Charge
 
 OFFSET_MV = 5.0
@@ -55,12 +55,13 @@ def measured(charge: Charge, nominal_ah: float, device: Device) -> "tuple[list[i
     step_s = np.diff(charge.t_s, prepend=charge.t_s[0])
     passed = np.rint(np.cumsum(current_a * step_s) / 3600 * 1e6).astype(np.int64)
     times = np.rint((charge.t_s - charge.t_s[0]) * 1000).astype(np.int64)
+    dc = np.where(np.isfinite(charge.temp_c), charge.temp_c * 10, UNKNOWN_DC)
     return (
         np.rint(charge.voltage_v * 1000 + device.offset_mv).astype(np.int64).tolist(),
         np.rint(current_a * 1000).astype(np.int64).tolist(),
         np.diff(passed, prepend=0).tolist(),
         np.diff(times, prepend=-1000).tolist(),
-        np.rint(charge.temp_c * 10).astype(np.int64).tolist(),
+        np.rint(dc).astype(np.int64).tolist(),
     )
 
 

@@ -36,11 +36,13 @@ class Charge:
         cycles: float,
         cycle: int,
     ) -> None:
-        self.t_s = t_s
-        self.current_a = current_a  # a sample closes its interval
-        self.voltage_v = voltage_v
-        self.temp_c = temp_c
-        self.capacity_ah = capacity_ah  # nan: not known, or not to be trusted
+        there = np.isfinite(t_s) & np.isfinite(current_a) & np.isfinite(voltage_v)
+        self.t_s = t_s[there]
+        self.current_a = current_a[there]  # a sample closes its interval
+        self.voltage_v = voltage_v[there]
+        self.temp_c = temp_c[there]  # nan: not known
+        # nan: not known, or not to be trusted; a capacity of nothing is a discharge that failed
+        self.capacity_ah = capacity_ah if capacity_ah > 0 else float("nan")
         self.cycles = cycles  # full cycles since the charge before
         self.cycle = cycle
 
@@ -60,8 +62,10 @@ def load_cells(folder: "str | Path") -> "list[Cell]":
     files = sorted(path.glob("*.npz"))
     if not files:
         raise DataError(f"{path}: holds no .npz file (name a folder of recorded cells)")
-    cells = [_load(file) for file in files]
-    return [cell for cell in cells if cell.charges]
+    cells = [cell for cell in map(_load, files) if cell.charges]
+    if not cells:
+        raise DataError(f"{path}: none of its cells has a charge")
+    return cells
 
 
 def _load(file: Path) -> Cell:
@@ -78,7 +82,14 @@ def _load(file: Path) -> Cell:
         charges = _segments(z)
     else:
         raise DataError(f"{file}: has no charges this command knows (arrays: {', '.join(z)})")
-    return Cell(str(z["cell_id"]), float(z["nominal_ah"]), charges)
+    try:
+        nominal_ah = float(z["nominal_ah"])
+        name = str(z["cell_id"])
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{file}: has no cell_id and nominal_ah of one cell") from error
+    if not nominal_ah > 0:
+        raise DataError(f"{file}: nominal_ah {nominal_ah} is no capacity")
+    return Cell(name, nominal_ah, [charge for charge in charges if len(charge.t_s) > 1])
 
 
 def _curves(z: "dict[str, Array]") -> "list[Charge]":
@@ -87,11 +98,14 @@ def _curves(z: "dict[str, Array]") -> "list[Charge]":
     current_a = float(z["nominal_ah"])
     found = []
     for k, charge_ah in enumerate(z["charge_ah"].astype(float)):
-        ah = np.maximum.accumulate(charge_ah)
+        known = np.isfinite(charge_ah) & np.isfinite(z["voltage_v"])
+        if known.sum() < 2:
+            continue
+        ah = np.maximum.accumulate(charge_ah[known])
         end_s = ah[-1] / current_a * 3600
         t_s = np.arange(0.0, end_s, _CURVE_STEP_S)
         rise = np.concatenate(([True], np.diff(ah) > 0))
-        volts_at = np.interp(t_s, ah[rise] / current_a * 3600, volts[rise])
+        volts_at = np.interp(t_s, ah[rise] / current_a * 3600, volts[known][rise])
         flat = np.full(len(t_s), current_a)
         warm = np.full(len(t_s), _CURVE_DEGREES)
         since = float(CURVE_CYCLES if k else 0)

@@ -42,6 +42,7 @@ _LEVEL = 0.2  # of the mean square error at least is the same at all capacities
 _SAME_K = 2.0  # temperatures that differ less teach no coefficient
 _PER_CELL = 60.0  # independent charges that a cell's many are worth
 _FULL_STEP_MV = 50
+_NO_DEGREES = -273.0
 _UPPER = np.triu_indices(7)
 
 
@@ -69,13 +70,16 @@ class Seen:
                     if not charge.capacity_ah >= LOWEST * cell.nominal_ah:
                         continue
                     row = np.array(window.at_uah, float) / (rated_mah * 1000.0)
-                    at.append(np.where(row < 0, np.nan, row) if ended else row * np.nan)
+                    told = ended and window.degrees > _NO_DEGREES
+                    at.append(np.where(row < 0, np.nan, row) if told else row * np.nan)
                     y.append(charge.capacity_ah / cell.nominal_ah)
                     degrees.append(window.degrees)
                     group.append(g)
                     order.append(n / len(cell.charges))
                     device_of.append(d)
                     cycles.append(total)
+        if not y:
+            raise DataError("none of the charges to calibrate on is labelled with a capacity")
         self.at = np.array(at)
         self.y = np.array(y)
         self.degrees = np.array(degrees)
@@ -216,9 +220,13 @@ def _judge(seen: Seen, errors: Array) -> float:
 
 
 def _robust(errors: Array) -> float:
-    """The deviation that covers both the root mean square and the 95th percentile."""
-    rms = float(np.sqrt(np.mean(errors**2)))
-    return max(rms, float(np.quantile(np.abs(errors), 0.95)) / 2)
+    """The deviation that covers both the root mean square and the 95th percentile.
+
+    A single odd charge (begun half full, or a label that is off) counts as four deviations.
+    """
+    size = np.abs(errors)
+    two = float(np.quantile(size, 0.95))
+    return max(float(np.sqrt(np.mean(np.minimum(size, 2 * two) ** 2))), two / 2)
 
 
 def fit_windows(seen: Seen) -> "tuple":  # type: ignore[type-arg]

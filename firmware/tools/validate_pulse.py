@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware.estimators.pulse import PulseModel, PulseSoh
-from firmware.tools import validate_resistance
+from firmware.tools import plots, validate_resistance
 from firmware.tools.fit_pulse import (
     COPIES,
     KNOWN_SOC_BP,
@@ -46,13 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resistance", type=Path, metavar="DIR", help="also refer recorded steps to 25 degC"
     )
     parser.add_argument("--figure", action="store_true", help="end with the worst MAPE")
+    plots.add_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Validate and print; 0, or 1 when nothing could be judged."""
+    points: dict[str, plots.Floats] = {}
     try:
+        plots.check(args.plot)
         train, test = load(args.train), load(args.test)
-    except ValueError as error:
+    except (ValueError, plots.PlotError) as error:
         print(error, file=sys.stderr)
         return 2
     same = args.train.resolve() == args.test.resolve()
@@ -69,8 +72,9 @@ def run(args: argparse.Namespace) -> int:
             )
             continue
         results += judge(
-            train[name], pulses, same=same, noise=args.noise, folds=args.folds, slow=args.slow
-        )
+            train[name], pulses, same=same, noise=args.noise, folds=args.folds, slow=args.slow,
+            points=points,
+        )  # fmt: skip
         if not args.json:
             for result in results[-3:]:
                 if result["set"] == name:
@@ -85,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         for resistance in resistances:
             print(validate_resistance.line(resistance))
+    if args.plot:
+        plots.pulse(args.plot, points, args.noise)
     if args.figure:
         worst = max(r["mape"] for r in results if r["task"] == "random SOC")
         print(f"figure: {worst:.3f} %")
@@ -92,9 +98,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def judge(
-    train: PulseSet, test: PulseSet, *, same: bool, noise: bool, folds: int = 0, slow: bool = False
+    train: PulseSet,
+    test: PulseSet,
+    *,
+    same: bool,
+    noise: bool,
+    folds: int = 0,
+    slow: bool = False,
+    points: dict[str, Floats] | None = None,
 ) -> list[dict[str, Any]]:
-    """Figures of one set: at random SOC, at 50 % known SOC, and at SOC beyond the grid."""
+    """Figures of one set: at random SOC, at 50 % known SOC, and at SOC beyond the grid.
+
+    ``points`` takes true SOH, estimate and half-width of the tests at random SOC, 3 x tests.
+    """
     rng = np.random.default_rng(SEED)
     copies = [Recorded(train, rng, noise=True).features() for _ in range(COPIES)]
     shown = Recorded(test, rng, noise=noise)
@@ -110,6 +126,8 @@ def judge(
                 fit(train, copies, rows, known_soc_bp=KNOWN_SOC_BP, slow=slow), shown, at_half
             )
     grid = ~test.odd & (test.soc < _GRID_TOP)
+    if points is not None:
+        points[test.name] = np.stack([test.soh, random.soh, random.half])[:, grid]
     out = [
         random.figures(test, grid, "random SOC"),
         known.figures(test, known.judged, "known SOC 50 %"),

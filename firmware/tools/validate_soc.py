@@ -23,7 +23,8 @@ import numpy as np
 
 from common.ecm import Ecm
 from firmware.estimators.soc_filter import SocFilter
-from firmware.tools.drives import Array, DataError, Drive, Folder, cut
+from firmware.tools import plots
+from firmware.tools.drives import Array, DataError, Drive, Folder, Mask, cut
 from firmware.tools.fit_ecm import Fit
 
 HELP = "SOC on recorded drives: error and interval coverage"
@@ -72,10 +73,10 @@ def readings(test: Drive, device: Device) -> list[list[int]]:
     return [np.round(column).astype(int).tolist() for column in columns]
 
 
-def play(
+def trace(
     test: Drive, ecm: Ecm, rated_mah: int, device: Device, off_pct: float
 ) -> tuple[Array, Array]:
-    """``(error, sigma)`` in % of SOC after the filter has settled."""
+    """``(SOC, sigma)`` in % that the filter gives at each reading."""
     estimator = SocFilter(ecm, rated_mah, offset_ma=0.6 * rated_mah / 1000)
     estimator.start(test["soc"][0] * 100 + off_pct, START_OFF_PCT)
     z: list[float] = []
@@ -84,11 +85,24 @@ def play(
         estimator.update(mv, ma, dc, uah, ms)
         z.append(estimator.z)
         sigma.append(estimator.sigma())
+    return np.array(z), np.array(sigma)
+
+
+def settled(test: Drive) -> Mask:
+    """From when on the start has to be forgotten."""
     dt = np.diff(test["t_s"], prepend=test["t_s"][0])
     share = np.cumsum(np.abs(test["current_a"]) * dt) / 3600 / test["capacity_ah"]
-    settled = (test["t_s"] - test["t_s"][0] >= SETTLED_S) & (share >= SETTLED_SHARE)
-    error = np.array(z) - 100 * test["soc"]
-    return error[settled], np.array(sigma)[settled]
+    late: Mask = (test["t_s"] - test["t_s"][0] >= SETTLED_S) & (share >= SETTLED_SHARE)
+    return late
+
+
+def play(
+    test: Drive, ecm: Ecm, rated_mah: int, device: Device, off_pct: float
+) -> tuple[Array, Array]:
+    """``(error, sigma)`` in % of SOC after the filter has settled."""
+    z, sigma = trace(test, ecm, rated_mah, device, off_pct)
+    late = settled(test)
+    return (z - 100 * test["soc"])[late], sigma[late]
 
 
 def devices(noise: bool, capacity_ah: float) -> list[Device]:
@@ -148,11 +162,16 @@ def _figures(runs: list[Run]) -> Figures:
 
 
 def validate(
-    train_path: str, test_path: str, noise: bool, capacity_off_pct: float = 0.0
+    train_path: str,
+    test_path: str,
+    noise: bool,
+    capacity_off_pct: float = 0.0,
+    traces: dict[float, plots.Trace] | None = None,
 ) -> dict[tuple[str, float], Figures]:
     """``{(start, group): figures}`` of one pair of folders.
 
     The filter is told the capacity of the training folder's reference, off by so many per cent.
+    ``traces`` takes of each group one drive as the first device saw it.
     """
     train = Folder(train_path)
     test = train if os.path.realpath(train_path) == os.path.realpath(test_path) else None
@@ -162,7 +181,12 @@ def validate(
         at = int(np.argmax(drive["soc"] < MIDDLE_SOC))
         below = drive["soc"][0] >= MIDDLE_SOC and at > 0
         late = cut(drive, slice(at, None))
-        for device in devices(noise, drive["capacity_ah"]):
+        drawn = devices(noise, drive["capacity_ah"])
+        if traces is not None and drive["group"] not in traces:
+            z, sigma = trace(drive, ecm, rated_mah, drawn[0], -START_OFF_PCT)
+            hours = (drive["t_s"] - drive["t_s"][0]) / 3600
+            traces[drive["group"]] = (name, hours, 100 * drive["soc"], z, 2 * sigma)
+        for device in drawn:
             for off in (-START_OFF_PCT, START_OFF_PCT):
                 if drive["soc"][0] + off / 100 <= 1:
                     run = (*play(drive, ecm, rated_mah, device, off), name)
@@ -194,6 +218,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="tell the filter a capacity that is off by so much",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
+    plots.add_argument(parser)
     parser.add_argument(
         "--figure", metavar="START/GROUP/NAME", help="e.g. start/25/rmse_pct, printed last"
     )
@@ -201,9 +226,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the figures; 1 when a folder cannot be used."""
+    traces: dict[float, plots.Trace] | None = {} if args.plot else None
     try:
-        found = validate(args.train, args.test, args.noise, args.capacity_off)
-    except DataError as error:
+        plots.check(args.plot)
+        found = validate(args.train, args.test, args.noise, args.capacity_off, traces)
+    except (DataError, plots.PlotError) as error:
         print(error, file=sys.stderr)
         return 1
     flat = {f"{start}/{group:g}": figures for (start, group), figures in found.items()}
@@ -217,6 +244,8 @@ def run(args: argparse.Namespace) -> int:
                 f" {f['mae_pct']:5.2f} {f['p95_pct']:5.2f} {f['max_pct']:5.2f}"
                 f" {f['coverage_pct']:5.1f}% {f['half_width_pct']:4.1f}"
             )
+    if traces:
+        plots.soc(args.plot, os.path.basename(os.path.realpath(args.test)), traces, args.noise)
     if args.figure:
         start, group, name = ([*args.figure.split("/"), "", ""])[:3]
         value = flat.get(f"{start}/{group}", {}).get(name)

@@ -22,6 +22,7 @@ from firmware.estimators.soh import Soh
 from firmware.estimators.window import ChargeWindow, WindowModel, from_table
 from firmware.settings import Settings
 from firmware.snapshot import Snapshot
+from firmware.tools import plots
 from firmware.tools.bench import Device, devices, feed, measured
 from firmware.tools.datasets import Cell, DataError, load_cells
 from firmware.tools.fit_windows import Seen, fit_windows
@@ -29,6 +30,8 @@ from firmware.tools.profile_file import rounded
 
 EXIT_USER_ERROR = 2
 TEST_SEED = 7
+# error, half-width of the interval, truth (all SOH points), number of the cycle
+Point = tuple[float, float, float, int]
 _SHUNT_UOHM = 500
 _HOUR_S = 3600
 
@@ -42,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--devices", type=int, default=5, metavar="N", help="with --noise (5)")
     parser.add_argument("--seed", type=int, default=TEST_SEED, help="of the devices' errors")
     parser.add_argument("--json", action="store_true", help="one JSON object")
+    plots.add_argument(parser)
     parser.add_argument(
         "--figure", choices=["rmse", "mae", "p95", "max", "share", "coverage", "half_width"],
         help="the last line is this figure of all charges, judged alone",
@@ -50,9 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Validate every set and print the figures."""
+    points: dict[str, dict[str, list[Point]]] | None = {} if args.plot else None
     try:
-        results = validate(args.train, args.test, args.noise, max(1, args.devices), args.seed)
-    except DataError as error:
+        plots.check(args.plot)
+        results = validate(
+            args.train, args.test, args.noise, max(1, args.devices), args.seed, points
+        )
+    except (DataError, plots.PlotError) as error:
         print(f"echelon: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
     if args.json:
@@ -60,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         for name, result in results.items():
             _show(name, result)
+    for name, cells in (points or {}).items():
+        plots.soh(plots.file_of(args.plot, name, points), name, cells, args.noise)
     if args.figure:
         worst = [result["single"][args.figure] for result in results.values()]
         least = args.figure in ("share", "coverage")
@@ -69,13 +79,24 @@ def run(args: argparse.Namespace) -> int:
 
 
 def validate(
-    train: str, test: str, noise: bool, n_devices: int, seed: int = TEST_SEED
+    train: str,
+    test: str,
+    noise: bool,
+    n_devices: int,
+    seed: int = TEST_SEED,
+    points: "dict[str, dict[str, list[Point]]] | None" = None,
 ) -> "dict[str, dict]":  # type: ignore[type-arg]
-    """``{set: figures}``; ``DataError`` where nothing can be judged."""
+    """``{set: figures}``; ``DataError`` where nothing can be judged.
+
+    ``points`` takes what the first device said of each charge, by set and cell.
+    """
     results = {}
     for name, train_dir, test_dir in _pairs(Path(train), Path(test)):
         boards = devices(n_devices, seed) if noise else [Device()]
-        results[name] = _one_set(load_cells(train_dir), load_cells(test_dir), boards)
+        shown: dict[str, list[Point]] = {}
+        results[name] = _one_set(load_cells(train_dir), load_cells(test_dir), boards, shown)
+        if points is not None:
+            points[name] = shown
     return results
 
 
@@ -99,7 +120,12 @@ def _pairs(train: Path, test: Path) -> "list[tuple[str, Path, Path]]":
     return found
 
 
-def _one_set(train: "list[Cell]", test: "list[Cell]", boards: "list[Device]") -> "dict":  # type: ignore[type-arg]
+def _one_set(  # type: ignore[no-untyped-def]
+    train: "list[Cell]",
+    test: "list[Cell]",
+    boards: "list[Device]",
+    points: "dict[str, list[Point]]",
+):
     seen = Seen(train)
     models: dict[tuple[int, ...], WindowModel] = {}
     single, stream, per_cell = [], [], {}
@@ -115,6 +141,7 @@ def _one_set(train: "list[Cell]", test: "list[Cell]", boards: "list[Device]") ->
         for board in boards:
             alone, fused, charges = _run_cell(cell, models[groups], board, refusals)
             mine += alone
+            points.setdefault(cell.name, alone)
             stream += fused
             total += charges
         single += mine
@@ -135,7 +162,7 @@ def _labelled(cell: Cell) -> int:
 
 
 def _run_cell(cell: Cell, model: WindowModel, board: Device, refusals: "dict[str, int]"):  # type: ignore[no-untyped-def]
-    """``(alone, fused, labelled charges)``; rows of error, half-width in SOH points."""
+    """``(alone, fused, labelled charges)``; the former are lists of ``Point``."""
     rated_mah = round(cell.nominal_ah * 1000)
     window = ChargeWindow(1, rated_mah, model)
     settings = Settings("validate", 1, "lco", rated_mah)
@@ -149,6 +176,7 @@ def _run_cell(cell: Cell, model: WindowModel, board: Device, refusals: "dict[str
     for charge in cell.charges:
         now_s += int(charge.cycles * 3 * _HOUR_S)
         soh.fec_centi += int(charge.cycles * 100)
+        window.refusal = Refusal.NO_EVIDENCE
         ended = feed(window, measured(charge, cell.nominal_ah, board), snapshot)
         found = window.evidence(0) if ended else None
         if found is not None:
@@ -162,13 +190,14 @@ def _run_cell(cell: Cell, model: WindowModel, board: Device, refusals: "dict[str
             why = reasons[window.refusal]
             refusals[why] = refusals.get(why, 0) + 1
             continue
-        alone.append((found[0] / 100 - truth, 2 * found[1] ** 0.5 / 100))
+        half = 2 * found[1] ** 0.5 / 100
+        alone.append((found[0] / 100 - truth, half, truth, charge.cycle))
         value, low, high = soh.interval(0, now_s)
-        fused.append((value / 100 - truth, (high - low) / 200))
+        fused.append((value / 100 - truth, (high - low) / 200, truth, charge.cycle))
     return alone, fused, charges
 
 
-def _figures(rows: "list[tuple[float, float]]", total: int) -> "dict[str, float]":
+def _figures(rows: "list[Point]", total: int) -> "dict[str, float]":
     """Errors in SOH points; shares in percent."""
     if not rows:
         return {"share": 0.0}

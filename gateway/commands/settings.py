@@ -40,7 +40,12 @@ EXIT_REFUSED = 1
 LOOK_EVERY_S = 0.5
 LOOKS = 60  # for a board to judge and apply settings, or to open its switches
 KEY_BYTES = 32
-CLOSED = (codes.State.ON, codes.State.CHARGE_ONLY, codes.State.DISCHARGE_ONLY)
+CLOSED = (
+    codes.State.ON,
+    codes.State.CHARGE_ONLY,
+    codes.State.DISCHARGE_ONLY,
+    codes.State.PRECHARGE,
+)
 SOURCES = {
     SettingsSource.FILE: "from its file",
     SettingsSource.REMOTE: "as set over Modbus",
@@ -211,7 +216,8 @@ async def _set(pack: Pack, serial: str, key: bytes, changes: dict[str, int]) -> 
 async def _opened(pack: Pack) -> bool:
     """Open the switches and wait until they are; whether one was closed."""
     state = (await pack.block(models.PROTECTION))["St"]
-    await pack.command(codes.Command.DISCONNECT)
+    if state != codes.State.SERVICE:  # which the command would end
+        await pack.command(codes.Command.DISCONNECT)
     for _ in range(LOOKS):
         if (await pack.block(models.SNAPSHOT))["Sw"] == 0:
             return state in CLOSED

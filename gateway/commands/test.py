@@ -56,6 +56,8 @@ REFUSALS = {
     codes.CommandResult.REFUSED_UNSAFE: "it would not be safe now (echelon read shows why)",
     codes.CommandResult.REFUSED_UNKNOWN: "its firmware does not know this command",
     codes.CommandResult.REFUSED_BUSY: "a test is running (show --watch follows it, stop ends it)",
+    codes.CommandResult.REFUSED_SAFE_MODE: "its firmware has crashed too often and runs without "
+    "tests (mode and crash_cause of echelon read)",
 }
 STOPS = {
     "by_command": "by a command",
@@ -65,11 +67,25 @@ STOPS = {
     "no_current": "no current followed the request (is a charger or load listening?)",
     "wrong_current": "another current flowed than was asked for",
     "current_stays": "the current did not end when it was no longer asked for",
-    "no_room": "the limits of the moment allow no current in one of the directions",
+    "no_room": "the limits of the moment allow no current in one of the directions (nearer to "
+    "half full they may)",
     "not_rested": "the cells did not come to rest",
     "power_lost": "the board started anew while it ran",
     "too_long": "it took too long",
 }
+NO_SOH = {
+    "no_evidence": "too few whole pulses in one of the directions",
+    "temperature": "the cells are too far from 25 °C for the pulse model",
+    "too_uncertain": "its interval would be too wide",
+    "profile_changed": "the cell profile or the rating is another one since",
+    "no_model": "the board has no pulse model for its cell profile (a full test tells it)",
+    "unlike": "a cell is unlike all that the pulse model was made from (a full test tells it)",
+    "soc_outside": "the pulse model does not know cells so full or so empty (charge or discharge "
+    "them, then test again)",
+}
+OF_PULSES = ("pulse_count", "first_pulse_ms", "second_pulse_ms", "model_crc")
+OF_CYCLE = ("charged_ah", "discharged_ah", "charged_wh", "discharged_wh")
+OF_PULSED_CELLS = ("resistance_ohm", "resistance_low_ohm", "resistance_high_ohm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,9 +120,14 @@ class _Look:
     def is_running(self) -> bool:
         return self.test["phase"] is not None and self.test["phase"] not in ENDED
 
+    @property
+    def has_result(self) -> bool:
+        """Whether a completed test is recorded, be it the last one or an earlier one."""
+        return self.test["result"]["test"] not in {None, "none"}
+
     def outcome(self) -> str:
         """``done``, ``none`` where no test is known, or the name of the reason it stopped."""
-        phase, recorded = self.test["phase"], self.test["result"]
+        phase, recorded = self.test["phase"], self.test["ended"]
         if self.restarted:
             return "power_lost"
         if phase in {"done", "stopped"}:
@@ -228,7 +249,10 @@ class _Tester:
         self._shown = at
 
     def end(self, look: _Look) -> int:
-        """Say how the test ended, with its result; the exit code."""
+        """Say how the test ended, with its result; the exit code.
+
+        One that was stopped has none: then that of an earlier test is shown, if there is one.
+        """
         outcome, result = look.outcome(), look.test["result"]
         if self._is_rewritten and self._shown:
             print()
@@ -238,12 +262,20 @@ class _Tester:
         if outcome != "done":
             reason = STOPS.get(outcome, outcome)
             self.say("result", f"the test was stopped: {reason}", outcome=outcome, reason=reason)
+            if look.has_result:
+                self._show_result("earlier", f"earlier {result['test']} test", result)
             return EXIT_NO_RESULT
-        if self._as_json:
-            self.say("result", "", outcome="done", result=result)
-        else:
-            print_table(f"{result['test']} test of {self._serial}", result)
+        self._show_result("result", f"{result['test']} test", result, outcome="done")
         return 0
+
+    def _show_result(self, what: str, title: str, result: Message, **more: Any) -> None:
+        if self._as_json:
+            self.say(what, "", **more, result=result)
+        else:
+            print_table(f"{title} of {self._serial}", _of_its_kind(result))
+            if result["soh_pct"] is None:
+                refusal = str(result["refusal"])
+                print(f"no state of health: {NO_SOH.get(refusal, refusal)}", flush=True)
 
     def say(self, what: str, text: str, **figures: Any) -> None:
         """The text, or the figures as JSON."""
@@ -255,6 +287,18 @@ class _Tester:
 
 def _text(value: float | None) -> str:
     return "unknown" if value is None else f"{value:g}"
+
+
+def _of_its_kind(result: Message) -> Message:
+    """The result without what only the other kind of test has."""
+    if result["test"] == "quick":
+        return {key: value for key, value in result.items() if key not in OF_CYCLE}
+    cells = [
+        {key: value for key, value in cell.items() if key not in OF_PULSED_CELLS}
+        for cell in result["cells"]
+    ]
+    kept = {key: value for key, value in result.items() if key not in OF_PULSES}
+    return kept | {"cells": cells}
 
 
 def _clock(seconds: int | None) -> str:

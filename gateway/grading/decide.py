@@ -177,6 +177,8 @@ class _Decision:
             about_soh = [r for r in self.results if r.id == self._soh().id]
             refusal = (self.evidence.refusal or "none").replace("_", " ")
             why = "there is no state of health yet"
+            if self.evidence.screening is not None:
+                why = "the state of health stands on a pulse test alone"
             why += "" if refusal == "none" else f" ({refusal})"
             first, next_test = about_soh[0], self.evidence.next_test
             if next_test in {None, "none"}:

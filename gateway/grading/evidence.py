@@ -93,7 +93,8 @@ class Evidence:
     ``faults`` are the names of the active and latched faults, ``None`` where they are not known.
     ``checks`` are what a person found: True passed, False failed; absent means not checked.
     ``cell_profile``, its CRC-32 and ``firmware`` are what made the figures on the board.
-    ``screening`` is there only where the board has no state of health by better evidence.
+    ``screening`` is there only where the board's state of health stands on a pulse test alone:
+    then it is no state of health here.
     """
 
     serial: str
@@ -132,10 +133,11 @@ class Evidence:
                 f"detail: serial is {detail.get('serial')!r}, but state is of {serial!r}"
             )
         health = _part(detail, "health")
+        screening = _screening(health, _part(_part(detail, "test"), "result"))
         low, soh, high = (
             _number(health, key) for key in ("soh_low_pct", "soh_pct", "soh_high_pct")
         )
-        if None in {low, soh, high}:
+        if screening is not None or None in {low, soh, high}:
             low = soh = high = None  # a figure without its interval is no figure
         elif not low <= soh <= high:  # type: ignore[operator]  # all three are numbers here
             raise EvidenceError(f"health: soh_pct {soh} is not within {low} .. {high}")
@@ -155,7 +157,7 @@ class Evidence:
             cell_profile=_code(health, "profile"),
             cell_profile_crc=_whole(health, "profile_crc"),
             firmware=_code(_part(detail, "device"), "firmware"),
-            screening=_screening(_part(_part(detail, "test"), "result")) if soh is None else None,
+            screening=screening,
             values=_values(
                 state, health, _part(detail, "lifetime"), _part(detail, "energy"), low, high
             ),
@@ -256,9 +258,9 @@ def _ratio(value: float | None, reference: float | None) -> float | None:
     return value / reference
 
 
-def _screening(result: Mapping[str, Any]) -> Screening | None:
-    low, soh, high = (_number(result, key) for key in ("soh_low_pct", "soh_pct", "soh_high_pct"))
-    if _code(result, "soh_method") != "pulse_test" or low is None or soh is None or high is None:
+def _screening(health: Mapping[str, Any], result: Mapping[str, Any]) -> Screening | None:
+    low, soh, high = (_number(health, key) for key in ("soh_low_pct", "soh_pct", "soh_high_pct"))
+    if _code(health, "soh_method") != "pulse_test" or low is None or soh is None or high is None:
         return None
     return Screening(soh, low, high, _whole(result, "model_crc"))
 

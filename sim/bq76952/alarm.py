@@ -2,6 +2,7 @@
 
 from . import registers as reg
 from .fets import Fets
+from .permanent import PermanentFails
 from .protections import Protections
 
 
@@ -26,7 +27,13 @@ class Alarm:
         self.enable = self.enable & ~(0xFF << shift) | byte << shift
 
     def step(
-        self, p: Protections, fets: Fets, balancing: bool, scanned: bool, full_scan: bool
+        self,
+        p: Protections,
+        permanent: PermanentFails,
+        fets: Fets,
+        balancing: bool,
+        scanned: bool,
+        full_scan: bool,
     ) -> None:
         """Raise what holds now and latch what the mask lets through."""
         raw = 0 if fets.charge_gate else reg.AL_XCHG
@@ -38,9 +45,9 @@ class Alarm:
             raw |= reg.AL_SSBC
         if any(p.alert):
             raw |= reg.AL_SAFETY_ALERT
-        if p.pf_status[0] or p.pf_status[1]:
+        if any(permanent.status):
             raw |= reg.AL_PF
-        if p.pf_alert[0] or p.pf_alert[1]:
+        if any(permanent.alert):
             raw |= reg.AL_PF_ALERT
         if balancing:
             raw |= reg.AL_CB

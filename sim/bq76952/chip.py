@@ -12,11 +12,12 @@ from . import registers as reg
 from .alarm import Alarm
 from .balancing import Balancing
 from .coulomb import CoulombCounter
-from .faults import Faults, RejectedWrites
+from .faults import Faults, RejectedWrites, UnknownAccess
 from .fets import Fets
 from .host_port import HostPort
 from .measurement import INPUTS, Measurement, Noise
 from .memory import DataMemory
+from .permanent import PermanentFails
 from .protections import Conditions, Protections
 from .sleep import Sleep
 
@@ -39,14 +40,17 @@ class Bq76952:
 
     ``cell_offset_mv`` (one per cell), ``current_offset_ma`` and ``current_gain`` are the analogue
     errors, drawn from ``seed`` where not given. ``crc`` builds the variant that talks with CRC
-    from the start. ``address`` has seven bits. Public counters: ``rejected``,
-    ``unknown_accesses`` (what was asked for: how often). ``faults`` injects; after ``faults.dead``
-    power comes back with ``power_on_reset``.
+    from the start. ``address`` has seven bits. ``current_is_recorded``: it flows whatever the
+    switches do, so they are not found to have failed. Public counters: ``rejected``,
+    ``unknown_accesses`` (what was asked for: how often). With ``strict`` such an access raises
+    ``UnknownAccess``: on the chip it reads zeros, and nobody would notice. ``faults`` injects;
+    after ``faults.dead`` power comes back with ``power_on_reset``.
     """
 
     fets: Fets
     coulomb: CoulombCounter
     protections: Protections
+    permanent: PermanentFails
     balancing: Balancing
     sleep: Sleep
     manufacturer_data: bytearray
@@ -65,6 +69,8 @@ class Bq76952:
         current_offset_ma: float | None = None,
         current_gain: float | None = None,
         address: int = 0x08,
+        current_is_recorded: bool = False,
+        strict: bool = True,
     ) -> None:
         if not 3 <= n_cells <= INPUTS:
             raise ValueError(f"n_cells: {n_cells} is not between 3 and {INPUTS}")
@@ -92,6 +98,8 @@ class Bq76952:
             shunt_uohm, offset_uv, drawn_gain if current_gain is None else current_gain
         )
         self.protections = Protections()
+        self.permanent = PermanentFails(checks_fets=not current_is_recorded)
+        self._strict = strict
         self.fets = Fets()
         self.balancing = Balancing()
         self.manufacturer_data = bytearray(32)
@@ -131,6 +139,7 @@ class Bq76952:
         self._host.reset()
         self.alarm.reset()
         self.protections.reset()
+        self.permanent.reset()
         self.measurement.reset()
         self.balancing.reset()
         self.fets.reset(self.memory)
@@ -142,6 +151,7 @@ class Bq76952:
         self.measurement.configure(memory)
         self.coulomb.configure(memory)
         self.protections.configure(memory)
+        self.permanent.configure(memory)
         self.fets.configure(memory)
         self.balancing.configure(memory)
         self.sleep.configure(memory)
@@ -206,8 +216,8 @@ class Bq76952:
 
     @property
     def predischarge_fet(self) -> bool:
-        """There is none on this board."""
-        return False
+        """The PDSG FET lets discharge current pass, through its resistor."""
+        return self.fets.predischarge and not self.faults.dead
 
     @property
     def balance_mask(self) -> int:
@@ -271,17 +281,24 @@ class Bq76952:
         now.cell_max_c, now.cell_min_c = m.cell_max_c, m.cell_min_c
         now.fet_c, now.die_c = m.fet_c, m.die_c
         now.pack_above_stack_v = above_v
+        now.stack_off_v, now.cells = m.stack_v - sum(m.cells_v), self.n_cells
+        now.charge_gate, now.discharge_gate = self.fets.charge_gate, self.fets.discharge_gate
         before = self.protections.status[0]
-        self.protections.step(dt_s, now, bool(self.fets.manufacturing & reg.MS_PF_EN))
+        self.protections.step(dt_s, now)
+        if self.fets.manufacturing & reg.MS_PF_EN:
+            failing = self.faults.chip_failure
+            self.permanent.step(dt_s, now, self.protections.status[2], failing)
         tripped = self.protections.status[0] & ~before
         if tripped & (reg.CUV | reg.COV):
             self._take_snapshots(tripped)
         self.sleep.step(dt_s, current_ma, above_v, bool(self.balancing.active))
         self.balancing.step(dt_s, m, self.sleep.asleep)
         m.balance_inputs = self.balancing.active
+        self.fets.pass_time(dt_s, stack_v - pack_v)
         self._update_fets()
         full = scanned and m.take_full_scan()
-        self.alarm.step(self.protections, self.fets, bool(m.balance_inputs), scanned, full)
+        balancing = bool(m.balance_inputs)
+        self.alarm.step(self.protections, self.permanent, self.fets, balancing, scanned, full)
 
     def _take_snapshots(self, tripped: int) -> None:
         self.measurement.encode(self.file)
@@ -294,9 +311,8 @@ class Bq76952:
         if self.config_update or self._deep_sleep or self._shut_down:
             self.fets.off()
             return
-        protections = self.protections
-        permanent = bool(protections.pf_status[0] or protections.pf_status[1])
-        self.fets.update(protections.status, permanent, self.sleep.asleep, self._current_ma)
+        failed = any(self.permanent.status)
+        self.fets.update(self.protections.status, failed, self.sleep.asleep, self._current_ma)
 
     # --- the bus ------------------------------------------------------------------------------
 
@@ -307,6 +323,15 @@ class Bq76952:
         counts them too. Raises ``Nack``.
         """
         return self._host.transact(address, write, n_read)
+
+    def clock_bus(self) -> None:
+        """Nine clocks and a stop from the host: frees SDA when the chip is held in a byte."""
+        self._host.clock_bus()
+
+    def flip_bit(self, address: int, bit: int) -> None:
+        """A bit of the data memory turns over by itself, and has its effect at once."""
+        self.memory.flip(address, bit)
+        self._configure()
 
     @property
     def last_bus_us(self) -> float:
@@ -333,7 +358,7 @@ class Bq76952:
         status |= reg.BS_WD if self._watchdog else 0
         status |= 0 if OTP_WRITABLE_V[0] <= self._stack_v <= OTP_WRITABLE_V[1] else reg.BS_OTPB
         status |= reg.BS_SS if any(p.status) else 0
-        status |= reg.BS_PF if any(p.pf_status) else 0
+        status |= reg.BS_PF if any(self.permanent.status) else 0
         status |= reg.BS_SLEEP if sleep.asleep else 0
         return status
 
@@ -363,8 +388,10 @@ class Bq76952:
         return known
 
     def unknown(self, kind: str, code: int) -> None:
-        """Count an access to something the chip does not have; log the first."""
+        """Count an access to something that is not here; log the first, or raise."""
         key = f"{kind} 0x{code:04X}"
         if key not in self.unknown_accesses:
             _log.warning("BQ76952: %s does not exist here; it reads as zeros", key)
         self.unknown_accesses[key] += 1
+        if self._strict:
+            raise UnknownAccess(f"BQ76952: {key} is not modelled")

@@ -7,6 +7,10 @@ class Nack(Exception):  # noqa: N818 - the bus's own word for it
     """The chip did not acknowledge; the message says which byte and why."""
 
 
+class UnknownAccess(Exception):  # noqa: N818 - as Nack
+    """The host used something that is not modelled; the message says what."""
+
+
 @dataclass
 class Faults:
     """Switches a test or a scenario sets; the chip counts the ``..._next`` ones down.
@@ -18,8 +22,12 @@ class Faults:
 
     nack_next: int = 0  # so many transactions are not acknowledged
     corrupt_crc_next: int = 0  # so many reads carry a wrong CRC (a wrong bit where CRC is off)
+    hold_sda_next: int = 0  # so many transactions break off with SDA held low until ``clock_bus``
+    sda_stuck: bool = False  # ... and then no clock frees it
+    busy_next: int = 0  # so many subcommands never complete; the next one given replaces them
     stuck_busy: bool = False  # no subcommand ever completes
     dead: bool = False  # no power: no acknowledge, FETs open
+    chip_failure: int = 0  # bits of PF C: what the chip finds wrong with itself
     open_wire_above: int | None = None
 
 

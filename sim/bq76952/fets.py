@@ -1,4 +1,10 @@
-"""Which of the two main FETs is on: test mode, host, protections, permanent fail, sleep."""
+"""Which FETs are on: test mode, host, protections, permanent fail, sleep, predischarge.
+
+Predischarge: where PDSG_EN is set the DSG FET waits, and the PDSG FET conducts instead, until the
+LD pin is within the stop delta of the stack, or for the timeout; 0 switches either condition off.
+"""
+
+import math
 
 from . import registers as reg
 from .memory import DataMemory
@@ -12,10 +18,13 @@ class Fets:
     Body-diode protection turns the other FET on while current flows through its diode. It shows
     in FET Status (``charge_gate``, ``discharge_gate``) but not in ``charge`` and ``discharge``:
     the chip takes it back within milliseconds when the current turns, so it never allows any.
+    ``predischarge`` is the PDSG FET.
     """
 
     def __init__(self) -> None:
-        self.charge = self.discharge = False
+        self.charge = self.discharge = self.predischarge = False
+        self._missing_v = math.inf  # not measured yet
+        self._waited_s = 0.0
         self.charge_gate = self.discharge_gate = False
         self.manufacturing = 0
         self.host_off = 0
@@ -23,7 +32,7 @@ class Fets:
     def reset(self, memory: DataMemory) -> None:
         """Power-on: Manufacturing Status from its initial value, the host's blocks released."""
         self.manufacturing = memory.integer("mfg_status_init") & 0xFF
-        self.charge = self.discharge = self.charge_gate = self.discharge_gate = False
+        self.off()
         self.host_off = 0
 
     def configure(self, memory: DataMemory) -> None:
@@ -32,6 +41,9 @@ class Fets:
         options = item("fet_options")
         self._driven = bool(options & reg.FO_FET_CTRL_EN)
         self._series = bool(options & reg.FO_SFET)
+        self._predischarges = bool(options & reg.FO_PDSG_EN)
+        self._timeout_s = item("pdsg_timeout") / 100
+        self._stop_delta_v = item("pdsg_stop_delta") / 100
         self._charge_in_sleep = bool(options & reg.FO_SLEEPCHG)
         self.host_allowed = bool(options & reg.FO_HOST_FET_EN)
         if options & reg.FO_FET_INIT_OFF:
@@ -58,6 +70,12 @@ class Fets:
     def off(self) -> None:
         """CONFIG_UPDATE, deep sleep, shutdown: both open."""
         self.charge = self.discharge = self.charge_gate = self.discharge_gate = False
+        self.predischarge = False
+
+    def pass_time(self, dt_s: float, missing_v: float) -> None:
+        """Note how far the LD pin is below the stack, and how long the PDSG FET has been on."""
+        self._missing_v = missing_v
+        self._waited_s = self._waited_s + dt_s if self.predischarge else 0.0
 
     def update(
         self, status: list[int], permanent_fail: bool, asleep: bool, current_ma: float
@@ -75,11 +93,21 @@ class Fets:
         else:
             charge = bool(mode & reg.MS_CHG_TEST)
             discharge = bool(mode & reg.MS_DSG_TEST)
+        was_on = self.discharge
         self.charge = charge and not (a & chg[0] or b & chg[1] or c & chg[2])
         self.discharge = discharge and not (a & dsg[0] or b & dsg[1] or c & dsg[2])
+        self.predischarge = False
+        if self.discharge and not was_on and self._predischarges and not self._is_through():
+            self.discharge = False
+            self.predischarge = not self.host_off & reg.FC_PDSG_OFF
         self.charge_gate, self.discharge_gate = self.charge, self.discharge
         if self._series:
             if self.discharge and current_ma < -self._body_diode_ma:
                 self.charge_gate = True
             elif self.charge and current_ma > self._body_diode_ma:
                 self.discharge_gate = True
+
+    def _is_through(self) -> bool:
+        if self._stop_delta_v and self._missing_v <= self._stop_delta_v:
+            return True
+        return bool(self._timeout_s) and self._waited_s >= self._timeout_s

@@ -31,6 +31,7 @@ class HostPort:
         self.crc = self._chip.memory.integer("comm_type") in _CRC_MODES
         self._pointer = 0
         self._control_echo = False
+        self._sda_low = False
         self.subcommands.reset()
 
     def swap_mode(self) -> None:
@@ -38,6 +39,13 @@ class HostPort:
         memory = self._chip.memory
         self.crc = memory.integer("comm_type") in _CRC_MODES
         self.address = memory.integer("i2c_address") >> 1 or self._default_address
+
+    def clock_bus(self) -> None:
+        """Nine clocks and a stop: the chip shifts out the rest of its byte and lets go of SDA."""
+        self.last_bus_us = START_STOP_US + BYTE_US
+        self._chip.now_us += self.last_bus_us
+        if not self._chip.faults.sda_stuck:
+            self._sda_low = False
 
     def transact(self, address: int, write: bytes, n_read: int) -> bytes:
         """See ``Bq76952.i2c``."""
@@ -51,6 +59,11 @@ class HostPort:
             self.subcommands.advance()
         if not chip.powered:
             raise Nack(f"0x{address:02X} is without power or starting")
+        if chip.faults.hold_sda_next > 0:
+            chip.faults.hold_sda_next -= 1
+            self._sda_low = True
+        if self._sda_low or chip.faults.sda_stuck:
+            raise Nack("SDA is held low")
         if chip.faults.nack_next > 0:
             chip.faults.nack_next -= 1
             raise Nack(f"0x{address:02X} injected")
@@ -96,6 +109,7 @@ class HostPort:
 
     def _free_subcommands(self) -> None:
         """Stretch the clock until the subcommand under way has ended."""
+        self.subcommands.give_up()
         if not self.subcommands.busy:
             return
         chip = self._chip
@@ -150,11 +164,12 @@ class HostPort:
         for at in range(3):
             file[reg.SAFETY_ALERT_A + 2 * at] = p.alert[at]
             file[reg.SAFETY_STATUS_A + 2 * at] = p.status[at]
-        for at in range(2):
-            file[reg.PF_ALERT_A + 2 * at] = p.pf_alert[at]
-            file[reg.PF_STATUS_A + 2 * at] = p.pf_status[at]
+        for at in range(4):
+            file[reg.PF_ALERT_A + 2 * at] = chip.permanent.alert[at]
+            file[reg.PF_STATUS_A + 2 * at] = chip.permanent.status[at]
         struct.pack_into("<H", file, reg.BATTERY_STATUS, chip.battery_status())
         struct.pack_into("<3H", file, reg.ALARM_STATUS, alarm.status, alarm.raw, alarm.enable)
         fet = reg.FS_CHG if fets.charge_gate else 0
         fet |= reg.FS_DSG if fets.discharge_gate else 0
+        fet |= reg.FS_PDSG if fets.predischarge else 0
         file[reg.FET_STATUS] = fet | (reg.FS_ALERT_PIN if alarm.status else 0)

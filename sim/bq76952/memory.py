@@ -1,7 +1,8 @@
 """The data memory: addresses 0x9180-0x93FF, little-endian, with the values of a blank part.
 
 A power-on or RESET brings the defaults back (nothing is programmed in the one-time memory).
-Items that are not listed here hold zero, can be written and read back, and have no effect.
+What is listed here has its effect, but for ``NO_EFFECT``. What is not listed is not modelled: a
+write to it, or a read that begins there, is an access to the unknown (``Bq76952.unknown``).
 """
 
 import struct
@@ -64,11 +65,14 @@ ITEMS: dict[str, tuple[int, str, float]] = {
     "ocdl_limit": (0x928F, "B", 0),
     "ocdl_decrement_s": (0x9290, "B", 10),
     "ocdl_recovery_s": (0x9291, "B", 15),
+    "ocdl_recovery_ma": (0x9292, "h", 200),
     "scd_recovery_s": (0x9294, "B", 5),
     "scdl_limit": (0x9295, "B", 0),
     "scdl_decrement_s": (0x9296, "B", 10),
     "scdl_recovery_s": (0x9297, "B", 15),
+    "scdl_recovery_ma": (0x9298, "h", 200),
     "recovery_time_s": (0x92AF, "B", 3),
+    "occ_pack_tos_cv": (0x92B0, "h", 200),
     "hwd_delay_s": (0x92B2, "H", 60),
     "pto_current_ma": (0x92BA, "h", 250),
     "pto_delay_s": (0x92BC, "H", 1800),
@@ -76,6 +80,36 @@ ITEMS: dict[str, tuple[int, str, float]] = {
     "enabled_pf_a": (0x92C0, "B", 0x00),
     "enabled_pf_b": (0x92C1, "B", 0x00),
     "enabled_pf_c": (0x92C2, "B", 0x07),
+    "enabled_pf_d": (0x92C3, "B", 0x00),
+    "cudep_mv": (0x92C8, "h", 1500),
+    "cudep_delay_s": (0x92CA, "B", 2),
+    "suv_mv": (0x92CB, "h", 2200),
+    "suv_delay_s": (0x92CD, "B", 5),
+    "sov_mv": (0x92CE, "h", 4500),
+    "sov_delay_s": (0x92D0, "B", 5),
+    "tos_mv": (0x92D1, "h", 500),
+    "tos_delay_s": (0x92D3, "B", 5),
+    "socc_usera": (0x92D4, "h", 10000),
+    "socc_delay_s": (0x92D6, "B", 5),
+    "socd_usera": (0x92D7, "h", -32000),
+    "socd_delay_s": (0x92D9, "B", 5),
+    "sot_c": (0x92DA, "b", 65),
+    "sot_delay_s": (0x92DB, "B", 5),
+    "sotf_c": (0x92DC, "B", 85),
+    "sotf_delay_s": (0x92DD, "B", 5),
+    "vimr_check_mv": (0x92DE, "h", 3500),
+    "vimr_relax_ma": (0x92E0, "h", 10),
+    "vimr_mv": (0x92E2, "h", 500),
+    "vimr_delay_s": (0x92E4, "B", 5),
+    "vimr_relax_s": (0x92E5, "H", 100),
+    "vima_check_mv": (0x92E7, "h", 3700),
+    "vima_active_ma": (0x92E9, "h", 50),
+    "vima_mv": (0x92EB, "h", 200),
+    "vima_delay_s": (0x92ED, "B", 5),
+    "cfetf_ma": (0x92EE, "h", 20),
+    "cfetf_delay_s": (0x92F0, "B", 5),
+    "dfetf_ma": (0x92F1, "h", -20),
+    "dfetf_delay_s": (0x92F3, "B", 5),
     "da_configuration": (0x9303, "B", 0x05),
     "vcell_mode": (0x9304, "H", 0x0000),
     "cc3_samples": (0x9307, "B", 80),
@@ -110,13 +144,45 @@ _TEMPERATURES = {
     "utint": (0x92AC, -20, 2, -15),
 }
 for _name, (_address, _threshold, _delay, _recovery) in _TEMPERATURES.items():
-    ITEMS[_name + "_threshold_c"] = (_address, "b", _threshold)
+    _form = "B" if _name == "otf" else "b"
+    ITEMS[_name + "_threshold_c"] = (_address, _form, _threshold)
     ITEMS[_name + "_delay_s"] = (_address + 1, "B", _delay)
-    ITEMS[_name + "_recovery_c"] = (_address + 2, "b", _recovery)
+    ITEMS[_name + "_recovery_c"] = (_address + 2, _form, _recovery)
+
+NO_EFFECT = frozenset(  # of what is not modelled: autonomous balancing, precharge, shutdown
+    (
+        "shutdown_stack_cv",
+        "shutdown_temperature_c",
+        "pto_current_ma",
+        "pto_delay_s",
+        "pto_reset_ah",
+        "pdsg_timeout",
+        "pdsg_stop_delta",
+        "dsg_current_threshold",
+        "chg_current_threshold",
+        "balance_chg_min_mv",
+        "balance_chg_start_mv",
+        "balance_chg_stop_mv",
+        "balance_rlx_min_mv",
+        "balance_rlx_start_mv",
+        "balance_rlx_stop_mv",
+    )
+)
 
 PIN_NAMES = ("CFETOFF", "DFETOFF", "ALERT", "TS1", "TS2", "TS3", "HDQ", "DCHG", "DDSG")
 PIN_CONFIGURATIONS = 0x92FA
 CELL_GAINS = 0x9180
+
+
+_MODELLED = frozenset(
+    at
+    for start, size in (
+        *((address, struct.calcsize(form)) for address, form, _ in ITEMS.values()),
+        (PIN_CONFIGURATIONS, len(PIN_NAMES)),
+        (CELL_GAINS, 32),
+    )
+    for at in range(start, start + size)
+)
 
 
 class DataMemory:
@@ -162,6 +228,10 @@ class DataMemory:
         """The sixteen cell gains; 0 = the factory's trim is used."""
         return struct.unpack_from("<16h", self.raw, CELL_GAINS - START)
 
+    def flip(self, address: int, bit: int) -> None:
+        """Turn one bit over."""
+        self.raw[address - START] ^= 1 << bit
+
     def block(self, address: int) -> bytes:
         """The 32 bytes from ``address`` on, zeros past the end."""
         at = address - START
@@ -174,6 +244,13 @@ class DataMemory:
             return False
         self.raw[at : at + len(data)] = data
         return True
+
+    def unmodelled(self, address: int, count: int = 1) -> int | None:
+        """The first of ``count`` addresses that is no part of an item, a pin or a cell gain."""
+        for at in range(max(address, START), min(address + count, END)):
+            if at not in _MODELLED:
+                return at
+        return None
 
     def signature(self) -> int:
         """A 15-bit signature of the settings; it changes with them, but is not TI's algorithm."""

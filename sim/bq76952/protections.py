@@ -1,4 +1,4 @@
-"""The primary protections: threshold, delay, fault, recovery, latch; and a few permanent fails.
+"""The primary protections: threshold, delay, fault, recovery, latch.
 
 Each fault is one table row: when its condition holds, the alert bit shows; when it has held for
 the delay, the alert gives way to the status bit; when the recovery condition has held for the
@@ -17,10 +17,6 @@ DELAY_STEP_S = 0.0033
 SCD_UV = tuple(
     mv * 1000 for mv in (10, 20, 40, 60, 80, 100, 125, 150, 175, 200, 250, 300, 350, 400, 450, 500)
 )
-OCC_PACK_TOS_DELTA_V = 2.0
-CUDEP_V, CUDEP_DELAY_S = 1.5, 2.0
-SUV_V, SUV_DELAY_S = 2.2, 5.0
-SOV_V, SOV_DELAY_S = 4.5, 5.0
 
 
 @dataclass(slots=True)
@@ -37,6 +33,10 @@ class Conditions:
     fet_c: float = 0.0
     die_c: float = 0.0
     pack_above_stack_v: float = 0.0
+    stack_off_v: float = 0.0  # the stack as measured less the sum of the cells
+    cells: int = 0
+    charge_gate: bool = False  # how the FETs are driven
+    discharge_gate: bool = False
 
 
 Condition = Callable[[Conditions], bool]
@@ -93,67 +93,70 @@ class Fault:
 
 
 class Latch:
-    """Counts trips of some faults and latches at a limit; a limit of 0 is off."""
+    """Counts trips of some faults and latches at a limit; a limit of 0 is off.
+
+    One trip is forgotten every ``decrement_s``, latched or not. ``clear`` None: only the host's
+    command ends it. A latch that recovers by itself before its trips are forgotten latches again.
+    """
 
     def __init__(
-        self, bit: int, limit: int, decrement_s: float, recovery_s: float, clear: Condition
+        self,
+        bit: int,
+        limit: int,
+        decrement_s: float,
+        recovery_s: float,
+        clear: Condition | None,
     ) -> None:
         self.bit, self.limit = bit, limit
         self.decrement_s, self.recovery_s = decrement_s, recovery_s
         self.clear = clear
         self.count = 0
         self.status = False
-        self._t = 0.0
+        self._forget_s = 0.0
+        self._clear_s = 0.0
 
     def tripped(self) -> None:
         """One of its faults has tripped."""
         if not self.limit:
             return
-        self._t = 0.0
+        self._forget_s = 0.0
         self.count += 1
-        if self.count >= self.limit:
-            self.status = True
+        self.status = self.status or self.count >= self.limit
 
     def recover(self) -> None:
-        """The host's command, or the recovery condition."""
+        """The host's command."""
         self.status = False
         self.count = 0
-        self._t = 0.0
+        self._clear_s = 0.0
 
     def step(self, dt_s: float, now: Conditions, base_fault: bool) -> None:
         """Count down, or recover when latched."""
-        if self.status:
-            self._t = self._t + dt_s if self.clear(now) else 0.0
-            if self._t > 0.0 and self._t >= self.recovery_s:
-                self.recover()
-        elif self.count and not base_fault:
-            self._t += dt_s
-            if self._t >= self.decrement_s:
-                self._t = 0.0
+        if self.count and not base_fault:
+            self._forget_s += dt_s
+            if self._forget_s >= self.decrement_s:
+                self._forget_s = 0.0
                 self.count -= 1
-
-
-def _never(_now: Conditions) -> bool:
-    return False
+        if not self.status or self.clear is None:
+            return
+        self._clear_s = self._clear_s + dt_s if self.clear(now) else 0.0
+        if self._clear_s > 0.0 and self._clear_s >= self.recovery_s:
+            self._clear_s = 0.0
+            self.status = self.count >= self.limit
 
 
 class Protections:
-    """All of them; ``alert`` and ``status`` are the three Safety registers, ``pf_*`` A and B."""
+    """All of them; ``alert`` and ``status`` are the three Safety registers."""
 
     def __init__(self) -> None:
         self.alert, self.status = [0, 0, 0], [0, 0, 0]
-        self.pf_alert, self.pf_status = [0, 0], [0, 0]
         self._faults: list[Fault] = []
-        self._pf: list[Fault] = []
         self.host_silent_s = 0.0
         self._hwd_enabled = False
         self._hwd_delay_s = 0.0
 
     def reset(self) -> None:
-        """Power-on: nothing tripped, nothing counted, no permanent fail."""
-        self._faults, self._pf = [], []
-        self.pf_status = [0, 0]
-        self.pf_alert = [0, 0]
+        """Power-on: nothing tripped, nothing counted."""
+        self._faults = []
         self.status, self.alert = [0, 0, 0], [0, 0, 0]
         self.host_silent_s = 0.0
 
@@ -171,16 +174,6 @@ class Protections:
         self._hwd_delay_s = item("hwd_delay_s")
         self._latches(memory, enabled)
         self.status, self.alert = [0, 0, 0], [0, 0, 0]
-        self._scdl_is_permanent = bool(item("enabled_pf_b") & reg.PF_SCDL)
-        self._pf = [
-            row
-            for row in (
-                Fault(0, reg.PF_SUV, SUV_DELAY_S, lambda n: n.cell_min_v <= SUV_V, _never, 0),
-                Fault(0, reg.PF_SOV, SOV_DELAY_S, lambda n: n.cell_max_v >= SOV_V, _never, 0),
-                Fault(0, reg.PF_CUDEP, CUDEP_DELAY_S, lambda n: n.cell_min_v < CUDEP_V, _never, 0),
-            )
-            if item("enabled_pf_a") & row.bit
-        ]
 
     def _voltage_rows(self, memory: DataMemory) -> list[Fault]:
         item = memory.integer
@@ -211,6 +204,7 @@ class Protections:
     def _current_rows(self, memory: DataMemory) -> list[Fault]:
         item = memory.integer
         occ_uv = item("occ_threshold") * 2000
+        occ_delta_v = item("occ_pack_tos_cv") / 100.0
         occ_back_ma = item("occ_recovery_ma")
         back_ma = item("ocd_recovery_ma")
         rows = [
@@ -219,9 +213,7 @@ class Protections:
                 reg.OCC,
                 _slow_delay(item("occ_delay")),
                 lambda n: n.shunt_uv > occ_uv,
-                lambda n: (
-                    n.current_ma <= occ_back_ma or n.pack_above_stack_v <= -OCC_PACK_TOS_DELTA_V
-                ),
+                lambda n: n.current_ma <= occ_back_ma or n.pack_above_stack_v <= -occ_delta_v,
                 self._recovery_s,
             )
         ]
@@ -260,7 +252,6 @@ class Protections:
                 item("scd_recovery_s"),
             )
         )
-        self._ocd_back_ma = back_ma
         return rows
 
     def _temperature_rows(self, memory: DataMemory) -> list[Fault]:
@@ -291,11 +282,17 @@ class Protections:
 
     def _latches(self, memory: DataMemory, enabled: tuple[int, int, int]) -> None:
         item = memory.integer
-        cov_back, back_ma = self._cov_back_v, self._ocd_back_ma
-        rows: list[tuple[str, int, Condition]] = [
+        cov_back = self._cov_back_v
+        ocdl_ma, scdl_ma = item("ocdl_recovery_ma"), item("scdl_recovery_ma")
+        options = item("protection_configuration")
+        by_current = (
+            bool(options & reg.PC_OCDL_CURR_RECOV),
+            bool(options & reg.PC_SCDL_CURR_RECOV),
+        )
+        rows: list[tuple[str, int, Condition | None]] = [
             ("covl", reg.COVL, lambda n: n.cell_max_v < cov_back),
-            ("ocdl", reg.OCDL, lambda n: n.current_ma >= back_ma),
-            ("scdl", reg.SCDL, lambda n: n.current_ma >= back_ma),
+            ("ocdl", reg.OCDL, (lambda n: n.current_ma >= ocdl_ma) if by_current[0] else None),
+            ("scdl", reg.SCDL, (lambda n: n.current_ma >= scdl_ma) if by_current[1] else None),
         ]
         self.covl, self.ocdl, self.scdl = (
             Latch(
@@ -313,7 +310,7 @@ class Protections:
         self.host_silent_s = 0.0
         self.status[2] &= ~reg.HWDF
 
-    def step(self, dt_s: float, now: Conditions, permanent_fails: bool) -> None:
+    def step(self, dt_s: float, now: Conditions) -> None:
         """Advance all by ``dt_s``."""
         alert, status = [0, 0, 0], [0, 0, 0]
         for fault in self._faults:
@@ -338,8 +335,6 @@ class Protections:
         if self._hwd_enabled and self.host_silent_s >= self._hwd_delay_s:
             status[2] |= reg.HWDF
         self.alert, self.status = alert, status
-        if permanent_fails and (self._pf or self._scdl_is_permanent):
-            self._step_permanent(dt_s, now)
 
     def _count_trip(self, fault: Fault) -> None:
         if fault.register == 0 and fault.bit == reg.COV:
@@ -348,17 +343,6 @@ class Protections:
             self.scdl.tripped()
         elif (fault.register, fault.bit) in {(0, reg.OCD1), (0, reg.OCD2), (2, reg.OCD3)}:
             self.ocdl.tripped()
-
-    def _step_permanent(self, dt_s: float, now: Conditions) -> None:
-        self.pf_alert = [0, 0]
-        for fault in self._pf:
-            fault.step(dt_s, now)
-            if fault.status:
-                self.pf_status[0] |= fault.bit
-            elif fault.alert:
-                self.pf_alert[0] |= fault.bit
-        if self._scdl_is_permanent and self.status[2] & reg.SCDL:
-            self.pf_status[1] |= reg.PF_SCDL
 
 
 def _slow_delay(setting: int) -> float:

@@ -45,6 +45,7 @@ class SubcommandPort:
     def reset(self) -> None:
         """Forget a command under way and clear the port."""
         self._pending = _NONE
+        self._hung = False
         self._command = 0
         self._done_us = 0.0
         self._data = b""
@@ -82,6 +83,9 @@ class SubcommandPort:
 
     def _start(self, what: int) -> None:
         self._pending = what
+        self._hung = self._chip.faults.busy_next > 0
+        if self._hung:
+            self._chip.faults.busy_next -= 1
         self._done_us = self._chip.now_us + BUSY_US.get(self._command, DEFAULT_BUSY_US)
         self._file[reg.SUBCOMMAND_LOW] = self._file[reg.SUBCOMMAND_HIGH] = 0xFF
 
@@ -98,11 +102,17 @@ class SubcommandPort:
         self._data = data
         self._start(_COMMIT)
 
+    def give_up(self) -> None:
+        """A command that hangs is forgotten when the host gives another."""
+        if self._hung:
+            self._pending = _NONE
+            self._hung = False
+
     def advance(self) -> None:
         """Complete the command under way if its time has come."""
         if self._pending == _NONE or self._chip.now_us < self._done_us:
             return
-        if self._chip.faults.stuck_busy:
+        if self._chip.faults.stuck_busy or self._hung:
             return
         pending, command = self._pending, self._command
         self._pending = _NONE
@@ -121,6 +131,10 @@ class SubcommandPort:
                 _log.debug("data memory 0x%04X written outside CONFIG_UPDATE: dropped", command)
             elif not chip.memory.write(command, self._data):
                 chip.rejected.out_of_range += 1
+            else:
+                unmodelled = chip.memory.unmodelled(command, len(self._data))
+                if unmodelled is not None:
+                    chip.unknown("data memory write", unmodelled)
         elif not chip.take_data(command, self._data):
             chip.unknown("subcommand write", command)
 
@@ -128,6 +142,8 @@ class SubcommandPort:
         chip = self._chip
         if START <= command < END:
             self._answer(command, chip.memory.block(command))
+            if chip.memory.unmodelled(command) is not None:
+                chip.unknown("data memory read", command)
         else:
             answer = chip.run_subcommand(command)
             if answer is not None:

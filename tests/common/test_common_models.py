@@ -85,6 +85,7 @@ def test_what_a_client_may_write():
         "Cmd",
         "SetUtc",
         "RecSel",
+        "FltSel",
     }
     assert {name for model_id, name in writable if model_id == models.SETTINGS} == {
         "Sel",

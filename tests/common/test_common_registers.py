@@ -163,7 +163,7 @@ def test_only_points_marked_so_are_writable():
     writable = [offset for offset in range(layout.words) if layout.writable(offset)]
     start = layout.offset
     utc, select = start("SetUtc"), start("RecSel")
-    assert writable == [start("Cmd"), utc, utc + 1, select, select + 1]
+    assert writable == [start("Cmd"), utc, utc + 1, select, select + 1, start("FltSel")]
     assert not any(Layout(models.SNAPSHOT, 16).writable(n) for n in range(200))
 
 

@@ -127,7 +127,7 @@ def test_a_quick_test_tells_the_resistance_of_each_cell(desk: Callable[..., Desk
     assert desk.read(models.BATTERY)["ChaSt"] == 7
     test = desk.until(TestPhase.DONE, 1500.0)
     assert test["Seq"] == test["SeqEnd"]
-    assert (test["Tst"], test["ResTst"], test["ResStop"]) == (Test.QUICK, Test.QUICK, 0)
+    assert (test["Tst"], test["ResTst"], test["EndStop"]) == (Test.QUICK, Test.QUICK, 0)
     assert (test["NPul"], test["Wid1"], test["Wid2"]) == (5, 1000, 5000)
     assert test["ResRef"] == Refusal.NO_MODEL
     assert test["Soh"] is None
@@ -157,7 +157,7 @@ def test_a_stopped_test_asks_for_nothing_from_the_next_request_on(
     desk.run(1.5)
     assert desk.pack.current_a == 0
     test = desk.read(models.TEST)
-    assert (test["TstPh"], test["ResStop"]) == (TestPhase.STOPPED, TestStop.BY_COMMAND)
+    assert (test["TstPh"], test["EndStop"]) == (TestPhase.STOPPED, TestStop.BY_COMMAND)
 
 
 def test_a_board_killed_in_a_pulse_says_so_and_its_source_stops(
@@ -178,8 +178,8 @@ def test_a_board_killed_in_a_pulse_says_so_and_its_source_stops(
     test = desk.read(models.TEST)
     assert desk.read(models.DEVICE)["Boot"] == boot + 1
     assert (test["Tst"], test["TstPh"]) == (Test.NONE, TestPhase.IDLE)
-    assert (test["ResTst"], test["ResStop"]) == (Test.QUICK, TestStop.POWER_LOST)
-    assert (test["ResBoot"], test["ResUpS"], test["Soh"]) == (boot, None, None)
+    assert (test["EndTst"], test["EndStop"]) == (Test.QUICK, TestStop.POWER_LOST)
+    assert (test["EndBoot"], test["EndUpS"], test["Soh"]) == (boot, None, None)
     assert desk.command(Command.START_QUICK_TEST) == CommandResult.DONE
 
 

@@ -70,7 +70,13 @@ class Rig(DeskBoard):
             self.behind_ms += dt_ms
             if self.behind_ms >= STEP_MS:
                 behind_s = self.behind_ms / 1000
-                pack.step(behind_s, chip.charge_fet, chip.discharge_fet, chip.balance_mask)
+                pack.step(
+                    behind_s,
+                    chip.charge_fet,
+                    chip.discharge_fet,
+                    chip.balance_mask,
+                    predischarge_on=chip.predischarge_fet,
+                )
                 self.behind_ms = 0
             chip.step(
                 dt_ms / 1000,

@@ -21,7 +21,7 @@ def healthy(n_cells: int = 4, cell_mv: int = 3700) -> Snapshot:
     snapshot = Snapshot(n_cells)
     snapshot.valid = True
     snapshot.seq = 1
-    snapshot.dt_ms = 1000
+    snapshot.dt_ms = snapshot.since_ms = 1000
     set_cells(snapshot, [cell_mv] * n_cells)
     set_temperatures(snapshot, 250)
     snapshot.fet_dc = 300
@@ -70,6 +70,11 @@ class FakeAfe(Afe):
         self.next.switches = 0
 
     def read(self, snapshot: Snapshot) -> None:
+        self.look(snapshot)
+        for name in ("delta_uah", "balancing"):
+            setattr(snapshot, name, getattr(self.next, name))
+
+    def look(self, snapshot: Snapshot) -> None:
         self._answer()
         given = self.next
         for i in range(given.n_cells):
@@ -78,12 +83,11 @@ class FakeAfe(Afe):
             snapshot.temp_dc[i] = given.temp_dc[i]
         for name in (
             "stack_mv",
+            "load_mv",
             "current_ma",
-            "delta_uah",
             "fet_dc",
             "afe_dc",
             "switches",
-            "balancing",
             "afe_safety",
             "afe_failed",
             "afe_lost_settings",

@@ -23,6 +23,7 @@ class ScriptedBq76952:
         self.direct = bytearray(256)
         self.answers = {0x0001: b"\x95\x76", 0x0057: b"\x40\x00", 0x0083: b"\x00\x00"}
         self.answers[0x0076] = bytes(32)
+        self.answers[0x0005] = b"\x34\x92"
         self.memory = bytearray(0x10000)
         self.log = []
         self.logging = True
@@ -154,7 +155,7 @@ _CRC = bytes([crc8(bytes([i])) for i in range(256)])
 
 
 class ScriptedBoard:
-    """Time passes only when somebody waits."""
+    """Time passes only when somebody waits; its ticks wrap at 2**30, ``now_ms`` does not."""
 
     def __init__(self, i2c):
         self.i2c = i2c
@@ -162,16 +163,16 @@ class ScriptedBoard:
         self.recoveries = 0
 
     def ticks_ms(self):
-        return self.now_ms
+        return self.now_ms & 0x3FFFFFFF
 
     def ticks_add(self, ticks, delta):
-        return ticks + delta
+        return (ticks + delta) & 0x3FFFFFFF
 
     def ticks_diff(self, later, earlier):
-        return later - earlier
+        return ((later - earlier + 0x20000000) & 0x3FFFFFFF) - 0x20000000
 
     def wait(self, until_ms):
-        self.now_ms = until_ms
+        self.now_ms += self.ticks_diff(until_ms, self.ticks_ms())
 
     def recover_i2c(self):
         self.recoveries += 1

@@ -7,6 +7,8 @@ is a list consumed by the SPI transfers to come (wake-ups aside): ``"nack"`` (th
 ``ina.faults`` is consumed by I2C accesses: ``"nack"`` or None. ``log`` holds the commands.
 """
 
+from firmware.board import Board
+
 CLEARED = 0xFFFF
 
 
@@ -147,7 +149,7 @@ class ScriptedIna228:
             raise OSError(5)
 
 
-class ScriptedChain:
+class ScriptedChain(Board):
     """Board, chain and switches. Time passes only when somebody waits."""
 
     def __init__(self, n_chips=1):

@@ -12,10 +12,10 @@ START = 64919
 # Registers from ID on, as docs/settings.md has them.
 STATE, RESULT, SOURCE, REF1, REF2, WAIT, FAILED, FAIL_UTC = 6, 7, 8, 9, 10, 11, 12, 14
 SELECT, LOWEST, HIGHEST, CHALLENGE, RESPONSE, VALUES = 16, 17, 19, 21, 29, 45
-FORMAT = ">10H6h2L"
+FORMAT = ">11H6h2L"
 NAMES = (
-    "record_every", "detail_every", "stack_tolerance_mv", "cov_mv", "cov_release_mv", "cuv_mv",
-    "cuv_release_mv", "balance_start_mv", "balance_min_mv", "balance_max_cells",
+    "record_every", "detail_every", "stack_tolerance_mv", "spread_mv", "cov_mv", "cov_release_mv",
+    "cuv_mv", "cuv_release_mv", "balance_start_mv", "balance_min_mv", "balance_max_cells",
     "balance_max_dc", "otc_dc", "utc_dc", "otd_dc", "utd_dc", "otf_dc", "occ_ma", "ocd_ma",
 )  # fmt: skip
 END = VALUES + struct.calcsize(FORMAT) // 2

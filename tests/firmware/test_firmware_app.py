@@ -245,6 +245,16 @@ def test_whatever_the_bus_does_the_pack_is_safe_and_comes_back(
     assert rig.closed == (True, True)
 
 
+def test_clearing_latches_ends_those_of_the_chip_first(rig: Rig) -> None:
+    rig.run(6)
+    order = []
+    rig.app.afe.recover = lambda: order.append("chip")
+    clear = rig.app.protection.clear_latched
+    rig.app.protection.clear_latched = lambda: (order.append("firmware"), clear())[1]
+    assert rig.app.command(Command.CLEAR_LATCHED) == CommandResult.DONE
+    assert order == ["chip", "firmware"]
+
+
 def test_a_loose_sense_wire_opens_the_switches(rig: Rig) -> None:
     rig.chip.faults.open_wire_above = 1
     rig.run(600)
@@ -258,8 +268,7 @@ def test_the_watchdog_is_fed_while_all_tasks_run(rig: Rig) -> None:
 
 
 def test_the_watchdog_starves_when_a_task_is_left_out(rig: Rig) -> None:
-    estimate = rig.app.executive.tasks[2]
-    assert estimate.name == "estimate"
+    (estimate,) = (task for task in rig.app.executive.tasks if task.name == "estimate")
     rig.run(2)
     estimate.due_ms = rig.ticks_add(estimate.due_ms, 100_000)
     rig.run(2)
@@ -273,11 +282,15 @@ def test_whatever_ends_the_loop_opens_the_switches(rig: Rig) -> None:
     path.write_text(json.dumps(rig.spec.board_settings()))
 
     def break_it(app) -> None:
-        def estimate() -> None:
-            if app.snapshot.seq > 10:
-                raise RuntimeError("a mistake in an estimator")
+        measure = app.executive.tasks[0].function
 
-        app.executive.tasks[2].function = estimate
+        def mistaken() -> None:
+            measure()
+            if app.snapshot.seq > 10:
+                assert rig.closed == (True, True)
+                raise RuntimeError("a mistake")
+
+        app.executive.tasks[0].function = mistaken
 
     with pytest.raises(RuntimeError):
         main.run(lambda _settings: rig, str(path), break_it)
@@ -322,7 +335,7 @@ def test_a_board_with_wrong_limits_measures_and_serves_with_the_switches_open(
     assert seen["St"] == State.BLOCKED
     assert [cell["V"] for cell in seen["cells"]] == pytest.approx(rig.pack.cell_v, abs=0.006)
     assert rig.read(models.PROTECTION)["Cov"] <= 4.25
-    assert control(rig, Command.CONNECT) == CommandResult.DONE
+    assert control(rig, Command.CONNECT) == CommandResult.REFUSED_UNSAFE
     rig.run(10)
     assert rig.closed == (False, False)
     start_with(rig)
@@ -342,13 +355,13 @@ def test_a_board_that_cannot_tell_who_it_is_or_what_it_measures_does_not_start(
 def test_a_chip_that_forgets_a_setting_keeps_the_switches_open_and_says_why(
     rig: Rig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rig.app.afe._check_device = refuse  # the chip's identity is all that is wrong with it
+    rig.app.afe._setup._check_device = refuse  # the chip's identity is all that is wrong with it
     rig.chip.power_on_reset()
     rig.run(5)
     assert rig.closed == (False, False)
     assert "CONFIGURATION" in fault_names(rig.snapshot()["Flt"])
     assert capsys.readouterr().out == "another chip is fitted\n"
-    del rig.app.afe._check_device
+    del rig.app.afe._setup._check_device
     rig.run(15)
     assert rig.closed == (True, True)
     assert capsys.readouterr().out == "measures again\n"
@@ -533,12 +546,20 @@ class Flood:
 
 
 @pytest.mark.parametrize(
-    ("period_ms", "baudrate"), [(1000, 115200), (100, 115200), (1000, 19200), (1000, 9600)]
+    ("period_ms", "baudrate", "start_ms"),
+    [
+        (1000, 115200, 0),
+        (100, 115200, 0),
+        (1000, 19200, 0),
+        (1000, 9600, 0),
+        (1000, 9600, (1 << 30) - 8000),  # the clock wraps while it answers
+        (1000, 9600, (1 << 29) - 8000),
+    ],
 )
 def test_a_flood_of_requests_does_not_delay_the_measurement(
-    tmp_path: Path, period_ms: int, baudrate: int
+    tmp_path: Path, period_ms: int, baudrate: int, start_ms: int
 ) -> None:
-    rig = Rig(tmp_path)
+    rig = Rig(tmp_path, start_ms=start_ms)
     rig.settings.period_ms = period_ms
     rig.settings.baudrate = baudrate
     rig.boot()
@@ -596,8 +617,87 @@ def test_measuring_and_serving_allocate_nothing(tmp_path: Path, micropython: str
     printed = lines(micropython, "app_without_allocation.py", tmp_path)
     took = {name: int(n) for name, n in map(str.split, printed)}
     assert took.pop("answers") > 200
-    still = {"measure", "balance", "test", "serve", "settings", "keep"}  # no test runs
+    still = {"measure", "guard", "balance", "test", "serve", "settings", "keep"}  # no test runs
     assert {name for name, n in took.items() if n == 0} == still
     # Floats are objects. What a cycle leaves behind is collected at its end.
     # These cycles have one look into a rest in them, which tells 16 cells' SOC.
     assert took["estimate"] + took["image"] < 100 * 2200
+
+
+# --- precharge ----------------------------------------------------------------------------------
+
+
+def precharging(tmp_path: Path, **spec: object) -> Rig:
+    rig = Rig(tmp_path, **{"terminals_uf": 5000.0, "settings": {"precharge_ms": 3000}, **spec})
+    seen = set()
+    for _ in range(10):
+        rig.run(0.5)
+        seen.add(rig.app.protection.state)
+    assert State.PRECHARGE in seen
+    return rig
+
+
+def test_an_inverter_is_charged_through_a_resistor_before_the_switches_close(
+    tmp_path: Path,
+) -> None:
+    rig = precharging(tmp_path)
+    rig.run(5)
+    assert rig.closed == (True, True)
+    assert rig.app.protection.state == State.ON
+    assert rig.app.protection.n_faults == 0
+    assert rig.pack.pack_v == pytest.approx(float(rig.pack.cell_v.sum()), abs=0.1)
+
+
+def test_a_load_that_was_left_on_is_not_closed_onto(tmp_path: Path) -> None:
+    rig = precharging(tmp_path, leak_ohm=50.0)
+    for _ in range(120):
+        rig.run(0.5)
+        assert not rig.closed[1]
+    assert fault_names(rig.app.protection.latched) == ["PRECHARGE_FAILED"]
+    assert rig.app.protection.state == State.CHARGE_ONLY
+    rig.boot()
+    rig.run(10)
+    assert rig.closed == (True, False), "the latch survives"
+    rig.pack.spec.leak_ohm = math.inf
+    assert control(rig, Command.CLEAR_LATCHED) == CommandResult.DONE
+    rig.run(6)
+    assert rig.closed == (True, True)
+
+
+def test_a_terminal_that_never_loses_its_voltage_needs_no_precharge(tmp_path: Path) -> None:
+    rig = precharging(tmp_path)
+    rig.run(5)
+    assert control(rig, Command.DISCONNECT) == CommandResult.DONE
+    rig.run(2)
+    assert rig.closed == (False, False)
+    assert control(rig, Command.CONNECT) == CommandResult.DONE
+    rig.run(1.5)
+    assert rig.closed == (True, True)
+
+
+def test_a_pack_in_service_stays_open_over_a_restart_until_it_is_left(rig: Rig) -> None:
+    assert control(rig, Command.SERVICE) == CommandResult.DONE
+    rig.run(2)
+    rig.boot()
+    rig.run(10)
+    assert rig.closed == (False, False)
+    assert rig.snapshot()["St"] == State.SERVICE
+    assert control(rig, Command.CONNECT) == CommandResult.REFUSED_UNSAFE
+    assert control(rig, Command.DISCONNECT) == CommandResult.DONE
+    rig.run(2)
+    assert control(rig, Command.CONNECT) == CommandResult.DONE
+    rig.run(2)
+    assert rig.closed == (True, True)
+
+
+def test_a_host_asks_when_a_fault_came_and_how_often(rig: Rig) -> None:
+    for _ in range(2):
+        rig.chip.power_on_reset()
+        rig.run(15)
+    rig.write(models.CONTROL, "FltSel", Fault.AFE_RESET)
+    told = rig.read(models.CONTROL)
+    assert told["FltN"] == 2
+    assert told["FltLast"] - told["FltFirst"] >= 10
+    rig.write(models.CONTROL, "FltSel", Fault.OPEN_WIRE)
+    told = rig.read(models.CONTROL)
+    assert (told["FltN"], told["FltFirst"], told["FltLast"]) == (0, None, None)

@@ -5,7 +5,7 @@ from core_fakes import BOTH, healthy, nmc, set_cells, set_temperatures
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware.balancing import PAUSE_CYCLES, PERIOD_CYCLES, Balancing
+from firmware.balancing import _PAUSE_CYCLES, _PERIOD_CYCLES, Balancing
 from firmware.settings import Settings
 from firmware.snapshot import Snapshot
 
@@ -15,7 +15,7 @@ EVEN = array("h", bytes(32))
 def period(
     balancing: Balancing, snapshot: Snapshot, allowed: int = BOTH, surplus_bp: "array[int]" = EVEN
 ) -> list[int]:
-    return [balancing.choose(snapshot, allowed, surplus_bp) for _ in range(PERIOD_CYCLES)]
+    return [balancing.choose(snapshot, allowed, surplus_bp) for _ in range(_PERIOD_CYCLES)]
 
 
 def chosen(cells: list[int], **changes: int) -> int:
@@ -80,12 +80,26 @@ def test_where_there_is_no_plateau_the_charge_does_not_choose() -> None:
     assert by_charge([3600] * 4, 0, 0, 300, 0, profile="nmc") == 0
 
 
+def test_on_a_plateau_bleeding_goes_on_while_the_pack_is_charged() -> None:
+    snapshot = healthy(4)
+    set_cells(snapshot, [3300] * 4)
+    balancing = Balancing(Settings("P", 4, "lfp", 10000))
+    surplus_bp = array("h", [0, 0, 120, 0])
+    snapshot.current_ma = 5000
+    assert max(period(balancing, snapshot, BOTH, surplus_bp)) == 0b0100
+    snapshot.current_ma = -1001
+    assert max(period(balancing, snapshot, BOTH, surplus_bp)) == 0
+    snapshot.current_ma = 5000
+    set_cells(snapshot, [3500, 3450, 3450, 3450])
+    assert max(period(balancing, snapshot, BOTH, surplus_bp)) == 0, "now the voltage would choose"
+
+
 def test_bleeding_pauses_so_that_cells_are_measured_at_rest() -> None:
     snapshot = healthy()
     set_cells(snapshot, [4100, 4000, 4000, 4000])
     balancing = Balancing(nmc())
     cycles = period(balancing, snapshot) + period(balancing, snapshot)
-    assert cycles == ([0] * (PAUSE_CYCLES - 1) + [1] * (PERIOD_CYCLES - PAUSE_CYCLES) + [0]) * 2
+    assert cycles == ([0] * (_PAUSE_CYCLES - 1) + [1] * (_PERIOD_CYCLES - _PAUSE_CYCLES) + [0]) * 2
 
 
 def test_a_reading_taken_while_bleeding_chooses_nothing() -> None:
@@ -130,7 +144,7 @@ def test_in_doubt_nothing_is_bled_and_what_was_is_stopped(doubt) -> None:
     snapshot = healthy()
     set_cells(snapshot, [4100, 4000, 4000, 4000])
     balancing = Balancing(nmc())
-    for _ in range(PAUSE_CYCLES):
+    for _ in range(_PAUSE_CYCLES):
         balancing.choose(snapshot, BOTH, EVEN)
     assert balancing.choose(snapshot, BOTH, EVEN) == 1
     doubt(snapshot)

@@ -1,17 +1,14 @@
 import contextlib
-import importlib
 import json
 import socket
 import struct
 import sys
 import threading
-import time
 import types
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from core_fakes import nmc
 from interpreters import run
 
 from common import __version__, link
@@ -206,122 +203,3 @@ def test_the_desk_board_wakes_for_the_uart() -> None:
     uart.any = lambda: 3
     board.wait(200)
     assert board.now_ms == 100
-
-
-# --- rp2 ---------------------------------------------------------------------------------------
-
-
-class FakePin:
-    IN, OUT, OPEN_DRAIN, PULL_UP = range(4)
-    log: list[tuple[int, int]] = []
-    held: dict[int, int] = {}  # falling edges of SCL after which a chip lets SDA go
-
-    def __init__(self, number: int, *_: int, value: int | None = None) -> None:
-        self.number = number
-        if value is not None:
-            self.log.append((number, value))
-
-    def value(self, level: int | None = None) -> int:
-        if level is None:
-            falls = self.log.count((5, 0))
-            return int(falls >= self.held.get(self.number, 0))
-        self.log.append((self.number, level))
-        return level
-
-
-class FakeUart:
-    def __init__(self, *_: object, **options: object) -> None:
-        self.options = options
-        self.waiting = 0
-
-    def any(self) -> int:
-        return self.waiting
-
-    def readinto(self, _buffer: bytearray) -> None:
-        return None
-
-    def write(self, buffer: bytes) -> int:
-        FakePin.log.append((-1, len(buffer)))
-        return len(buffer)
-
-    def flush(self) -> None:
-        FakePin.log.append((-2, 0))
-
-
-@pytest.fixture
-def rp2(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    """``firmware.boards.rp2`` on a chip that only notes what is done to it."""
-    machine = types.ModuleType("machine")
-    fed: list[int] = []
-    machine.__dict__.update(
-        Pin=FakePin,
-        UART=FakeUart,
-        I2C=lambda *_, **options: types.SimpleNamespace(**options),
-        WDT=lambda timeout: types.SimpleNamespace(feed=lambda: fed.append(timeout)),
-        fed=fed,
-        reset_cause=lambda: 3,
-        PWRON_RESET=1,
-        WDT_RESET=3,
-    )
-    monkeypatch.setitem(sys.modules, "machine", machine)
-    clock = {"ms": 0}
-    monkeypatch.setattr(time, "ticks_ms", lambda: clock["ms"], raising=False)
-    monkeypatch.setattr(time, "ticks_us", lambda: clock["ms"] * 1000, raising=False)
-    monkeypatch.setattr(time, "ticks_diff", lambda a, b: a - b, raising=False)
-    monkeypatch.setattr(time, "ticks_add", lambda a, b: a + b, raising=False)
-    monkeypatch.setattr(time, "sleep_us", lambda _us: None, raising=False)
-    monkeypatch.setattr(
-        time, "sleep_ms", lambda ms: clock.update(ms=clock["ms"] + ms), raising=False
-    )
-    monkeypatch.delitem(sys.modules, "firmware.boards.rp2", raising=False)
-    FakePin.log = []
-    FakePin.held = {}
-    return importlib.import_module("firmware.boards.rp2")
-
-
-def test_an_rp2_board_comes_up_with_the_bus_free_and_the_line_quiet(rp2) -> None:
-    board = rp2.Rp2Board(nmc())
-    assert board.reset_cause == ResetCause.WATCHDOG
-    assert board.i2c.timeout == 50000
-    assert (2, 0) in FakePin.log, "DE is low"
-    assert (2, 1) not in FakePin.log
-    assert (5, 0) not in FakePin.log, "a free bus is not clocked"
-
-
-def test_an_rp2_board_clocks_a_held_bus_free(rp2) -> None:
-    FakePin.held = {4: 6}
-    rp2.Rp2Board(nmc())
-    assert FakePin.log.count((5, 0)) == 6
-    last_clock = len(FakePin.log) - 1 - FakePin.log[::-1].index((5, 1))
-    assert FakePin.log[last_clock + 1 : last_clock + 3] == [(4, 0), (4, 1)], "then a stop"
-
-
-def test_an_rp2_board_gives_up_on_a_bus_that_stays_held(rp2) -> None:
-    FakePin.held = {4: 1000}
-    rp2.Rp2Board(nmc())
-    assert FakePin.log.count((5, 0)) == 9
-
-
-def test_the_rs485_driver_is_on_for_the_characters_and_no_longer(rp2) -> None:
-    board = rp2.Rp2Board(nmc())
-    FakePin.log.clear()
-    assert board.uart.write(b"abc") == 3
-    assert FakePin.log == [(2, 1), (-1, 3), (-2, 0), (2, 0)]
-
-
-def test_an_rp2_board_sleeps_until_the_time_or_the_uart(rp2) -> None:
-    board = rp2.Rp2Board(nmc())
-    board.wait(20)
-    assert board.ticks_ms() == 20
-    board.uart._uart.waiting = 1
-    board.wait(40)
-    assert board.ticks_ms() == 20
-
-
-def test_the_rp2_watchdog_starts_with_the_first_feed(rp2) -> None:
-    board = rp2.Rp2Board(nmc())
-    fed = sys.modules["machine"].fed  # type: ignore[attr-defined]
-    assert fed == []
-    board.feed_watchdog()
-    board.feed_watchdog()
-    assert fed == [8000, 8000]

@@ -1,48 +1,41 @@
 """Settings become data memory: each limit at its default, its ends and beyond them."""
 
-import struct
-
 import pytest
+from bq76952_plans import pack, plan, raw
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from firmware.afe.bq76952_config import Plan, cells_of, inputs_of, user_current_ma
+from firmware.afe.bq76952_config import cells_of, inputs_of, user_current_ma
 from firmware.settings import Settings
 
-SENSORS = ("TS1", "TS2", "TS3")
-
-
-def pack(**changes: int) -> Settings:
-    settings = Settings("P1", changes.pop("n_cells", 16), "nmc", 50000)
-    for name, value in changes.items():
-        assert hasattr(settings, name)
-        setattr(settings, name, value)
-    return settings
-
-
-def raw(plan: Plan, address: int) -> int:
-    for (_name, at, code, _low, _high), data in plan.items:
-        if at == address:
-            return struct.unpack("<" + code, data)[0]
-    raise KeyError(hex(address))
-
-
-def plan(settings: Settings | None = None, **options: object) -> Plan:
-    settings = settings or pack()
-    return Plan(
-        settings,
-        options.get("sensors", SENSORS),
-        options.get("fet_sensor", "DCHG"),
-        options.get("crc", True),
-    )
+# profile's limit in 0.1 degC and the register: 5 degC beyond, or where it ends
+LIMITS_C = ((450, 50), (-450, -40), (-900, -40), (1150, 120), (2000, 120))
+COLD_C = ((0, -5), (-350, -40), (-900, -40), (1250, 120), (2000, 120))
 
 
 def test_no_register_is_written_twice_and_none_overlap() -> None:
+    made = plan()
     end = 0
-    for (_name, address, _code, _low, _high), data in plan().items:
+    for address, data in made.blocks():
         assert address >= end
+        assert 1 <= len(data) <= 32
         end = address + len(data)
+    assert b"".join(d for _a, d in made.blocks()) == b"".join(d for _r, d in made.items)
+
+
+@pytest.mark.parametrize("address", [0x9180, 0x91C6, 0x91C8, 0x91CA])
+def test_the_calibration_of_a_board_is_left_alone(address: int) -> None:
+    with pytest.raises(ValueError, match="nothing is planned"):
+        plan().at(address)
+
+
+def test_a_register_is_found_by_any_of_its_bytes() -> None:
+    made = plan()
+    assert made.at(0x9278)[0] == "COV Threshold"
+    assert made.at(0x927A)[0] == "COV Delay"
+    with pytest.raises(ValueError, match="0x9306"):
+        made.at(0x9306)
 
 
 def test_cell_voltages_stand_outside_the_profile() -> None:
@@ -53,6 +46,84 @@ def test_cell_voltages_stand_outside_the_profile() -> None:
     assert made.applied["cuv_mv"] == 2428
     lfp = plan(Settings("P1", 16, "lfp", 50000))
     assert (lfp.applied["cov_mv"], lfp.applied["cuv_mv"]) == (3795, 2226)
+
+
+@pytest.mark.parametrize(
+    ("max_mv", "code", "applied_mv"),
+    [
+        (4250, 85, 4301),  # default: 25 mV beyond, rounded up to a step
+        (987, 20, 1012),  # just the register's lowest
+        (500, 20, 1012),  # too little
+        (5541, 110, 5566),  # just its highest
+        (9000, 110, 5566),  # too much
+    ],
+)
+def test_cell_over_voltage(max_mv: int, code: int, applied_mv: int) -> None:
+    settings = pack()
+    settings.profile.cell_max_mv = max_mv
+    made = plan(settings)
+    assert raw(made, 0x9278) == code
+    assert made.applied["cov_mv"] == applied_mv
+    assert raw(made, 0x927C) == 2
+    assert made.applied["cov_release_mv"] == (code - 2) * 506 // 10
+
+
+@pytest.mark.parametrize(
+    ("min_mv", "code", "applied_mv"),
+    [(2500, 48, 2428), (1037, 20, 1012), (100, 20, 1012), (4579, 90, 4554), (9000, 90, 4554)],
+)
+def test_cell_under_voltage(min_mv: int, code: int, applied_mv: int) -> None:
+    settings = pack()
+    settings.profile.cell_min_mv = min_mv
+    made = plan(settings)
+    assert raw(made, 0x9275) == code
+    assert made.applied["cuv_mv"] == applied_mv
+    assert raw(made, 0x927B) == 2
+    assert made.applied["cuv_release_mv"] == (code + 2) * 506 // 10
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "address", "code"),
+    [
+        *(("otc_dc", dc, 0x929A, c) for dc, c in LIMITS_C),
+        *(("otd_dc", dc, 0x929D, c) for dc, c in LIMITS_C),
+    ],
+)
+def test_over_temperature_of_cells(name: str, limit: int, address: int, code: int) -> None:
+    settings = pack()
+    field = {"otc_dc": "charge_max_dc", "otd_dc": "discharge_max_dc"}[name]
+    setattr(settings.profile, field, limit)
+    made = plan(settings)
+    assert raw(made, address) == code
+    assert made.applied[name] == 10 * code
+    assert raw(made, address + 2) == max(code - 5, -40)
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "address", "code"),
+    [
+        *(("utc_dc", dc, 0x92A6, c) for dc, c in COLD_C),
+        *(("utd_dc", dc, 0x92A9, c) for dc, c in COLD_C),
+    ],
+)
+def test_under_temperature_of_cells(name: str, limit: int, address: int, code: int) -> None:
+    settings = pack()
+    field = {"utc_dc": "charge_min_dc", "utd_dc": "discharge_min_dc"}[name]
+    setattr(settings.profile, field, limit)
+    made = plan(settings)
+    assert raw(made, address) == code
+    assert made.applied[name] == 10 * code
+    assert raw(made, address + 2) == min(code + 5, 120)
+
+
+@pytest.mark.parametrize(
+    ("otf_dc", "code"), [(900, 95), (-900, 0), (-50, 0), (1450, 150), (1700, 150)]
+)
+def test_over_temperature_of_the_fets(otf_dc: int, code: int) -> None:
+    made = plan(pack(otf_dc=otf_dc))
+    assert raw(made, 0x92A0) == code
+    assert made.applied["otf_dc"] == 10 * code
+    assert raw(made, 0x92A2) == max(code - 5, 0)
 
 
 def test_the_delay_of_cell_voltages_includes_the_two_the_chip_adds() -> None:
@@ -76,6 +147,54 @@ def test_charge_over_current(occ_ma: int, shunt_uohm: int, code: int, applied_ma
     assert raw(made, 0x9280) == code
     assert made.applied["occ_ma"] == applied_ma
     assert made.applied["occ_delay_ms"] == 399
+
+
+@pytest.mark.parametrize(
+    ("ocd_ma", "codes", "applied_ma"),
+    [
+        (100000, (38, 50), (152000, 200000)),
+        (1000, (2, 2), (8000, 8000)),  # too little
+        (5333, (2, 3), (8000, 12000)),  # just the lowest
+        (266666, (100, 100), (400000, 400000)),  # just the highest of the first
+        (300000, (100, 100), (400000, 400000)),  # too much
+    ],
+)
+def test_discharge_over_current(
+    ocd_ma: int, codes: tuple[int, int], applied_ma: tuple[int, int]
+) -> None:
+    made = plan(pack(ocd_ma=ocd_ma))
+    assert (raw(made, 0x9282), raw(made, 0x9284)) == codes
+    assert (made.applied["ocd1_ma"], made.applied["ocd2_ma"]) == applied_ma
+    assert (raw(made, 0x9283), raw(made, 0x9285)) == (119, 13)
+    assert (made.applied["ocd1_delay_ms"], made.applied["ocd2_delay_ms"]) == (399, 49)
+
+
+@pytest.mark.parametrize(
+    ("ocd_ma", "unit", "applied_ma"),
+    [(5000, 1, 6250), (100, 1, 125), (50000, 10, 62500), (300000, 100, 375000)],
+)
+def test_slow_discharge_over_current_is_in_the_chip_s_unit(
+    ocd_ma: int, unit: int, applied_ma: int
+) -> None:
+    made = plan(pack(ocd_ma=ocd_ma, occ_ma=100))
+    assert raw(made, 0x928A) == -(applied_ma // unit)
+    assert made.applied["ocd3_ma"] == applied_ma
+    assert (raw(made, 0x928C), made.applied["ocd3_delay_ms"]) == (10, 10000)
+
+
+def test_trips_that_come_again_latch_and_are_forgotten_slower_than_they_recover() -> None:
+    made = plan()
+    recovery_s, scd_recovery_s = raw(made, 0x92AF), raw(made, 0x9294)
+    limit, forget_s, latched_s = (raw(made, 0x927D + i) for i in range(3))
+    assert (limit, made.applied["covl_trips"]) == (3, 3)
+    assert recovery_s < forget_s < latched_s  # else COVL would latch again at once
+    limit, forget_s = raw(made, 0x928F), raw(made, 0x9290)
+    assert (limit, made.applied["ocdl_trips"]) == (3, 3)
+    assert forget_s > recovery_s
+    limit, forget_s = raw(made, 0x9295), raw(made, 0x9296)
+    assert (limit, made.applied["scdl_trips"]) == (2, 2)
+    assert forget_s > scd_recovery_s
+    assert raw(made, 0x925F) == 0x0002  # no recovery by a charge current, no PF in one-time memory
 
 
 @pytest.mark.parametrize(
@@ -143,10 +262,18 @@ def test_cells_and_inputs_map_both_ways(n_cells: int, data: st.DataObject) -> No
     assert inputs_of(cells, n_cells).bit_count() == cells.bit_count()
 
 
-def test_only_sensors_that_must_be_there_can_trip_a_protection() -> None:
+def test_only_sensors_that_must_be_there_can_trip_a_protection_and_all_else_is_off() -> None:
     made = plan(pack(n_sensors=2))
-    assert [raw(made, 0x92FD + i) for i in range(3)] == [0x07, 0x07, 0x0B]
-    assert raw(made, 0x9301) == 0x0F
+    pins = [raw(made, 0x92FA + i) for i in range(9)]
+    assert pins == [0, 0, 0, 0x07, 0x07, 0x0B, 0, 0x0F, 0]  # ALERT is the third
+
+
+def test_the_regulators_are_left_alone_unless_the_board_is_fed_by_them() -> None:
+    with pytest.raises(KeyError):
+        raw(plan(), 0x9236)
+    fed = plan(regulators=0x0D)
+    assert (raw(fed, 0x9236), raw(fed, 0x9237)) == (0x0D, 0x01)
+    assert raw(plan(), 0x9238) == 0  # the host watchdog opens FETs and cuts nobody's supply
 
 
 def test_temperatures_stand_outside_the_profile() -> None:
@@ -156,20 +283,45 @@ def test_temperatures_stand_outside_the_profile() -> None:
     assert [raw(made, a) for a in (0x92A6, 0x92A8)] == [-5, 0]
     assert [raw(made, a) for a in (0x92A9, 0x92AB)] == [-25, -20]
     assert [raw(made, a) for a in (0x92A0, 0x92A2)] == [95, 90]
+    assert [raw(made, a) for a in (0x92A3, 0x92A5)] == [85, 80]
+    assert [raw(made, a) for a in (0x92AC, 0x92AE)] == [-40, -35]
+    assert {raw(made, 0x929B + 3 * i) for i in range(7)} == {2}
 
 
 def test_every_protection_is_on_and_opens_the_right_switches() -> None:
     made = plan()
-    assert [raw(made, a) for a in (0x9261, 0x9262, 0x9263)] == [0xFC, 0xF3, 0x82]
+    assert [raw(made, a) for a in (0x9261, 0x9262, 0x9263)] == [0xFC, 0xF7, 0xF2]
     assert [raw(made, a) for a in (0x9265, 0x9266, 0x9267)] == [0x98, 0xD5, 0x56]
     assert [raw(made, a) for a in (0x9269, 0x926A, 0x926B)] == [0xE4, 0xE6, 0xE2]
 
 
 def test_without_a_sensor_at_the_fets_their_protection_is_off() -> None:
     made = plan(fet_sensor=None)
-    assert raw(made, 0x9262) == 0x73
-    with pytest.raises(KeyError):
-        raw(made, 0x9301)
+    assert raw(made, 0x9262) == 0x77
+    assert raw(made, 0x92C0) == 0x1E  # nor its permanent failure
+    assert raw(made, 0x9301) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "address", "code"),
+    [
+        ({}, 0x9337, 50),
+        ({"balance_max_dc": 0}, 0x9337, 5),
+        ({"balance_max_dc": 700}, 0x9337, 75),
+        ({"balance_max_dc": 3000}, 0x9337, 127),
+        ({}, 0x933A, 4),
+        ({"balance_max_cells": 0}, 0x933A, 0),
+        ({"balance_max_cells": 8}, 0x933A, 8),
+        ({"balance_max_cells": 99}, 0x933A, 16),
+        ({}, 0x9336, 0),
+        ({}, 0x9338, 70),
+        ({}, 0x9339, 20),
+    ],
+)
+def test_balancing_ends_beyond_what_the_firmware_allows(
+    changes: dict[str, int], address: int, code: int
+) -> None:
+    assert raw(plan(pack(**changes)), address) == code
 
 
 def test_switches_wait_for_the_firmware() -> None:
@@ -184,7 +336,9 @@ def test_the_chip_stays_awake() -> None:
     assert raw(plan(), 0x9234) == 0x3882  # a thermistor at TS2
 
 
-@pytest.mark.parametrize(("period_ms", "seconds"), [(100, 5), (1000, 5), (2000, 10)])
+@pytest.mark.parametrize(
+    ("period_ms", "seconds"), [(100, 5), (1000, 5), (1001, 6), (2000, 10), (10**8, 0xFFFF)]
+)
 def test_the_chip_opens_by_itself_after_five_missed_cycles(period_ms: int, seconds: int) -> None:
     assert raw(plan(pack(period_ms=period_ms)), 0x92B2) == seconds
 

@@ -5,6 +5,7 @@ switches come through: the world's on one side, the driver's on the other.
 """
 
 import pytest
+from bq76952_world import BOTH, World
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -12,109 +13,8 @@ from hypothesis import strategies as st
 from common.codes import Switch
 from firmware.afe import AfeError
 from firmware.afe.bq76952 import Bq76952
-from firmware.settings import Settings
-from firmware.snapshot import UNKNOWN_DC, Snapshot
-from sim.bq76952 import Bq76952 as Emulator
+from firmware.snapshot import UNKNOWN_DC
 from sim.bq76952 import Nack
-
-BOTH = Switch.CHARGE | Switch.DISCHARGE
-
-
-class World:
-    """A board whose I2C is the emulator, and the cells around it; time passes by ``run`` alone
-    and by what the bus takes."""
-
-    def __init__(
-        self, n_cells: int = 16, rated_mah: int = 5000, crc: bool = True, part_crc: bool = True
-    ) -> None:
-        self.chip = Emulator(
-            n_cells,
-            shunt_uohm=500,
-            seed=1,
-            crc=part_crc,
-            noise_mv=0.0,
-            cell_offset_mv=[0.0] * n_cells,
-            current_offset_ma=0.0,
-            current_gain=1.0,
-        )
-        self.i2c = self
-        self.settings = Settings("P1", n_cells, "nmc", rated_mah)
-        self.afe = Bq76952(self, n_cells, crc)
-        self.snapshot = Snapshot(n_cells)
-        self.cell_v = [3.6 + 0.01 * i for i in range(n_cells)]
-        self.current_a = 0.0
-        self.temperatures_c = [25.0, 20.0, 15.0]
-        self.die_c, self.fet_c = 35.0, 40.0
-        self.transactions = 0
-        self.run(1.0)
-
-    # the board
-
-    def ticks_ms(self) -> int:
-        return int(self.chip.now_us / 1000)
-
-    def ticks_add(self, ticks: int, delta: int) -> int:
-        return ticks + delta
-
-    def ticks_diff(self, later: int, earlier: int) -> int:
-        return later - earlier
-
-    def wait(self, until_ms: int) -> None:
-        self.run(max(0.0, until_ms / 1000 - self.chip.now_us / 1e6))
-
-    # its I2C
-
-    def readfrom_mem_into(self, address: int, register: int, buffer: memoryview) -> None:
-        self.transactions += 1
-        try:
-            buffer[:] = self.chip.i2c(address, bytes([register]), len(buffer))
-        except Nack as nack:
-            raise OSError(5) from nack
-
-    def writeto_mem(self, address: int, register: int, buffer: memoryview) -> None:
-        self.transactions += 1
-        try:
-            self.chip.i2c(address, bytes([register]) + bytes(buffer), 0)
-        except Nack as nack:
-            raise OSError(5) from nack
-
-    # the world
-
-    def run(self, seconds: float, step_s: float = 0.1) -> None:
-        while seconds > 1e-9:
-            dt = min(seconds, step_s)
-            seconds -= dt
-            flows = (
-                self.chip.charge_fet if self.current_a > 0 else self.chip.discharge_fet
-            ) and not self.chip.faults.dead
-            self.chip.step(
-                dt,
-                self.cell_v,
-                self.current_a if flows else 0.0,
-                self.temperatures_c,
-                self.die_c,
-                self.fet_c,
-            )
-
-    def configured(self, closed: bool = False) -> "World":
-        self.afe.configure(self.settings)
-        if closed:
-            self.afe.set_switches(BOTH)
-        self.run(0.3)
-        return self
-
-    def cycles(self, seconds: float, period_s: float = 1.0) -> int:
-        """Run with a reading every period; returns the charge that was counted."""
-        total = 0
-        while seconds > 1e-9:
-            self.run(period_s)
-            seconds -= period_s
-            total += self.read().delta_uah
-        return total
-
-    def read(self) -> Snapshot:
-        self.afe.read(self.snapshot)
-        return self.snapshot
 
 
 @pytest.mark.parametrize("n_cells", [3, 4, 9, 14, 15, 16])
@@ -231,6 +131,15 @@ def test_balancing_bleeds_the_cells_meant_and_ends_by_itself(n_cells: int) -> No
     world.afe.set_balancing(0)
     world.cycles(1)
     assert world.chip.balance_mask == 0
+
+
+def test_a_board_that_is_fed_by_the_chip_says_which_regulators_it_needs() -> None:
+    world = World()
+    world.afe_regulators = 0x0D  # REG1 with 3.3 V
+    world.afe = Bq76952(world, 16)
+    world.configured()
+    assert world.chip.memory.integer("reg12_config") == 0x0D
+    assert world.chip.memory.integer("reg0_config") == 0x01
 
 
 # --- the last line of defence -----------------------------------------------------------------

@@ -16,7 +16,7 @@ from firmware import cell_tests
 from firmware.quicktest import REST_S
 
 BOTH_KINDS = pytest.mark.parametrize("kind", [Test.QUICK, Test.FULL])
-RESULT = ("ResTst", "ResStop", "ResRef", "ResMth", "ResBoot", "ResUpS", "ResDur", "Soh", "cells")
+RESULT = ("ResTst", "ResRef", "ResMth", "ResBoot", "ResUpS", "ResDur", "Soh", "cells")
 
 
 def kept(bench: Bench) -> dict[str, object]:
@@ -131,7 +131,7 @@ def test_without_a_model_a_quick_test_tells_resistances(bench: Bench) -> None:
     bench.start(Test.QUICK)
     bench.run()
     result = bench.read()
-    assert (result["ResTst"], result["ResStop"]) == (Test.QUICK, TestStop.NONE)
+    assert (result["ResTst"], result["EndStop"]) == (Test.QUICK, TestStop.NONE)
     assert (result["ResRef"], result["ResMth"]) == (Refusal.NO_MODEL, Method.NONE)
     assert (result["Soh"], result["MdlCrc"], result["ChaAh"]) == (None, None, None)
     assert result["RteC"] == pytest.approx(100, abs=1), "1.5C is above the charge limit"
@@ -154,11 +154,13 @@ def test_with_a_model_the_weakest_cell_is_the_pack(monkeypatch: pytest.MonkeyPat
     sohs = [cell["Soh"] for cell in result["cells"]]
     assert result["Soh"] == min(sohs)
     weakest = result["cells"][sohs.index(min(sohs))]
-    assert (result["SohLo"], result["SohHi"]) == (weakest["SohLo"], weakest["SohHi"])
+    assert result["SohLo"] == weakest["SohLo"]
+    wider = (result["SohHi"] - result["Soh"]) / (weakest["SohHi"] - weakest["Soh"])
+    assert wider == pytest.approx(1.24, abs=0.01), "each cell of the four errs by itself"
     assert all(cell["SohLo"] < cell["Soh"] < cell["SohHi"] for cell in result["cells"])
 
 
-def test_one_cell_unlike_the_models_leaves_the_pack_unknown(
+def test_one_cell_outside_the_models_voltages_leaves_the_pack_unknown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = importlib.import_module("common.cells.pulse_lmo_10ah").MODEL_SLOW
@@ -169,8 +171,8 @@ def test_one_cell_unlike_the_models_leaves_the_pack_unknown(
     bench.start(Test.QUICK)
     bench.run()
     result = bench.read()
-    assert (result["Soh"], result["ResRef"], result["ResMth"]) == (None, Refusal.UNLIKE, 0)
-    assert [cell["Ref"] for cell in result["cells"]] == [0, Refusal.UNLIKE, 0, 0]
+    assert (result["Soh"], result["ResRef"], result["ResMth"]) == (None, Refusal.SOC_OUTSIDE, 0)
+    assert [cell["Ref"] for cell in result["cells"]] == [0, Refusal.SOC_OUTSIDE, 0, 0]
 
 
 def test_a_model_that_is_not_on_the_board_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,10 +221,36 @@ def test_a_test_that_was_running_when_power_went_is_told(
     again.cycle(10)
     result = again.read()
     assert (result["Tst"], result["TstPh"]) == (Test.NONE, TestPhase.IDLE)
-    assert (result["ResTst"], result["ResStop"]) == (kind, TestStop.POWER_LOST)
-    assert (result["ResBoot"], result["ResUpS"], result["Soh"]) == (BOOT, None, None)
+    assert (result["EndTst"], result["EndStop"]) == (kind, TestStop.POWER_LOST)
+    assert (result["EndBoot"], result["EndUpS"]) == (BOOT, None)
+    assert (result["ResTst"], result["Soh"]) == (Test.NONE, None)
     assert again.tests.changed, "so that it is told after the next start as well"
     assert again.tests.request_ma == 0
+
+
+@BOTH_KINDS
+def test_a_test_that_is_stopped_leaves_the_last_result_also_over_a_power_cut(kind: int) -> None:
+    bench = Bench(dt_ms=2000)
+    bench.start(Test.FULL)
+    bench.run()
+    before = bench.read()
+    assert (before["EndTst"], before["EndStop"]) == (Test.FULL, TestStop.NONE)
+    bench.start(kind)
+    bench.cycle(20)
+    cut = restarted(bench)
+    bench.tests.stop(TestStop.BY_COMMAND)
+    bench.cycle(2)
+    stopped = {
+        bench: (kind, TestStop.BY_COMMAND, BOOT, bench.s.uptime_s - 2),
+        restarted(bench): (kind, TestStop.BY_COMMAND, BOOT, bench.s.uptime_s - 2),
+        cut: (kind, TestStop.POWER_LOST, BOOT, None),
+        restarted(cut): (kind, TestStop.POWER_LOST, BOOT, None),
+    }
+    for board, (test, stop, boot, ended_s) in stopped.items():
+        result = board.read()
+        assert kept(board) == kept(bench) == {name: before[name] for name in RESULT}
+        assert (result["EndTst"], result["EndStop"], result["EndBoot"]) == (test, stop, boot)
+        assert result["EndUpS"] == ended_s
 
 
 def test_another_rating_makes_the_conclusion_invalid_and_says_so() -> None:
@@ -336,7 +364,7 @@ class AnyTest(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         again = restarted(self.bench)
-        assert again.read()["ResStop"] == TestStop.POWER_LOST
+        assert again.read()["EndStop"] == TestStop.POWER_LOST
         self.bench = again
 
     @invariant()
@@ -362,7 +390,7 @@ class AnyTest(RuleBasedStateMachine):
         bench.run(30000)
         assert bench.tests.request_ma == 0
         if ran:
-            assert bench.read()["ResTst"] != Test.NONE
+            assert bench.read()["EndTst"] != Test.NONE
 
 
 TestAnyTest = AnyTest.TestCase

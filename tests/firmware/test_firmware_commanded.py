@@ -6,7 +6,16 @@ import pytest
 from app_rig import Rig
 
 from common import models
-from common.codes import Command, CommandResult, Test, TestPhase, TestStop
+from common.codes import (
+    Command,
+    CommandResult,
+    Method,
+    NextTest,
+    Refusal,
+    Test,
+    TestPhase,
+    TestStop,
+)
 from firmware.afe import AfeError
 from sim.pack import OPEN, Demand
 
@@ -67,7 +76,8 @@ def test_the_request_stands_in_its_register_and_ends_with_the_stop_itself(rig: R
     assert asked_a(rig) == 0
     result = rig.read(models.TEST)
     assert (result["Tst"], result["TstPh"]) == (Test.QUICK, TestPhase.STOPPED)
-    assert (result["ResTst"], result["ResStop"]) == (Test.QUICK, TestStop.BY_COMMAND)
+    assert (result["EndTst"], result["EndStop"]) == (Test.QUICK, TestStop.BY_COMMAND)
+    assert result["ResTst"] == Test.NONE
     assert command(rig, Command.STOP_TEST) == CommandResult.DONE, "when none runs, too"
 
 
@@ -83,8 +93,11 @@ def test_who_disconnects_the_pack_ends_its_test(
     rig.write(model, point, value)
     assert asked_a(rig) == 0
     rig.run(2)
+    assert rig.closed == (True, True), "the source may still go by itself"
+    rig.demand(0.0)
+    rig.run(2)
     assert rig.closed == (False, False)
-    assert rig.read(models.TEST)["ResStop"] == TestStop.BY_COMMAND
+    assert rig.read(models.TEST)["EndStop"] == TestStop.BY_COMMAND
     assert command(rig, Command.START_QUICK_TEST) == CommandResult.REFUSED_UNSAFE
 
 
@@ -95,7 +108,7 @@ def test_a_chip_that_says_nothing_ends_the_request_in_the_same_cycle(rig: Rig) -
     rig.app.step()
     assert rig.app.image.map.block(models.PROTECTION).get("ReqA") == 0
     rig.run(2)
-    assert rig.read(models.TEST)["ResStop"] == TestStop.NOT_MEASURED
+    assert rig.read(models.TEST)["EndStop"] == TestStop.NOT_MEASURED
 
 
 def test_nothing_is_bled_while_a_test_runs(tmp_path: Path) -> None:
@@ -120,7 +133,8 @@ def test_a_result_is_stamped_and_outlives_the_board(rig: Rig) -> None:
         follow(rig)
     rig.run(3)
     result = rig.read(models.TEST)
-    assert result["ResStop"] == TestStop.NONE
+    assert (result["EndTst"], result["EndStop"]) == (Test.QUICK, TestStop.NONE)
+    assert (result["EndUpS"], result["EndUtc"]) == (result["ResUpS"], result["ResUtc"])
     assert 0 <= rig.app.snapshot.uptime_s - result["ResUpS"] < 10
     assert result["ResUtc"] - 1_800_000_000 == pytest.approx(result["ResUpS"] - set_s, abs=2)
     for cell, ohm in zip(result["cells"], rig.pack.cells.resistance_ohm(5.5), strict=True):
@@ -134,6 +148,35 @@ def test_a_result_is_stamped_and_outlives_the_board(rig: Rig) -> None:
     assert again["ResBoot"] == 1
 
 
+def test_what_the_pulses_tell_stands_in_the_health_model_and_outlives_the_board(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path, profile="lmo-10ah", soc=0.6)
+    rig.run(8)
+    rig.app.estimators.soc.restore(6000.0, 300.0, 0)
+    rig.run(6)
+    advised = rig.read(models.HEALTH)
+    assert (advised["Soh"], advised["Next"]) == (None, NextTest.QUICK_TEST)
+    assert command(rig, Command.START_QUICK_TEST) == CommandResult.DONE
+    while rig.app.tests.busy:
+        follow(rig)
+    rig.run(8)
+    result, health = rig.read(models.TEST), rig.read(models.HEALTH)
+    assert (result["ResRef"], result["ResMth"]) == (Refusal.NONE, Method.PULSE_TEST)
+    assert (health["Ref"], health["Mth"], health["SohN"]) == (0, Method.PULSE_TEST, 1)
+    assert health["SohAge"] < 30
+    for name in ("Soh", "SohLo", "SohHi"):
+        assert health[name] == pytest.approx(result[name], abs=0.1), name
+        for cell, tested in zip(health["cells"], result["cells"], strict=True):
+            assert cell[name] == pytest.approx(tested[name], abs=0.1), name
+    assert health["Next"] == NextTest.FULL_CYCLE
+    rig.boot()
+    rig.run(8)
+    again = rig.read(models.HEALTH)
+    assert (again["Mth"], again["SohN"]) == (Method.PULSE_TEST, 1)
+    assert again["Soh"] == pytest.approx(health["Soh"], abs=0.1)
+
+
 def test_a_power_cut_in_a_test_is_told_after_every_start(rig: Rig) -> None:
     until_current(rig)
     for boot in (2, 3):
@@ -143,5 +186,5 @@ def test_a_power_cut_in_a_test_is_told_after_every_start(rig: Rig) -> None:
         rig.run(5)
         assert asked_a(rig) == 0
         result = rig.read(models.TEST)
-        assert (result["ResStop"], result["ResBoot"]) == (TestStop.POWER_LOST, 1)
+        assert (result["EndStop"], result["EndBoot"]) == (TestStop.POWER_LOST, 1)
         assert result["Boot"] == boot

@@ -215,6 +215,31 @@ def test_the_interval_widens_with_age_and_never_narrows_below_the_common_error()
     assert stale[2] - stale[1] > fresh[2] - fresh[1] + 100
 
 
+def widths(estimators):
+    """Of each known cell's interval and of the spread."""
+    cells = [estimators.soh.interval(i, estimators.now_s) for i in range(estimators.n_cells)]
+    return [hi - lo for _soh, lo, hi in cells], estimators.soh.spread()
+
+
+def test_neither_an_anchor_without_evidence_nor_a_restart_makes_an_old_figure_young(known_pack):
+    before = Estimators(Settings("T", 4, "nmc", 50000))
+    assert before.restore(known_pack.feeder.estimators.state())
+    soh = before.soh
+    fresh, _spread = widths(before)
+    for _ in range(10):
+        before.now_s += 200 * 3600
+        soh.fec_centi += 1000
+        soh.opened(before.now_s)
+    old, spread = widths(before)
+    grown = 4 * (10 * 10 * 3 + 10 * 200 * 0.04)  # two deviations on either side
+    assert old == pytest.approx([width + grown for width in fresh], rel=0.01)
+    # the lifetime counters of this pack did not move with it
+    after = Estimators(Settings("T", 4, "nmc", 50000))
+    assert after.restore(before.state())
+    assert widths(after)[0] == pytest.approx(old, rel=0.01)
+    assert widths(after)[1] == pytest.approx(spread, rel=0.01)
+
+
 # --- state of charge ------------------------------------------------------------------------
 
 

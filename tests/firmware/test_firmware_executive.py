@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware.boards.desk import DeskBoard
-from firmware.executive import LONGEST_WAIT_MS, Executive
+from firmware.executive import LONGEST_WAIT_MS, MAX_FAILURES, NEEDED, OPTIONAL, VITAL, Executive
 
 WRAP = 1 << 30
 
@@ -16,7 +16,9 @@ class Bench:
         self.start_ms = start_ms
         self.ran: list[tuple[str, int]] = []
         self.takes_ms: dict[str, int] = {}
-        tasks = tuple((f"t{i}", period, self.task(f"t{i}")) for i, period in enumerate(periods_ms))
+        tasks = tuple(
+            (f"t{i}", period, self.task(f"t{i}"), VITAL) for i, period in enumerate(periods_ms)
+        )
         self.executive = Executive(self.board, tasks)
 
     def task(self, name: str):
@@ -106,6 +108,104 @@ def test_a_task_that_did_not_run_is_missed() -> None:
     bench.board.advance(1000)
     bench.executive.run_once()
     assert not bench.executive.all_ran(3000), "the slower one is not due"
+
+
+# --- tasks that fail --------------------------------------------------------------------------
+
+
+class Failing(Bench):
+    """Three tasks of all kinds; ``broken`` names those that raise."""
+
+    def __init__(self) -> None:
+        super().__init__(1000)
+        self.broken: set[str] = set()
+        self.told: list[tuple[str, int, bool]] = []
+        kinds = (("vital", VITAL), ("needed", NEEDED), ("optional", OPTIONAL))
+        self.executive = Executive(
+            self.board, tuple((name, 1000, self.breaking(name), kind) for name, kind in kinds)
+        )
+        self.executive.failed = lambda task, error: self.told.append(
+            (task.name, task.failures, task.off)
+        )
+
+    def breaking(self, name: str):
+        run = self.task(name)
+
+        def work() -> None:
+            run()
+            if name in self.broken:
+                raise ValueError("broken")
+
+        return work
+
+    def cycle(self) -> bool:
+        """One pass; whether the watchdog would be fed after it."""
+        self.executive.run_once()
+        self.board.advance(1000)
+        return self.executive.all_ran(1000)
+
+
+def test_a_vital_task_that_fails_ends_the_loop() -> None:
+    bench = Failing()
+    bench.broken = {"vital"}
+    with pytest.raises(ValueError, match="broken"):
+        bench.cycle()
+    assert bench.executive.current.name == "vital"
+    assert bench.told == []
+
+
+def test_a_needed_task_that_fails_runs_again_and_the_watchdog_is_not_fed_meanwhile() -> None:
+    bench = Failing()
+    assert bench.cycle()
+    bench.broken = {"needed"}
+    assert [bench.cycle() for _ in range(10)] == [False] * 10
+    assert bench.told == [("needed", n, False) for n in range(1, 11)]
+    assert len(bench.times("optional")) == 11, "the others are served"
+    bench.broken.clear()
+    assert bench.cycle()
+
+
+def test_an_optional_task_is_off_after_some_failures_and_nobody_waits_for_it() -> None:
+    bench = Failing()
+    bench.broken = {"optional"}
+    assert all(bench.cycle() for _ in range(10))
+    assert bench.told == [("optional", n, n == MAX_FAILURES) for n in range(1, MAX_FAILURES + 1)]
+    assert len(bench.times("optional")) == MAX_FAILURES
+
+
+def test_failures_that_pass_are_forgotten() -> None:
+    bench = Failing()
+    for _ in range(5):
+        bench.broken = {"optional"}
+        for _ in range(MAX_FAILURES - 1):
+            bench.cycle()
+        bench.broken.clear()
+        assert bench.cycle()
+    assert not bench.executive.tasks[2].off
+
+
+def test_the_end_of_the_world_is_no_failure_of_a_task() -> None:
+    """Ctrl-C, and on the desk the loss of the simulated world."""
+    bench = Failing()
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    bench.executive.tasks[2].function = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        bench.cycle()
+
+
+def test_the_longest_run_is_right_across_the_wrap_of_the_microseconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(1000)
+    bench.takes_ms = {"t0": 40}
+    monkeypatch.setattr(
+        bench.board, "ticks_us", lambda: (bench.board.now_ms * 1000 - 20_000) % WRAP
+    )
+    bench.executive.run_once()
+    assert bench.executive.longest_us("t0") == bench.executive.loop_us == 40_000
 
 
 @given(

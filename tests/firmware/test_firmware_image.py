@@ -44,6 +44,7 @@ class Pack:
         self.protection = SimpleNamespace(
             active=0,
             latched=0,
+            warned=0,
             allowed=3,
             connected=True,
             state=State.ON,
@@ -52,6 +53,7 @@ class Pack:
             cvl_mv=67200,
             ccl_why=0,
             dcl_why=1,
+            cvl_why=0,
             n_faults=2,
             last_fault=Fault.CELL_UNDER_VOLTAGE,
             last_fault_s=33,

@@ -412,7 +412,7 @@ def test_open_wires_become_a_fault() -> None:
     chip.up[0] = 0  # C(0)
     for _ in range(2 * ROUND + 2):
         measurement.cycle(bench.snapshot)
-    assert bench.snapshot.faults == 1 << Fault.SENSOR_IMPLAUSIBLE
+    assert bench.snapshot.faults == 1 << Fault.OPEN_WIRE
     assert bench.snapshot.open_wires == 1
 
 

@@ -54,5 +54,22 @@ def test_the_manifest_has_the_version_of_the_program(script: dict[str, Any]) -> 
 
 def test_everything_compiles_and_fits_a_board(script: dict[str, Any]) -> None:
     sizes = script["compile_all"](script["Manifest"](script["MANIFEST"]), "armv6m")
-    assert all(sizes.values())
+    others = {"firmware/boards/esp32.py", "firmware/boards/stm32.py", "firmware/modbus/tcp.py"}
+    assert {name for name, size in sizes.items() if not size} == others
     assert sum(sizes.values()) < 200_000  # of the 264 kB of an RP2040's RAM, when not frozen
+
+
+@pytest.mark.parametrize(
+    ("architecture", "boards"),
+    [("armv6m", {"rp2"}), ("armv7emsp", {"rp2", "stm32"}), ("xtensawin", {"esp32"})],
+)
+def test_an_image_has_the_boards_of_its_architecture(
+    root: Path, script: dict[str, Any], architecture: str, boards: set[str]
+) -> None:
+    manifest = script["Manifest"](script["MANIFEST"])
+    manifest.files = [name for name in manifest.files if name.startswith("firmware/boards/")]
+    sizes = script["compile_all"](manifest, architecture)
+    there = {Path(name).stem for name, size in sizes.items() if size}
+    assert there == boards | {"__init__", "machine_board"}
+    built = root / "build" / "firmware" / architecture / "firmware" / "boards"
+    assert {path.stem for path in built.glob("*.mpy")} == there

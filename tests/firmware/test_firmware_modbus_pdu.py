@@ -37,6 +37,9 @@ class Recorder(Commands):
         self._recall.set("Seq", seq)
         return True
 
+    def tell_fault(self, number: int) -> None:
+        self.asked.append(("tell_fault", number))
+
 
 class Bench:
     """A server on a map, and a way to ask it."""
@@ -204,6 +207,11 @@ def test_a_reading_is_chosen_and_read_in_one_transaction(bench: Bench) -> None:
     answer = bench.ask(struct.pack(">BHHHHBHH", 23, recall.address, count, at, 2, 4, 1, 0x2345))
     assert answer[:2] == bytes([23, 2 * count])
     assert recall.layout.decode(answer[2:])["Seq"] == 0x12345
+
+
+def test_a_fault_is_asked_about(bench: Bench) -> None:
+    assert bench.write(bench.address(models.CONTROL, "FltSel"), 3)[0] == 16
+    assert bench.commands.asked == [("tell_fault", 3)]
 
 
 def test_function_23_that_may_not_read_does_not_write(bench: Bench) -> None:

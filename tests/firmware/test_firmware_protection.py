@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from common.codes import CommandResult, Fault, LimitReason, State, Switch, fault_names, names
-from firmware.protection import START_CYCLES, Protection
+from firmware.diagnosis import _DELAY_S, _FAULT, _FORBIDS, _LATCH_SAMPLES
+from firmware.protection import _START_CYCLES, Protection
 from firmware.snapshot import Snapshot
 
 CHARGE, DISCHARGE = Switch.CHARGE, Switch.DISCHARGE
@@ -46,7 +47,7 @@ def pack() -> Pack:
 
 def test_nothing_is_closed_before_the_first_checks() -> None:
     pack = Pack()
-    for _ in range(START_CYCLES - 1):
+    for _ in range(_START_CYCLES - 1):
         pack.run()
         assert (pack.protection.state, pack.protection.allowed) == (State.START, 0)
     pack.run()
@@ -108,15 +109,15 @@ def flag(fault: int) -> Callable[[Snapshot], None]:
 # name, what brings it, cycles until the switch opens, what stays allowed, value that is kept
 DIAGNOSES = [
     ("CELL_OVER_VOLTAGE", cells(3700, 4251), 2, DISCHARGE, 4251),
-    ("CELL_UNDER_VOLTAGE", cells(2799, 3700), 3, CHARGE, 2799),
-    ("CELL_DEEP_DISCHARGE", cells(1499, 3700), 3, 0, 1499),
+    ("CELL_UNDER_VOLTAGE", cells(2799, 3700), 2, CHARGE, 2799),
+    ("CELL_DEEP_DISCHARGE", cells(1499, 2600), 2, 0, 1499),
     ("CHARGE_OVER_CURRENT", field("current_ma", 10001), 2, DISCHARGE, 10001),
     ("DISCHARGE_OVER_CURRENT", field("current_ma", -20001), 2, CHARGE, -20001),
     ("SHORT_CIRCUIT", flag(Fault.SHORT_CIRCUIT), 1, 0, None),
-    ("CHARGE_OVER_TEMPERATURE", sensors(250, 451), 3, DISCHARGE, 451),
-    ("CHARGE_UNDER_TEMPERATURE", sensors(250, -1), 3, DISCHARGE, -1),
-    ("DISCHARGE_OVER_TEMPERATURE", sensors(250, 601), 3, 0, 601),
-    ("DISCHARGE_UNDER_TEMPERATURE", sensors(250, -201), 3, 0, -201),
+    ("CHARGE_OVER_TEMPERATURE", sensors(250, 451), 2, DISCHARGE, 451),
+    ("CHARGE_UNDER_TEMPERATURE", sensors(250, -1), 2, DISCHARGE, -1),
+    ("DISCHARGE_OVER_TEMPERATURE", sensors(250, 601), 2, 0, 601),
+    ("DISCHARGE_UNDER_TEMPERATURE", sensors(250, -201), 2, 0, -201),
     ("FET_OVER_TEMPERATURE", field("fet_dc", 901), 2, 0, 901),
     ("SENSOR_IMPLAUSIBLE", flag(Fault.SENSOR_IMPLAUSIBLE), 3, 0, None),
     ("STACK_MISMATCH", flag(Fault.STACK_MISMATCH), 3, 0, None),
@@ -128,11 +129,27 @@ DIAGNOSES = [
     ("AFE_PERMANENT_FAIL", flag(Fault.AFE_PERMANENT_FAIL), 1, 0, None),
     ("MEASUREMENT_STALE", flag(Fault.MEASUREMENT_STALE), 1, 0, None),
     ("SWITCH_MISMATCH", flag(Fault.SWITCH_MISMATCH), 3, 0, None),
+    ("SWITCH_WELDED", flag(Fault.SWITCH_WELDED), 3, 0, None),
+    ("OPEN_WIRE", flag(Fault.OPEN_WIRE), 2, 0, None),
+    ("TEMPERATURE_RISE", field("rise_dc", 101), 2, 0, 101),
+    ("CELL_SPREAD", cells(3000, 4240), 10, DISCHARGE, 1240),
+    ("PRECHARGE_FAILED", flag(Fault.PRECHARGE_FAILED), 1, CHARGE, None),
+    ("INSULATION", flag(Fault.INSULATION), 3, 0, None),
     ("CONFIGURATION", flag(Fault.CONFIGURATION), 1, 0, None),
     ("STORAGE", flag(Fault.STORAGE), 1, BOTH, None),
     ("LOOP_OVERRUN", flag(Fault.LOOP_OVERRUN), 1, BOTH, None),
 ]
-LATCHED_AT_ONCE = {"CELL_DEEP_DISCHARGE", "SHORT_CIRCUIT", "AFE_PERMANENT_FAIL", "SWITCH_MISMATCH"}
+LATCHED = {
+    "CELL_DEEP_DISCHARGE",
+    "SHORT_CIRCUIT",
+    "AFE_PERMANENT_FAIL",
+    "SWITCH_MISMATCH",
+    "SWITCH_WELDED",
+    "OPEN_WIRE",
+    "TEMPERATURE_RISE",
+    "PRECHARGE_FAILED",
+}
+ONLY_WARN = {"CURRENT_OFFSET", "CLOCK_INVALID"}
 
 
 @pytest.mark.parametrize(("name", "bring", "cycles", "allowed", "value"), DIAGNOSES)
@@ -152,28 +169,52 @@ def test_a_fault_opens_its_switch_after_its_cycles_and_lets_go_when_it_is_over(
     assert pack.protection.allowed == allowed
     if name.endswith("TEMPERATURE") or value is not None:
         assert pack.protection.last_fault_value == value
+    pack.run(_LATCH_SAMPLES)
+    now_s = pack.snapshot.uptime_s
     pack.snapshot = healthy()
+    pack.snapshot.uptime_s = now_s
     pack.run(CLEAR)
     assert pack.faults == []
-    latched = name in LATCHED_AT_ONCE
+    latched = name in LATCHED
     assert fault_names(pack.protection.latched) == ([name] if latched else [])
-    assert pack.protection.allowed == (0 if latched else BOTH)
-    assert pack.protection.state == (State.FAULT if latched else State.ON)
+    if not latched:
+        assert (pack.protection.state, pack.protection.allowed) == (State.ON, BOTH)
+    elif allowed:
+        assert (pack.protection.state, pack.protection.allowed) == (State.CHARGE_ONLY, allowed)
+    else:
+        assert (pack.protection.state, pack.protection.allowed) == (State.FAULT, 0)
+
+
+@pytest.mark.parametrize("name", sorted(ONLY_WARN))
+def test_what_is_no_danger_is_a_warning_and_no_fault(pack: Pack, name: str) -> None:
+    pack.protection.reported = 1 << getattr(Fault, name)
+    pack.run(CLEAR)
+    assert pack.faults == []
+    assert fault_names(pack.protection.warned) == [name]
+    assert pack.protection.state == State.ON
+    pack.protection.reported = 0
+    pack.run()
+    assert pack.protection.warned == 0
 
 
 def test_every_fault_has_a_diagnosis_and_every_diagnosis_a_test() -> None:
-    assert {row[0] for row in Protection(nmc()).table} == set(names(Fault))
-    assert {row[0] for row in DIAGNOSES} == set(names(Fault).values())
+    assert {row[_FAULT] for row in Protection(nmc()).table} == set(names(Fault))
+    assert {row[0] for row in DIAGNOSES} | ONLY_WARN == set(names(Fault).values())
 
 
 def test_the_table_is_sound() -> None:
     for row in Protection(nmc()).table:
-        _fault, _what, trip, release, up, down, forbids, latch = row
-        assert release <= trip + 1, "released where it is not yet tripped"
+        fault, _what, warn, cut, release, forbids, latch, up, down, delay_s = row
+        assert 0 <= fault < 30, "more do not fit a small integer"
+        assert release <= cut + 1, "released where it is not yet cut"
+        assert warn <= cut
         assert 1 <= up < 255
         assert 1 <= down < 255
+        assert delay_s in (0, 10)
         assert forbids in (0, CHARGE, DISCHARGE, BOTH)
         assert latch in (0, 1, 5)
+        if names(Fault)[fault] in ONLY_WARN:
+            assert (cut, forbids) == (1, 0), "a flag is 0 or 1 and never passes 1"
 
 
 # --- recovery -----------------------------------------------------------------------------------
@@ -181,7 +222,7 @@ def test_the_table_is_sound() -> None:
 
 def test_an_empty_pack_can_be_charged_and_then_used_again(pack: Pack) -> None:
     set_cells(pack.snapshot, [2790] * 4)
-    pack.run(3)
+    pack.run(2)
     assert pack.protection.state == State.CHARGE_ONLY
     set_cells(pack.snapshot, [3000] * 4)
     pack.run(CLEAR)
@@ -203,9 +244,9 @@ def test_a_full_pack_can_be_used_and_then_charged_again(pack: Pack) -> None:
 def test_a_short_dip_opens_nothing(pack: Pack) -> None:
     for _ in range(10):
         set_cells(pack.snapshot, [2700] * 4)
-        pack.run(2)
+        pack.run(1)
         set_cells(pack.snapshot, [3700] * 4)
-        pack.run(2)
+        pack.run(1)
     assert pack.faults == []
 
 
@@ -236,8 +277,8 @@ def test_over_current_once_a_day_is_never_latched(pack: Pack) -> None:
 
 
 def test_a_latched_fault_is_not_cleared_while_it_is_there(pack: Pack) -> None:
-    set_cells(pack.snapshot, [1400, 3700, 3700, 3700])
-    pack.run(5)
+    set_cells(pack.snapshot, [1400, 2500, 2500, 2500])
+    pack.run(6)
     assert pack.protection.state == State.FAULT
     assert pack.protection.clear_latched() == CommandResult.REFUSED_UNSAFE
     assert pack.protection.connect() == CommandResult.REFUSED_UNSAFE
@@ -284,7 +325,17 @@ def test_the_last_fault_is_kept_with_its_time(pack: Pack) -> None:
     pack.run(2)
     assert pack.protection.last_fault == Fault.CELL_OVER_VOLTAGE
     assert pack.protection.last_fault_s == pack.snapshot.uptime_s
-    assert pack.protection.n_faults == 1
+    diagnosis = pack.protection
+    first_s = diagnosis.first_s[Fault.CELL_OVER_VOLTAGE]
+    assert first_s == diagnosis.last_s[Fault.CELL_OVER_VOLTAGE] == pack.snapshot.uptime_s
+    set_cells(pack.snapshot, [3700] * 4)
+    pack.run(5)
+    set_cells(pack.snapshot, [3700, 3700, 4300, 3700])
+    pack.run(2)
+    assert diagnosis.first_s[Fault.CELL_OVER_VOLTAGE] == first_s
+    assert diagnosis.last_s[Fault.CELL_OVER_VOLTAGE] == first_s + 7
+    assert list(diagnosis.count) == [2] + [0] * 29
+    assert pack.protection.n_faults == 2
 
 
 # --- limits -------------------------------------------------------------------------------------
@@ -337,10 +388,11 @@ def test_a_disconnected_pack_offers_no_current(pack: Pack) -> None:
     p.disconnect()
     pack.run()
     assert (p.ccl_ma, p.dcl_ma) == (0, 0)
-    assert (p.ccl_why, p.dcl_why) == (LimitReason.NOT_READY, LimitReason.NOT_READY)
+    assert (p.ccl_why, p.dcl_why) == (LimitReason.DISCONNECTED, LimitReason.DISCONNECTED)
     p.connect()
     pack.run()
     assert (p.ccl_ma, p.dcl_ma) == (500, 1000), "from nothing, a twentieth a cycle"
+    assert (p.ccl_why, p.dcl_why) == (LimitReason.RECOVERY, LimitReason.RECOVERY)
 
 
 def test_the_charge_voltage_spares_the_highest_cell(pack: Pack) -> None:
@@ -388,7 +440,9 @@ class AnyPack(RuleBasedStateMachine):
 
     @rule()
     def recover(self) -> None:
+        now_s = self.snapshot.uptime_s
         self.snapshot = healthy()
+        self.snapshot.uptime_s = now_s
 
     @rule()
     def clear(self) -> None:
@@ -401,6 +455,10 @@ class AnyPack(RuleBasedStateMachine):
         else:
             self.protection.disconnect()
 
+    @rule(wish=st.sampled_from(["enter_service", "shutdown"]))
+    def leave(self, wish: str) -> None:
+        getattr(self.protection, wish)()
+
     @rule(cycles=st.sampled_from([1, 2, 3, 40]))
     def run(self, cycles: int) -> None:
         for _ in range(cycles):
@@ -409,17 +467,27 @@ class AnyPack(RuleBasedStateMachine):
             self.protection.update(self.snapshot)
             self.judge()
 
+    @rule(looked=st.booleans())
+    def look(self, looked: bool) -> None:
+        self.before = self.protection.allowed
+        self.protection.look(self.snapshot, looked)
+        if looked:
+            self.judge()
+        else:
+            assert not self.protection.allowed & ~self.before, "closed without looking"
+
     def judge(self) -> None:
         p, s = self.protection, self.snapshot
-        for row in p.table:
-            held = (p.active | p.latched) >> row[0] & 1
-            if held and row[0] != Fault.AFE_PROTECTION:
-                assert not p.allowed & row[6], names(Fault)[row[0]]
+        for i, row in enumerate(p.table):
+            if p._latched[i] or (p._active[i] and not row[_DELAY_S]):
+                assert not p.allowed & row[_FORBIDS], names(Fault)[row[_FAULT]]
         closed = p.allowed & ~self.before
         if closed:
             assert s.valid
             assert s.max_dc != -0x8000
             assert p.connected
+            assert not p.service
+            assert not p.shut_down
             # The hard limits, said once more and apart from the table.
             if closed & CHARGE:
                 assert s.max_mv <= 4250
@@ -427,9 +495,10 @@ class AnyPack(RuleBasedStateMachine):
             if closed & DISCHARGE:
                 assert s.min_mv >= 2800
                 assert -200 <= s.min_dc <= s.max_dc <= 600
-        if not p.allowed & CHARGE and p.state not in (State.STANDBY, State.ON):
-            assert p.state != State.CHARGE_ONLY
-        assert (p.state == State.ON) == (p.allowed == BOTH)
+        assert p.state != State.ON or p.allowed == BOTH
+        assert p.state != State.CHARGE_ONLY or p.allowed == CHARGE
+        assert p.state != State.DISCHARGE_ONLY or p.allowed == DISCHARGE
+        assert p.state != State.STANDBY or not p.allowed
         assert 0 <= p.ccl_ma <= 10000
         assert 0 <= p.dcl_ma <= 20000
 

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from firmware.snapshot import UNKNOWN_DC
 from firmware.tools import validate, validate_soh
-from firmware.tools.bench import devices, spread_devices
+from firmware.tools.bench import Device, devices, measured, spread_devices
 from firmware.tools.datasets import DataError, load_cells
-from firmware.tools.fit_windows import _spread
+from firmware.tools.fit_windows import Seen, _robust, _spread
 
 
 def test_a_folder_without_recordings_is_named(tmp_path):
@@ -21,6 +22,47 @@ def test_a_file_of_another_kind_is_named(tmp_path):
     np.savez(tmp_path / "odd.npz", speed=np.zeros(3))
     with pytest.raises(DataError, match=r"odd\.npz: has no charges.*speed"):
         load_cells(tmp_path)
+
+
+def _segments(path, labels, volts=(3.6, 3.8, 4.0), degrees=(25.0, np.nan, 25.0)):
+    n = len(labels)
+    np.savez(
+        path, cell_id="C", nominal_ah=2.0, cycle=np.arange(n), capacity_ah=np.array(labels),
+        t_s=np.tile([0.0, 60.0, 120.0], n), current_a=np.full(3 * n, 1.0),
+        voltage_v=np.tile(volts, n), temperature_c=np.tile(degrees, n),
+        segment=np.repeat(np.arange(n), 3), mode=np.full(3 * n, 1),
+        cycle_index=np.repeat(np.arange(n), 3),
+    )  # fmt: skip
+
+
+def test_a_label_of_zero_is_unknown_and_so_is_a_temperature_that_is_not_there(tmp_path):
+    _segments(tmp_path / "c.npz", [1.8, 0.0, np.nan])
+    cell = load_cells(tmp_path)[0]
+    assert [charge.capacity_ah > 0 for charge in cell.charges] == [True, False, False]
+    dc = measured(cell.charges[0], cell.nominal_ah, Device())[4]
+    assert dc == [250, UNKNOWN_DC, 250]
+
+
+def test_samples_that_are_no_numbers_are_left_out(tmp_path):
+    _segments(tmp_path / "c.npz", [1.8], volts=(3.6, np.nan, 4.0))
+    assert load_cells(tmp_path)[0].charges[0].t_s.tolist() == [0.0, 120.0]
+    _segments(tmp_path / "c.npz", [1.8], volts=(np.nan, np.nan, 4.0))
+    with pytest.raises(DataError, match="none of its cells has a charge"):
+        load_cells(tmp_path)
+
+
+def test_cells_without_any_label_teach_nothing(tmp_path):
+    _segments(tmp_path / "c.npz", [0.0, np.nan])
+    with pytest.raises(DataError, match="labelled with a capacity"):
+        Seen(load_cells(tmp_path))
+
+
+def test_a_single_odd_charge_does_not_set_the_deviation():
+    errors = np.random.default_rng(2).normal(0, 0.01, 1000)
+    plain = _robust(errors)
+    assert plain == pytest.approx(0.01, rel=0.05)
+    errors[0] = 1.0
+    assert _robust(errors) == pytest.approx(plain, rel=0.02)
 
 
 def test_devices_keep_their_errors_and_cover_them():

@@ -7,6 +7,7 @@ import pytest
 from gateway_fakes import FakePack
 
 from common import codes, models
+from common.codes import Cause, Mode, Task
 from common.registers import Layout, RegisterMap
 from gateway import reading_keys
 from gateway.reading import commanded_test, detail_message, encode, iso_time, state_message
@@ -121,6 +122,10 @@ def test_a_code_from_a_newer_board_keeps_its_number(pack):
 
 def test_the_detail_names_every_cell_and_block(pack):
     blocks = {}
+    device = pack.map.block(models.DEVICE)
+    device.set("Mode", Mode.SAFE)
+    device.set("TskOff", 1 << Task.ESTIMATE | 1 << Task.TEST)
+    device.set("CrashWhy", Cause.WATCHDOG)
     for model_id in models.OURS:
         block = pack.map.block(model_id)
         blocks[model_id] = block.layout.decode(block.bytes())
@@ -138,6 +143,10 @@ def test_the_detail_names_every_cell_and_block(pack):
     assert detail["lifetime"]["charged_ah"] == pack.detail_figure("lifetime") / 10
     assert len(detail["lifetime"]["soc_histogram_min"]) == models.N_SOC_BINS
     assert detail["device"]["record_every"] == 10
+    assert detail["device"]["mode"] == "safe"
+    assert detail["device"]["tasks_off"] == ["estimate", "test"]
+    assert detail["device"]["crash_cause"] == "watchdog"
+    assert detail["device"]["crash_task"] is None
     json.loads(encode(detail))
 
 
@@ -166,7 +175,12 @@ def test_every_point_of_energy_and_test_is_published():
         (models.ENERGY, (reading_keys.ENERGY,), reading_keys.ENERGY_CELL),
         (
             models.TEST,
-            (reading_keys.TEST, reading_keys.TEST_RESULT, {"ResUtc": "utc"}),
+            (
+                reading_keys.TEST,
+                reading_keys.TEST_ENDED,
+                reading_keys.TEST_RESULT,
+                {"ResUtc": "utc", "EndUtc": "utc"},
+            ),
             reading_keys.TEST_CELL,
         ),
     ):
@@ -180,7 +194,8 @@ def test_a_test_under_way_and_the_result_of_the_last_one_have_their_names(pack):
     for name, value in {
         "Tst": codes.Test.FULL, "TstPh": codes.TestPhase.CHARGING, "TstStop": 0, "Stp": 2,
         "NStp": 5, "Elap": 60, "Left": 7200, "ResTst": codes.Test.QUICK,
-        "ResMth": codes.Method.PULSE_TEST, "ResRef": 0, "ResStop": codes.TestStop.NO_CURRENT,
+        "ResMth": codes.Method.PULSE_TEST, "ResRef": 0,
+        "EndTst": codes.Test.FULL, "EndStop": codes.TestStop.NO_CURRENT, "EndUtc": 1_790_000_060,
         "ResUtc": 1_790_000_000, "ResTmp": 251, "RteC": 15000, "MdlCrc": 7,
     }.items():  # fmt: skip
         block.set(name, value)
@@ -190,8 +205,12 @@ def test_a_test_under_way_and_the_result_of_the_last_one_have_their_names(pack):
     assert (test["test"], test["phase"], test["step"], test["step_count"]) == (
         "full", "charging", 2, 5,
     )  # fmt: skip
+    assert test["ended"] == {
+        "utc": "2026-09-21T14:14:20.000Z", "test": "full", "stop_reason": "no_current",
+        "boot": None, "uptime_s": None,
+    }  # fmt: skip
     result = test["result"]
-    assert (result["test"], result["stop_reason"]) == ("quick", "no_current")
+    assert result["test"] == "quick"
     assert (result["soh_method"], result["utc"]) == ("pulse_test", "2026-09-21T14:13:20.000Z")
     assert (result["temperature_c"], result["current_of_rated_pct"]) == (25.1, 150.0)
     assert result["cells"][1]["resistance_ohm"] == 0.0025

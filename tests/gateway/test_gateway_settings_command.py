@@ -16,13 +16,13 @@ from gateway.commands import settings as settings_command
 
 KEY = bytes(range(100, 132))
 VALUES = {
-    "record_every": 10, "detail_every": 10, "stack_tolerance_mv": 420, "cov_mv": 4250,
-    "cov_release_mv": 4150, "cuv_mv": 2800, "cuv_release_mv": 3000, "balance_start_mv": 15,
-    "balance_min_mv": 3800, "balance_max_cells": 4, "balance_max_dc": 450, "otc_dc": 450,
-    "utc_dc": 0, "otd_dc": 600, "utd_dc": -200, "otf_dc": 900, "occ_ma": 50000,
-    "ocd_ma": 100000,
+    "record_every": 10, "detail_every": 10, "stack_tolerance_mv": 420, "spread_mv": 1200,
+    "cov_mv": 4250, "cov_release_mv": 4150, "cuv_mv": 2800, "cuv_release_mv": 3000,
+    "balance_start_mv": 15, "balance_min_mv": 3800, "balance_max_cells": 4,
+    "balance_max_dc": 450, "otc_dc": 450, "utc_dc": 0, "otd_dc": 600, "utd_dc": -200,
+    "otf_dc": 900, "occ_ma": 50000, "ocd_ma": 100000,
 }  # fmt: skip
-FORMAT = ">10H6h2L"
+FORMAT = ">11H6h2L"
 
 
 class SettingsPack(FakePack):
@@ -131,7 +131,7 @@ def test_show_tells_every_limit_with_its_unit_and_hard_limits(capsys):
     head, *lines, last = capsys.readouterr().out.splitlines()
     assert head == "limits of EB-7, from its file:"
     assert len(lines) == len(VALUES)
-    assert lines[3].split(maxsplit=6) == [
+    assert lines[4].split(maxsplit=6) == [
         "cov_mv", "4250", "mV", "4150", "to", "4250",
         "Cell over-voltage: charging stops above.",
     ]  # fmt: skip
@@ -215,6 +215,21 @@ def test_the_switches_are_opened_for_it_and_closed_again_if_they_were(closed, re
     code = run(pack, "set", "cov_mv=4200", "--disconnect", "--key", key)
     assert code == (0 if result == SettingsResult.APPLIED else 1)
     assert pack.commands == [Command.DISCONNECT] + [Command.CONNECT] * closed
+
+
+@pytest.mark.parametrize(
+    ("state", "sent"),
+    [
+        (State.PRECHARGE, [Command.DISCONNECT, Command.CONNECT]),  # it was on its way to closed
+        (State.SERVICE, []),  # nobody takes a pack out of service but by command
+        (State.SHUTDOWN, [Command.DISCONNECT]),
+    ],
+)
+def test_a_pack_with_open_switches_keeps_what_was_commanded(state, sent, key):
+    pack = SettingsPack()
+    pack.map.block(models.PROTECTION).set("St", state)
+    assert run(pack, "set", "cov_mv=4200", "--disconnect", "--key", key) == 0
+    assert pack.commands == sent
 
 
 def test_an_answer_that_is_lost_is_looked_for_in_the_model(key, capsys):

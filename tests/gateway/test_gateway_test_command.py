@@ -14,7 +14,7 @@ from common import models
 from common.codes import Command, CommandResult, Method, Refusal, Test, TestPhase, TestStop, names
 from gateway.cli import main
 from gateway.commands import test as test_command
-from gateway.commands.test import REFUSALS, STOPS
+from gateway.commands.test import NO_SOH, REFUSALS, STOPS
 
 N_CELLS = 4
 MODEL_CRC = 0xDEADBEEF
@@ -50,13 +50,18 @@ class TestingPack(FakePack):
         self.block = self.map.block(models.TEST)
         self.measure()
         self._tell(Test.NONE, TestPhase.IDLE, TestStop.NONE)
+        self.block.set("EndTst", Test.NONE)
         self.block.set("ResTst", Test.NONE)
 
     def record(self, kind, stop=TestStop.NONE):
-        """Write the result of a test that has ended."""
+        """Write how a test has ended, and its result if it was completed."""
         block = self.block
+        block.set("EndTst", kind)
+        block.set("EndStop", stop)
+        if stop:
+            return
         for name, value in {
-            "ResTst": kind, "ResStop": stop, "ResMth": Method.PULSE_TEST, "ResRef": Refusal.NONE,
+            "ResTst": kind, "ResMth": Method.PULSE_TEST, "ResRef": Refusal.NONE,
             "ResDur": 754, "Soh": 8100, "SohLo": 7800, "SohHi": 8400, "MdlCrc": MODEL_CRC,
         }.items():  # fmt: skip
             block.set(name, value)
@@ -182,7 +187,7 @@ def test_the_end_of_an_earlier_test_is_not_taken_for_that_of_a_new_one(cycles, c
     pack.finish(TestStop.NONE)
     assert run(pack, "quick", "--watch", "--json") == 1
     assert [each["kind"] for each in objects(capsys)] == [
-        "started", "progress", "progress", "progress", "progress", "result",
+        "started", "progress", "progress", "progress", "progress", "result", "earlier",
     ]  # fmt: skip
 
 
@@ -220,12 +225,52 @@ def test_what_is_recorded_is_printed_while_no_test_runs(capsys):
     pack.record(Test.QUICK)
     assert run(pack, "show", "--json") == 0
     assert objects(capsys)[0]["result"]["soh_pct"] == 81.0
+    assert pack.commands == []
+
+
+@pytest.mark.parametrize("refusal", sorted(NO_SOH))
+def test_a_result_without_a_state_of_health_says_why_in_words(refusal, capsys):
+    pack = TestingPack()
+    pack.record(Test.QUICK)
+    pack.block.set("Soh", None)
+    pack.block.set("ResRef", getattr(Refusal, refusal.upper()))
+    assert run(pack, "show") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"no state of health: {NO_SOH[refusal]}"
+    assert "_" not in NO_SOH[refusal]
+
+
+def test_a_result_shows_only_what_its_kind_of_test_has(capsys):
+    pack = TestingPack()
+    shown = {}
+    for kind in (Test.QUICK, Test.FULL):
+        pack.record(kind)
+        assert run(pack, "show") == 0
+        shown[kind] = capsys.readouterr().out
+    assert "resistance_ohm" in shown[Test.QUICK]
+    assert "model_crc" in shown[Test.QUICK]
+    assert "charged_ah" not in shown[Test.QUICK]
+    assert "discharged_wh" in shown[Test.FULL]
+    for absent in ("resistance", "pulse_count", "model_crc"):
+        assert absent not in shown[Test.FULL]
+    assert "no state of health" not in "".join(shown.values())
+
+
+def test_a_stopped_test_is_told_and_the_result_of_an_earlier_one_is_still_shown(capsys):
+    pack = TestingPack()
     pack.record(Test.FULL, TestStop.POWER_LOST)
     assert run(pack, "show") == 1
-    assert capsys.readouterr().out == (
-        "the test was stopped: the board started anew while it ran\n"
-    )
-    assert pack.commands == []
+    stopped = "the test was stopped: the board started anew while it ran"
+    assert capsys.readouterr().out == stopped + "\n"
+    pack.record(Test.QUICK)
+    pack.record(Test.FULL, TestStop.POWER_LOST)
+    assert run(pack, "show") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [stopped, "earlier quick test of EB-7:"]
+    assert ["soh_pct", "81.0"] in [line.split() for line in lines]
+    assert run(pack, "show", "--json") == 1
+    ended, earlier = objects(capsys)
+    assert (ended["kind"], ended["outcome"]) == ("result", "power_lost")
+    assert (earlier["kind"], earlier["result"]["soh_pct"]) == ("earlier", 81.0)
 
 
 def test_a_running_test_can_be_stopped(capsys):

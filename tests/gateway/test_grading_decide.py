@@ -215,21 +215,30 @@ def test_a_leak_that_may_be_there_scraps_no_pack_and_one_that_is_there_does():
 
 
 def test_a_pulse_test_alone_is_told_and_not_graded():
-    unknown = {"soh_low_pct": None, "soh_pct": None, "soh_high_pct": None}
-    pulses = {"soh_method": "pulse_test", "model_crc": 0xDEADBEEF} | soh(78.0, 84.0)
-    found = graded(BENCH, health=unknown, result=pulses)
+    pulses = {"soh_method": "pulse_test", "next_test": "none"} | soh(78.0, 84.0)
+    result = {"model_crc": 0xDEADBEEF}
+    found = graded(BENCH, health=pulses, result=result)
     assert found.route == "hold"
+    assert found.reason.startswith("Hold: the state of health stands on a pulse test alone; next:")
+    assert found.next_test == "full cycle"
     said = "screening only, not graded: a pulse test says 81.0 % (78.0 to 84.0 %)"
     assert said in found.limitations
     message = found.to_message()
     assert (message["screening_soh_pct"], message["screening_model_crc"]) == (81.0, 0xDEADBEEF)
     assert message["soh_pct"] is None
 
-    known = graded(BENCH, result=pulses)
-    assert said not in known.limitations
-    assert known.to_message()["screening_soh_pct"] is None
-    full = graded(BENCH, health=unknown, result=pulses | {"soh_method": "full_cycle"})
-    assert full.to_message()["screening_soh_pct"] is None
+    for method in ("fused", "full_cycle"):
+        known = graded(BENCH, health=pulses | {"soh_method": method}, result=result)
+        assert said not in known.limitations
+        assert known.to_message()["screening_soh_pct"] is None
+        assert known.to_message()["soh_pct"] == 81.0
+
+
+def test_a_quick_test_is_named_where_the_board_advises_one():
+    unknown = dict.fromkeys(("soh_low_pct", "soh_pct", "soh_high_pct"))
+    found = graded(health=unknown | {"next_test": "quick_test", "refusal": "no_evidence"})
+    assert found.next_test == "quick test"
+    assert "; next: quick test." in found.reason
 
 
 def test_the_bench_profile_wants_todays_cycle():

@@ -1,11 +1,13 @@
 """The bus side of the BQ76952: addresses, CRC, auto-increment, injected faults."""
 
+from collections.abc import Callable
+
 import pytest
 from bq76952_host import ADDRESS, Host, World, crc8_bitwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.bq76952 import Bq76952, Nack
+from sim.bq76952 import Bq76952, Nack, UnknownAccess
 from sim.bq76952.bus import crc8, data_of_write, frame_of_read
 
 
@@ -40,7 +42,7 @@ def test_a_read_without_repeated_start_continues_and_covers_its_own_address() ->
 @given(register=st.integers(0, 0x7F), count=st.integers(1, 48))
 @settings(max_examples=60, deadline=None)
 def test_crc_changes_the_frame_and_never_the_data(register: int, count: int) -> None:
-    plain, coded = World(crc=False), World(crc=True)
+    plain, coded = World(crc=False, strict=False), World(crc=True, strict=False)
     for world in (plain, coded):
         world.run(1)
     assert plain.host.read(register, count)[:0x20] == coded.host.read(register, count)[:0x20]
@@ -130,7 +132,7 @@ def test_power_on_takes_its_time_and_forgets_the_settings() -> None:
 
 
 def test_what_is_not_there_reads_zero_and_is_counted(caplog: pytest.LogCaptureFixture) -> None:
-    world = World()
+    world = World(strict=False)
     assert world.host.read(0x08, 2) == b"\0\0"
     assert world.host.read(0x08, 2) == b"\0\0"
     assert world.chip.unknown_accesses["register 0x0008"] == 2
@@ -139,8 +141,22 @@ def test_what_is_not_there_reads_zero_and_is_counted(caplog: pytest.LogCaptureFi
     assert world.chip.unknown_accesses["subcommand 0x0077"] == 1
 
 
+@pytest.mark.parametrize(
+    ("what", "access"),
+    [
+        ("register 0x0008", lambda host: host.read(0x08, 1)),
+        ("subcommand 0x0077", lambda host: host.ask(0x0077)),
+        ("data memory read 0x9306", lambda host: host.ask(0x9306)),
+        ("data memory write 0x9306", lambda host: host.configure((0x9304, bytes(3)))),
+    ],
+)
+def test_what_is_not_modelled_is_told_loudly(what: str, access: Callable[[Host], object]) -> None:
+    with pytest.raises(UnknownAccess, match=what):
+        access(World().host)
+
+
 def test_a_block_read_may_pass_over_gaps_but_not_past_the_end() -> None:
-    world = World()
+    world = World(strict=False)
     world.host.read(0x02, 18)
     assert not world.chip.unknown_accesses
     world.host.read(0x7F, 2)
@@ -161,3 +177,46 @@ def test_impossible_chips_are_refused_by_name() -> None:
         Bq76952(17, shunt_uohm=1000, seed=1)
     with pytest.raises(ValueError, match="cell_offset_mv"):
         Bq76952(16, shunt_uohm=1000, seed=1, cell_offset_mv=[0.0])
+
+
+def predischarging(timeout: int, delta: int) -> World:
+    world = World()
+    world.host.configure((0x9308, b"\x1d"), (0x930E, bytes((timeout,))), (0x930F, bytes((delta,))))
+    world.pack_v = 0.0
+    world.fets_on()
+    return world
+
+
+def test_predischarge_comes_before_discharge_and_ends_with_the_voltage() -> None:
+    world = predischarging(timeout=0, delta=50)
+    world.run(10.0)
+    assert (world.chip.predischarge_fet, world.chip.discharge_fet) == (True, False)
+    assert world.host.read(0x7F, 1)[0] & 0x0C == 0x08
+    world.pack_v = 16 * 3.7 - 0.51
+    world.run(1.0)
+    assert not world.chip.discharge_fet
+    world.pack_v = 16 * 3.7 - 0.49
+    world.run(0.25)
+    assert (world.chip.predischarge_fet, world.chip.discharge_fet) == (False, True)
+    assert world.host.read(0x7F, 1)[0] & 0x0C == 0x04
+    world.pack_v = 0.0
+    world.run(1.0)
+    assert world.chip.discharge_fet, "it is only asked before it closes"
+
+
+def test_predischarge_ends_with_its_time_where_it_has_one() -> None:
+    world = predischarging(timeout=200, delta=0)
+    world.run(1.5)
+    assert world.chip.predischarge_fet
+    world.run(1.0)
+    assert (world.chip.predischarge_fet, world.chip.discharge_fet) == (False, True)
+
+
+def test_what_opens_discharge_opens_predischarge_too() -> None:
+    world = predischarging(timeout=0, delta=50)
+    world.host.command(0x0095)
+    assert not world.chip.predischarge_fet
+    world.host.command(0x0096)
+    assert world.chip.predischarge_fet
+    world.host.enter_config()
+    assert not world.chip.predischarge_fet

@@ -324,7 +324,7 @@ def test_scd_opens_both_and_recovers_by_time() -> None:
     assert world.chip.charge_fet
 
 
-def test_scd_latches_and_only_the_host_or_a_charger_releases_it() -> None:
+def test_scd_latches_and_the_host_releases_it() -> None:
     world = safe_world((0x9295, u8(2)), (0x9282, u8(100)), (0x9283, u8(127)), (0x9285, u8(127)))
     for _ in range(2):
         world.current_a = -150.0
@@ -338,6 +338,37 @@ def test_scd_latches_and_only_the_host_or_a_charger_releases_it() -> None:
     world.host.command(0x009C)
     world.run(0.25)
     assert world.chip.discharge_fet
+
+
+@pytest.mark.parametrize(("configuration", "released"), [(0x0002, False), (0x0402, True)])
+def test_a_charge_current_releases_scdl_only_where_that_is_configured(
+    configuration: int, released: bool
+) -> None:
+    world = safe_world(
+        (0x9295, u8(1)), (0x9282, u8(100)), (0x9285, u8(127)), (0x925F, u16(configuration))
+    )
+    world.current_a = -150.0
+    world.run(0.001, 0.001)
+    assert status(world)[2] == 0x40
+    world.current_a = 0.1  # under SCDL Recovery Threshold
+    world.run(30)
+    assert status(world)[2] == 0x40
+    world.current_a = 0.3
+    world.run(14)
+    assert status(world)[2] == 0x40
+    world.run(2)
+    assert (status(world)[2] == 0) is released
+
+
+def test_a_latch_that_forgets_slower_than_it_recovers_latches_again() -> None:
+    world = safe_world((0x927D, u8(1)), (0x927E, u8(40)))
+    world.cells = [4.4] * 16
+    world.run(1)
+    world.cells = [3.7] * 16
+    world.run(30)  # its recovery time is 15 s
+    assert status(world)[2] == 0x10
+    world.run(60)
+    assert status(world)[2] == 0
 
 
 # --- temperature ------------------------------------------------------------------------------

@@ -235,7 +235,7 @@ _STEPS = st.floats(0.0, 5.0)
 )
 @settings(max_examples=80, deadline=None)
 def test_nothing_the_host_sends_breaks_the_chip(doings: list[object], crc: bool) -> None:
-    world = World(crc=crc)
+    world = World(crc=crc, strict=False)
     for doing in doings:
         try:
             if isinstance(doing, float):

@@ -1,5 +1,6 @@
 """Modelled cells: their voltage at rest and under current, their charge, heat and ageing."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -165,3 +166,21 @@ def test_bleeding_discharges_only_the_cell_that_is_bled():
         cells.step(1.0, 0.0, bleed_a=np.array([0.0, 0.05, 0.0]))
     assert cells.soc[0] - cells.soc[1] == pytest.approx(0.05 / 50.0, rel=0.01)
     assert cells.soc[0] == pytest.approx(cells.soc[2])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("current_a", [-40.0, 0.0, 20.0])
+def test_many_steps_at_once_are_as_many_single_ones(kind, current_a):
+    one = cells_of(kind, soc=np.array([0.5, 0.6, 0.7]))
+    one.hysteresis = np.array([0.3, 0.0, -0.8])
+    run(one, 60, 30.0)
+    many = copy.deepcopy(one)
+    ripple_a = current_a * (1 + 0.01 * np.sin(np.arange(10)))
+    for _ in range(60):
+        at_once = many.steps(1.0, ripple_a)
+        for after, each_a in zip(at_once, ripple_a, strict=True):
+            one.step(1.0, float(each_a))
+            assert after == pytest.approx(one.voltage_v, abs=1e-4)
+    assert many.soc == pytest.approx(one.soc, abs=1e-9)
+    assert many.hysteresis == pytest.approx(one.hysteresis, abs=1e-9)
+    assert many.temperature_c == pytest.approx(one.temperature_c, abs=0.01)

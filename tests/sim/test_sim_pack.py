@@ -130,3 +130,22 @@ def test_the_tester_waits_for_a_pack_that_is_not_on_yet():
         bench.update(float(second))
     assert not bench.done
     assert pack.current_a == 20.0
+
+
+def test_terminals_are_charged_through_the_resistor_and_keep_their_voltage() -> None:
+    pack = pack_of(terminals_uf=10_000.0, precharge_ohm=50.0)
+    pack.step(1.0, charge_on=False, discharge_on=False)
+    assert pack.pack_v == 0.0
+    stack_v = float(pack.cell_v.sum())
+    pack.step(0.5, charge_on=False, discharge_on=False, predischarge_on=True)
+    assert pack.pack_v == pytest.approx(stack_v * (1 - np.exp(-1.0)), rel=0.01)
+    pack.step(5.0, charge_on=False, discharge_on=False, predischarge_on=True)
+    assert pack.pack_v == pytest.approx(stack_v, abs=0.01)
+    pack.step(60.0, charge_on=False, discharge_on=False)
+    assert pack.pack_v == pytest.approx(stack_v, abs=0.01)
+
+
+def test_a_load_that_was_left_on_holds_the_terminals_down() -> None:
+    pack = pack_of(terminals_uf=10_000.0, precharge_ohm=50.0, leak_ohm=50.0)
+    pack.step(10.0, charge_on=False, discharge_on=False, predischarge_on=True)
+    assert pack.pack_v == pytest.approx(float(pack.cell_v.sum()) / 2, rel=0.01)

@@ -75,15 +75,18 @@ class Chip(Afe):
         pass
 
     def read(self, s):
+        self.look(s)
+        s.delta_uah = 28
+        s.balancing = self.balancing
+
+    def look(self, s):
         for i in range(s.n_cells):
             s.cell_mv[i] = 4190 - i
         # Faults come and go.
         s.stack_mv = 16 * 4182 if s.seq % 50 < 40 else 0
         s.temp_dc[0] = 250
         s.current_ma = 100
-        s.delta_uah = 28
         s.switches = self.switches
-        s.balancing = self.balancing
 
     def set_switches(self, allowed):
         self.switches = allowed

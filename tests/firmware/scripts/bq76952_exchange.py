@@ -45,6 +45,19 @@ print(snapshot.balancing)
 afe.set_switches(3)
 print(chip.log[-2:])
 
+for code in (0x0005, 0x91A8, 0x0057):  # what is looked at now and then, each in its turn
+    chip.answers[0x91A8] = bytes(chip.memory[0x91A8:0x91C8])
+    whole = chip.answers[code]
+    chip.answers[code] = bytes([whole[0] ^ 1]) + whole[1:]
+    lost = 0
+    for _ in range(9):
+        afe.read(snapshot)
+        lost += snapshot.afe_lost_settings
+    chip.answers[code] = whole
+    print(hex(code), lost)
+afe.recover()
+print(chip.log[-2:])
+
 if hasattr(gc, "mem_alloc"):
     chip.logging = False
     afe.read(snapshot)

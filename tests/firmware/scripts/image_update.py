@@ -13,6 +13,7 @@ from firmware.snapshot import Snapshot
 class Protection:
     active = 5
     latched = 4
+    warned = 7
     allowed = 3
     connected = True
     state = 3
@@ -21,6 +22,7 @@ class Protection:
     cvl_mv = 67000
     ccl_why = 1
     dcl_why = 0
+    cvl_why = 1
     n_faults = 2
     last_fault = 2
     last_fault_s = 33

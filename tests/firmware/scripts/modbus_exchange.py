@@ -24,6 +24,9 @@ class Told(Commands):
     def recall(self, seq):
         return False
 
+    def tell_fault(self, number):
+        pass
+
 
 def registers(*words):
     return b"".join([bytes((word >> 8, word & 0xFF)) for word in words])

@@ -19,7 +19,7 @@ from firmware.board import Board
 from firmware.settings import Settings
 
 KEY = bytes(range(200, 232))
-FORMAT = ">10H6h2L"
+FORMAT = ">11H6h2L"
 
 
 class Clock(Board):
@@ -63,6 +63,8 @@ class Chip(Afe):
         s.delta_uah = 0
         s.switches = self.switches
         s.balancing = 0
+
+    look = read
 
     def set_switches(self, allowed):
         self.switches = allowed
