@@ -120,6 +120,9 @@ class Told(Commands):
         self.count += 1
         return False
 
+    def tell_fault(self, number):
+        self.count += 1
+
 
 class Limits:
     """Takes settings, and counts how often."""
