@@ -166,7 +166,7 @@ class CommandResult:
     DONE = 1
     REFUSED_UNSAFE = 2
     REFUSED_UNKNOWN = 3
-    REFUSED_BUSY = 4  # a test is running
+    REFUSED_BUSY = 4  # a test is running, or settings are being applied
     REFUSED_SAFE_MODE = 5  # not done in safe mode
 
 
@@ -243,6 +243,7 @@ class Task:
     KEEP = 7
     START = 8  # not a task yet
     GUARD = 9
+    SETTINGS = 10
 
 
 class Cause:

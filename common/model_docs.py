@@ -5,7 +5,7 @@ empty unit means a bare number. ``SYMBOLS`` says which class of ``codes`` names 
 ``doc`` looks both up; ``sunspec`` turns them into the SunSpec JSON files.
 """
 
-from common import codes, models
+from common import codes, models, settings_codes
 
 _HEADER = {
     "ID": ("", "Model identifier."),
@@ -383,6 +383,46 @@ _TEST_CELL = {
     "RHi": ("Ohm", "Upper end of its 95 % interval."),
 }
 
+_SETTINGS = {
+    "SetSt": ("", "Whether settings may be written now."),
+    "SetRes": ("", "What became of the settings written last."),
+    "SetSrc": ("", "Where the settings in force come from."),
+    "Ref1": ("", "Which setting was refused, by its place from record_every (0) on."),
+    "Ref2": ("", "The setting that Ref1 contradicts: it must be below this one."),
+    "Wait": ("s", "Time until the next try may be made."),
+    "NFail": ("", "Failed tries ever."),
+    "FailUtc": ("s", "The last failed try, in seconds since 1970-01-01 UTC."),
+    "Sel": ("", "Write the place of a setting: SelLo and SelHi tell its hard limits."),
+    "SelLo": ("", "Lowest number that the register of that setting may hold."),
+    "SelHi": ("", "Highest number that the register of that setting may hold."),
+    "record_every": ("", "Measurement cycles between two readings kept for recall."),
+    "detail_every": ("", "Measurement cycles between two writings of what changes slowly."),
+    "stack_tolerance_mv": ("mV", "How far the sum of the cells may be from the whole stack."),
+    "spread_mv": ("mV", "Highest cell against lowest: charging stops above."),
+    "cov_mv": ("mV", "Cell over-voltage: charging stops above."),
+    "cov_release_mv": ("mV", "Cell over-voltage: released below."),
+    "cuv_mv": ("mV", "Cell under-voltage: discharging stops below."),
+    "cuv_release_mv": ("mV", "Cell under-voltage: released above."),
+    "occ_ma": ("mA", "Over-current in charge."),
+    "ocd_ma": ("mA", "Over-current in discharge."),
+    "otc_dc": ("0.1 C", "Over-temperature in charge."),
+    "utc_dc": ("0.1 C", "Under-temperature in charge."),
+    "otd_dc": ("0.1 C", "Over-temperature in discharge."),
+    "utd_dc": ("0.1 C", "Under-temperature in discharge."),
+    "otf_dc": ("0.1 C", "Over-temperature of the switches."),
+    "balance_start_mv": ("mV", "Cells this far above the lowest one are bled."),
+    "balance_min_mv": ("mV", "No cell below is bled by its voltage."),
+    "balance_max_dc": ("0.1 C", "No cell is bled above."),
+    "balance_max_cells": ("", "Cells bled at once, at most."),
+}
+for _n in range(1, 5):
+    _SETTINGS["Chal%d" % _n] = ("", "Challenge: part %d of 4. It serves once." % _n)
+for _n in range(1, 9):
+    _SETTINGS["Resp%d" % _n] = (
+        "",
+        "Response: part %d of 8. Write it with all settings in one request." % _n,
+    )
+
 _CONTROL = {
     "Cmd": ("", "Write a command."),
     "CmdRes": ("", "What became of the last command."),
@@ -405,6 +445,7 @@ _POINTS = {
     models.DEVICE: _DEVICE,
     models.ENERGY: _ENERGY,
     models.TEST: _TEST,
+    models.SETTINGS: _SETTINGS,
     models.CONTROL: _CONTROL,
     models.RECALL: _SNAPSHOT,
 }
@@ -428,6 +469,7 @@ ABOUT = {
     models.DEVICE: "The board: versions, time, task times, error counters, kept readings.",
     models.ENERGY: "Energy, power, efficiency, self-discharge; charge of each cell.",
     models.TEST: "The commanded test: how far it is, and the result of the last one.",
+    models.SETTINGS: "Limits in force, and how a client with the key of the board sets them.",
     models.CONTROL: "What a client may write.",
     models.RECALL: "A kept reading, chosen by RecSel of Echelon Control; laid out as Snapshot.",
 }
@@ -462,6 +504,9 @@ SYMBOLS = {
     "DclWhy": codes.LimitReason,
     "CvlWhy": codes.LimitReason,
     "RstCause": codes.ResetCause,
+    "SetSt": settings_codes.SettingsState,
+    "SetRes": settings_codes.SettingsResult,
+    "SetSrc": settings_codes.SettingsSource,
     "Mode": codes.Mode,
     "ErrTsk": codes.Task,
     "ErrWhy": codes.Cause,

@@ -31,6 +31,7 @@ CONTROL = 64915
 RECALL = 64916
 ENERGY = 64917
 TEST = 64918
+SETTINGS = 64919
 END = 0xFFFF
 
 N_TEMPERATURES = 4
@@ -279,6 +280,30 @@ _TEST_CELL = (
     _p("Soh SohLo SohHi", "uint16", -2) + _p("Ref", "enum16") + _p("R RLo RHi", "uint16", -5)
 )
 
+# Named by their keys in the settings file; a register holds the file's number.
+_REMOTE_POINTS = (
+    _p("record_every detail_every stack_tolerance_mv spread_mv", "uint16", None, "RW")
+    + _p("cov_mv cov_release_mv cuv_mv cuv_release_mv", "uint16", None, "RW")
+    + _p("balance_start_mv balance_min_mv balance_max_cells", "uint16", None, "RW")
+    + _p("balance_max_dc otc_dc utc_dc otd_dc utd_dc otf_dc", "int16", None, "RW")
+    + _p("occ_ma ocd_ma", "uint32", None, "RW")
+)
+REMOTE = tuple(point[0] for point in _REMOTE_POINTS)  # what may be set over Modbus
+
+_SETTINGS_POINTS = (
+    _HEAD
+    + _STAMP
+    + _p("SetSt SetRes SetSrc", "enum16")
+    + _p("Ref1 Ref2", "uint16")
+    + _p("Wait", "uint16")
+    + _p("NFail FailUtc", "uint32")
+    + _p("Sel", "uint16", None, "RW")
+    + _p("SelLo SelHi", "int32")
+    + _p("Chal1 Chal2 Chal3 Chal4", "uint32")
+    + _p("Resp1 Resp2 Resp3 Resp4 Resp5 Resp6 Resp7 Resp8", "uint32", None, "RW")
+    + _REMOTE_POINTS
+)
+
 _CONTROL_POINTS = (
     _HEAD
     + _p("Cmd", "enum16", None, "RW")
@@ -307,11 +332,12 @@ MODELS = (
     (DEVICE, "device", "Echelon Device and Time", _DEVICE_POINTS, None, _TAIL),
     (ENERGY, "energy", "Echelon Energy", _ENERGY_POINTS, ("Cell", _ENERGY_CELL), _TAIL),
     (TEST, "test", "Echelon Test", _TEST_POINTS, ("Cell", _TEST_CELL), _TAIL),
+    (SETTINGS, "settings", "Echelon Settings", _SETTINGS_POINTS, None, _TAIL),
     (CONTROL, "control", "Echelon Control", _CONTROL_POINTS, None, ()),
     (RECALL, "recall", "Echelon Recall", _SNAPSHOT_POINTS, ("Cell", _SNAPSHOT_CELL), _TAIL),
 )
 
-OURS = (SNAPSHOT, HEALTH, LIFETIME, PROTECTION, DEVICE, ENERGY, TEST, CONTROL, RECALL)
+OURS = (SNAPSHOT, HEALTH, LIFETIME, PROTECTION, DEVICE, ENERGY, TEST, SETTINGS, CONTROL, RECALL)
 
 
 def model(model_id: int) -> "tuple":  # type: ignore[type-arg]

@@ -9,6 +9,7 @@
 | test | ``period_ms`` | a commanded test: what it asks of charger and load |
 | image | ``period_ms`` | writes what is known into the register image |
 | serve | whenever the loop wakes | answers Modbus on the UART |
+| settings | 1 s | goes on with settings that were written over Modbus |
 | store | 1 s | saves latches and commands when they change, estimates now and then |
 | keep | ``period_ms`` | collects garbage, feeds the watchdog when every task has run |
 
@@ -38,6 +39,7 @@ from firmware.measurement import Measurement
 from firmware.modbus.pdu import Commands, PduServer
 from firmware.modbus.rtu import RtuServer
 from firmware.protection import Protection
+from firmware.remote_settings import RemoteSettings, in_force
 from firmware.settings import Settings
 from firmware.snapshot import Snapshot
 from firmware.storage import Storage
@@ -83,7 +85,9 @@ class App(Commands):
     ) -> None:
         settings.check()
         self.crashes = crashes or Crashes(Storage(board.root), board.reset_cause)
+        self.storage = self.crashes.storage
         safe = self.safe = self.crashes.safe
+        settings, source = in_force(settings, self.storage)
         self.board = board
         self.settings = settings
         self.afe = afe or Bq76952(board, settings.n_cells)
@@ -95,7 +99,6 @@ class App(Commands):
         self.balancing = Balancing(settings)
         self.estimators = Estimators(settings)
         self._restored = False  # the estimators know what was saved
-        self.storage = self.crashes.storage
         self._boot_saved = False
         self._saved_latched = 0
         self._saved_connected = True
@@ -118,6 +121,9 @@ class App(Commands):
         self._store()  # the boot before anybody reads its number
         self.pdu_server = PduServer(self.image.map, self)
         self.image.server = self.pdu_server
+        self.remote = self.pdu_server.limits = RemoteSettings(
+            source, self.storage, self.image, self.measurement, self.protection, self.snapshot
+        )
         self._rtu: RtuServer | None = None
         self._bled = 0  # what the AFE was last told to bleed; -1: not known
         self._bled_cycles = 0
@@ -133,6 +139,7 @@ class App(Commands):
             ("test", period_ms, self._test, OPTIONAL),
             ("image", period_ms, self._publish, NEEDED),
             ("serve", 0, self._serve, NEEDED),
+            ("settings", _STORE_MS, self.remote.update, NEEDED),
             ("store", _STORE_MS, self._store, NEEDED),
             ("keep", period_ms, self._keep, VITAL),
         )
@@ -363,6 +370,8 @@ class App(Commands):
             self.measurement.recover()  # first: what the chip holds keeps the firmware's latch
             return self.protection.clear_latched()
         if code == Command.CONNECT:
+            if self.remote.busy:  # the AFE is about to be configured
+                return CommandResult.REFUSED_BUSY
             return self.protection.connect()
         if code == Command.DISCONNECT:
             self._stop_test()

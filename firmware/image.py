@@ -66,12 +66,12 @@ class Image:
         self.settings = settings
         self.map = RegisterMap(settings.n_cells)
         self.server: PduServer | None = None  # whose counters DEVICE tells
+        self.changed = False  # the settings are others than what stands here follows from
         self.figures = True  # the estimators are at work
         self.testing = False  # a commanded test runs ...
         self.request_ma = 0  # ... and asks this of charger and load
         self._image = self.map.image
         self._boot = boot
-        self._detail_every = settings.detail_every
         serial = settings.serial.encode()
         self._sn_crc = crc32(serial, 0, len(serial))
         self._recall = Recall(self.map, settings.record_every, record_depth)
@@ -94,11 +94,11 @@ class Image:
         self._test = block(models.TEST)
         self._figures = (self._health, self._lifetime, self._energy)
         self._fill_common(firmware, afe)
-        self._fill_protection()
         self._fill_device(reset_cause, firmware, board, afe)
+        self._fill_settings()
         for ours in (
             self._snapshot, self._health, self._lifetime, self._protection, self._device,
-            self._energy, self._test,
+            self._energy, self._test, block(models.SETTINGS),
         ):  # fmt: skip
             ours.set("SnCrc", self._sn_crc)
         block(models.CONTROL).set("Cmd", 0)
@@ -116,7 +116,7 @@ class Image:
         self._request_at = _place(self._protection, "ReqA")
         self._device_utc_at = _place(self._device, "Utc")
 
-    # --- what never changes -----------------------------------------------------------------
+    # --- what changes with the settings, if at all ------------------------------------------
 
     def _fill_common(self, firmware: str, afe: str) -> None:
         s = self.settings
@@ -128,8 +128,12 @@ class Image:
         block.set_text("SN", s.serial)
         block.set("DA", s.address)
 
-    def _fill_protection(self) -> None:
+    def _fill_settings(self) -> None:
         s = self.settings
+        self._detail_every = s.detail_every
+        self._recall.every = s.record_every
+        self._device.set("CfgCrc", s.config_crc)
+        self._device.set("RecEvery", s.record_every)
         for name, value in (
             ("Cov", s.cov_mv),
             ("CovRel", s.cov_release_mv),
@@ -155,8 +159,6 @@ class Image:
         block.set_text("Fw", firmware)
         block.set_text("Brd", board)
         block.set_text("Afe", afe)
-        block.set("CfgCrc", self.settings.config_crc)
-        block.set("RecEvery", self._recall.every)
         block.set("RecDepth", self._recall.depth)
         block.set("NErr", 0)
         block.set("ErrWhy", Cause.NONE)
@@ -215,6 +217,10 @@ class Image:
     ) -> None:
         """Write what is known now; called once a cycle, whether it was measured in full or not."""
         seq = snapshot.seq
+        if self.changed:
+            self.changed = False
+            self._fill_settings()
+            self._sunspec.use_settings()
         self._update_snapshot(snapshot, protection, estimators)
         self._update_protection(snapshot, protection)
         self._sunspec.testing = self.testing

@@ -137,15 +137,19 @@ class SunSpecModels:
         self._rest_ma = max(settings.rated_mah // 200, 10)
         self.testing = False  # a commanded test runs
         self._n_sensors = settings.n_sensors  # grows to the highest one that was ever there
-        self._scale()
-        self._fill_battery()
-        self._fill_module()
+        self.use_settings()
         self._charge_span = span(self._battery, "SoC", "Hb")
         self._state_span = span(self._battery, "Typ", "SetOp")
         self._module_span = span(self._module, "SoC", "NCellBal")
         layout = self._module.layout
         self._cells_at = self._module.start + 2 * layout.cells_offset
         self._cell_bytes = 2 * layout.cell_words
+
+    def use_settings(self) -> None:
+        """Choose scales and write what does not change; the next ``update`` follows."""
+        self._scale()
+        self._fill_battery()
+        self._fill_module()
 
     def _scale(self) -> None:
         s = self._settings

@@ -152,6 +152,17 @@ class Measurement:
             return False
         return True
 
+    @property
+    def configured(self) -> bool:
+        """Whether the AFE works with these settings."""
+        return self._configured
+
+    def use_settings(self, settings: Settings) -> None:
+        """Configure the AFE for other settings of this pack in the next cycle."""
+        self.settings = settings
+        self.problem = None
+        self._configured = False
+
     # --- one cycle ------------------------------------------------------------------------
 
     def _stamp(self, s: Snapshot) -> None:

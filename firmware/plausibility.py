@@ -43,7 +43,7 @@ class Plausibility:
     def __init__(self, settings: Settings) -> None:
         n = settings.n_cells
         self._n = n
-        self._tolerance_mv = settings.stack_tolerance_mv
+        self._settings = settings
         self._believed_mv = array("H", bytes(2 * n))  # 0: nothing believed yet
         self._jumped = bytearray(n)  # cycles for which a cell has not been believed
         self._still_mv = array("H", bytes(2 * n))  # where a cell has stood ...
@@ -58,7 +58,8 @@ class Plausibility:
         """What is wrong with this cycle's cells."""
         faults = self._jumps(s) | self._stuck(s) | self._wires(s)
         difference = s.sum_mv - s.stack_mv
-        if difference > self._tolerance_mv or difference < -self._tolerance_mv:
+        tolerance_mv = self._settings.stack_tolerance_mv
+        if difference > tolerance_mv or difference < -tolerance_mv:
             faults |= _STACK
         if s.open_wires:  # the chip has tested its wires
             faults |= _WIRE

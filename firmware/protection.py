@@ -15,7 +15,7 @@ Integers only, and nothing is allocated in ``update`` and ``look``.
 
 from common.codes import CommandResult, LimitReason, State, Switch
 from common.mp import const
-from firmware.diagnosis import Diagnosis
+from firmware.diagnosis import Diagnosis, table
 from firmware.limits import Limits
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
@@ -87,6 +87,13 @@ class Protection(Diagnosis):
         """Open the switches: with the next cycle, or as soon as the current has gone."""
         self.connected = self.service = False
         return CommandResult.DONE
+
+    def use_settings(self, settings: Settings) -> None:
+        """Judge by other limits from the next sample on; what is active or latched stays so.
+
+        The other parts look into the settings they were made with, which are these.
+        """
+        self.table = table(settings)
 
     def enter_service(self) -> int:
         """Open the switches and refuse to connect them until ``disconnect``."""

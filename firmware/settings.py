@@ -12,6 +12,7 @@ profile. A pack with settings that contradict each other does not start.
 import json
 
 from common.crc import crc32
+from common.models import REMOTE
 from common.profiles import profile as find_profile
 
 MOST_MA = 300000
@@ -66,11 +67,15 @@ ANSWER_BYTES = 256  # of the longest Modbus answer
 SHUNT_FULL_SCALE_MV = 200  # what the current measurement sees
 SERIAL_BYTES = 32  # what ``SN`` of model 1 holds
 
+_ANY = 10000000  # beyond every setting
+_CURRENTS = ("occ_ma", "ocd_ma")
+
 
 class SettingsError(ValueError):
     """A setting that cannot be; the message names it, its value and the way out."""
 
     rest: "Settings | None" = None  # see ``load``
+    names: "tuple[str, ...]" = ()  # two settings of which the first must be below the second
 
 
 class Settings:
@@ -170,25 +175,68 @@ class Settings:
                 % (self.period_ms, self.baudrate, shortest_ms)
             )
         self._check_shunt()
-        cells = self.profile
-        self._not_above("cov_mv", cells.cell_max_mv)
-        self._not_above("cov_release_mv", cells.cell_full_mv)
-        self._not_below("cuv_mv", cells.cell_min_mv)
-        self._not_above("occ_ma", self.rated_mah * cells.charge_c10 // 10)
-        self._not_above("ocd_ma", self.rated_mah * cells.discharge_c10 // 10)
-        self._not_above("otc_dc", cells.charge_max_dc)
-        self._not_below("utc_dc", cells.charge_min_dc)
-        self._not_above("otd_dc", cells.discharge_max_dc)
-        self._not_below("utd_dc", cells.discharge_min_dc)
-        self._not_above("otf_dc", 1000)
+        for name, low, high in self._hard_limits():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                above = value > high
+                side, limit, way = ("above", high, "lower") if above else ("below", low, "raise")
+                raise SettingsError(
+                    "%s %d is %s %d, the limit of the profile %s at %d mAh (%s it)"
+                    % (name, value, side, limit, self.profile.name, self.rated_mah, way)
+                )
         self._rising("cuv_mv", "cuv_release_mv", "cov_release_mv", "cov_mv")
         self._rising("cuv_release_mv", "balance_min_mv", "cov_mv")
         self._rising("utc_dc", "otc_dc")
         self._rising("utd_dc", "otd_dc")
 
+    def bounds(self, name: str) -> "tuple[int, int]":
+        """From where to where a setting may be in this pack, whatever the others are."""
+        low, high = -_ANY, _ANY
+        for known, least, most in RANGES + self._hard_limits():
+            if known == name:
+                low = max(low, least)
+                high = min(high, most)
+        if name in _CURRENTS:
+            high = min(high, self._shunt_ma() - 1)
+        return low, high
+
+    def changed(self, values: "dict[str, int]") -> "Settings":
+        """A checked copy, with ``values`` for what may be set over Modbus; ``SettingsError``."""
+        made = Settings(self.serial, self.n_cells, self.profile.name, self.rated_mah)
+        made.take(self)
+        for name in REMOTE:
+            if name in values:
+                setattr(made, name, values[name])
+        made.check()
+        return made
+
+    def take(self, other: "Settings") -> None:
+        """Become what ``other`` is, of the same pack."""
+        for name, _low, _high in RANGES:
+            setattr(self, name, getattr(other, name))
+
+    def _hard_limits(self) -> "tuple[tuple[str, int, int], ...]":
+        """(name, lowest, highest) of what the cells bear: compiled in, whatever a file says."""
+        c = self.profile
+        return (
+            ("cov_mv", 0, c.cell_max_mv),
+            ("cov_release_mv", 0, c.cell_full_mv),
+            ("cuv_mv", c.cell_min_mv, _ANY),
+            ("occ_ma", 0, self.rated_mah * c.charge_c10 // 10),
+            ("ocd_ma", 0, self.rated_mah * c.discharge_c10 // 10),
+            ("otc_dc", -_ANY, c.charge_max_dc),
+            ("utc_dc", c.charge_min_dc, _ANY),
+            ("otd_dc", -_ANY, c.discharge_max_dc),
+            ("utd_dc", c.discharge_min_dc, _ANY),
+            ("otf_dc", 0, 1000),
+        )
+
+    def _shunt_ma(self) -> int:
+        return SHUNT_FULL_SCALE_MV * 1000000 // self.shunt_uohm
+
     def _check_shunt(self) -> None:
-        highest_ma = SHUNT_FULL_SCALE_MV * 1000000 // self.shunt_uohm
-        for name in ("occ_ma", "ocd_ma"):
+        highest_ma = self._shunt_ma()
+        for name in _CURRENTS:
             value = getattr(self, name)
             if value >= highest_ma:
                 raise SettingsError(
@@ -205,31 +253,17 @@ class Settings:
         data = text.encode()
         return crc32(data, 0, len(data))
 
-    def _not_above(self, name: str, limit: int) -> None:
-        value = getattr(self, name)
-        if value > limit:
-            raise SettingsError(
-                "%s %d is above %d, the limit of the profile %s at %d mAh (lower it)"
-                % (name, value, limit, self.profile.name, self.rated_mah)
-            )
-
-    def _not_below(self, name: str, limit: int) -> None:
-        value = getattr(self, name)
-        if value < limit:
-            raise SettingsError(
-                "%s %d is below %d, the limit of the profile %s (raise it)"
-                % (name, value, limit, self.profile.name)
-            )
-
     def _rising(self, *names: str) -> None:
         for i in range(1, len(names)):
             low = getattr(self, names[i - 1])
             high = getattr(self, names[i])
             if low >= high:
-                raise SettingsError(
+                error = SettingsError(
                     "%s %d must be below %s %d (change one of them)"
                     % (names[i - 1], low, names[i], high)
                 )
+                error.names = (names[i - 1], names[i])
+                raise error
 
 
 def load(path: str) -> Settings:

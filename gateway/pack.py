@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gateway.modbus.master import Master
 
 TORN_TRIES = 4
+CHALLENGE_BYTES = 16
 
 
 class NotAPackError(Exception):
@@ -44,6 +45,14 @@ class Identity:
     def n_cells(self) -> int:
         """Cells in series."""
         return self.plan.n_cells
+
+
+@dataclass(frozen=True)
+class SettingsBlock:
+    """The SETTINGS model as read once."""
+
+    points: Decoded
+    challenge: bytes
 
 
 class Pack:
@@ -115,6 +124,30 @@ class Pack:
         if control["Cmd"] != code:
             raise TornBlockError(f"command {control['Cmd']} came back instead of {code}")
         return int(control["CmdRes"])
+
+    async def settings(self, place: int = 0) -> SettingsBlock:
+        """The SETTINGS model, with the hard limits of the setting at ``place``."""
+        identity = await self.identify()
+        plan, read = identity.plan, identity.plan.settings
+        address = plan.addresses[models.SETTINGS] + plan.layouts[models.SETTINGS].offset("Sel")
+        request = read_write_request(self.unit, read.address, read.count, address, [place])
+        data = read.cut(await self._master.exchange(request, self.retries))
+        layout = plan.layouts[models.SETTINGS]
+        block = self._decode(identity, layout, data)
+        if block["Sel"] != place:
+            raise TornBlockError(f"setting {block['Sel']} came instead of {place}")
+        at = 2 * layout.offset("Chal1")
+        return SettingsBlock(block, data[at : at + CHALLENGE_BYTES])
+
+    async def write_settings(self, signed: bytes) -> None:
+        """Write response and settings; what becomes of them stands in the model.
+
+        It is sent once: when the answer is lost (``NoAnswerError``) it may have been taken.
+        """
+        plan = (await self.identify()).plan
+        address = plan.addresses[models.SETTINGS] + plan.layouts[models.SETTINGS].offset("Resp1")
+        words = [int.from_bytes(signed[at : at + 2], "big") for at in range(0, len(signed), 2)]
+        await self._master.exchange(write_request(self.unit, address, words), 0)
 
     async def set_utc(self, utc_s: int) -> None:
         """Tell the board the time: seconds since 1970-01-01 UTC."""

@@ -25,6 +25,7 @@ DETAIL_BLOCKS = (
     models.DEVICE,
     models.ENERGY,
     models.TEST,
+    models.SETTINGS,
 )
 BEGIN_WORDS = 2 + Layout(models.COMMON, 1).words  # "SunS" and the common model, one read
 
@@ -60,7 +61,8 @@ def walk_read(header_address: int, step: int) -> Read:
 class Plan:
     """The reads of one pack, from the number of its cells and where its models stand.
 
-    ``recall`` and ``command`` answer requests that write into CONTROL and read it back.
+    ``recall`` and ``command`` answer requests that write into CONTROL and read it back,
+    ``settings`` one that chooses a setting in SETTINGS.
     """
 
     def __init__(self, n_cells: int, addresses: dict[int, int] | None = None) -> None:
@@ -77,6 +79,9 @@ class Plan:
         self.recall = self._plan_recall()
         self.command = self._one_piece(
             addresses[models.CONTROL], self.layouts[models.CONTROL].words
+        )
+        self.settings = self._one_piece(
+            addresses[models.SETTINGS], self.layouts[models.SETTINGS].words
         )
         for model_id in sorted(DETAIL_BLOCKS, key=lambda each: self.layouts[each].words):
             self._reads[model_id] = self._pieces(model_id)

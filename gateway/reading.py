@@ -172,4 +172,7 @@ def detail_message(serial: str, blocks: dict[int, Decoded], gateway_time_s: floa
     message["lifetime"] = _lifetime(blocks[models.LIFETIME])
     message["protection"] = _protection(blocks[models.PROTECTION])
     message["device"] = _device(device)
+    settings = blocks[models.SETTINGS]
+    message["settings"] = _named(settings, keys.SETTINGS)
+    message["settings"]["last_failed_try_utc"] = iso_time(settings["FailUtc"])
     return message

@@ -6,7 +6,7 @@ A key that stands in ``SYMBOLS`` holds a name instead of a number. Points that a
 
 from __future__ import annotations
 
-from common import codes
+from common import codes, settings_codes
 
 STATE: dict[str, str] = {
     "V": "pack_voltage_v",
@@ -255,6 +255,13 @@ TEST_CELL: dict[str, str] = {
     "RHi": "resistance_high_ohm",
 }
 
+SETTINGS: dict[str, str] = {
+    "SetSrc": "settings_source",
+    "SetSt": "settings_state",
+    "SetRes": "settings_result",
+    "NFail": "failed_try_count",
+}
+
 SYMBOLS: dict[str, type] = {
     "state": codes.State,
     "time_quality": codes.TimeQuality,
@@ -281,4 +288,7 @@ SYMBOLS: dict[str, type] = {
     "test": codes.Test,
     "phase": codes.TestPhase,
     "stop_reason": codes.TestStop,
+    "settings_source": settings_codes.SettingsSource,
+    "settings_state": settings_codes.SettingsState,
+    "settings_result": settings_codes.SettingsResult,
 }

@@ -116,8 +116,7 @@ class Anchors:
         self._moved_mah = rated_mah / 100
         top_mv = self._profile.ocv_mv[len(self._profile.ocv_mv) - 1]
         self._full_mv = min(self._profile.cell_full_mv - 20, top_mv + _ABOVE_MV)
-        cuv_mv = settings.cuv_mv
-        self._empty_mv = max(self._profile.cell_empty_mv, cuv_mv) + 30
+        self._settings = settings
         self._before_ua = rated_mah * 200  # unknown since boot: assume C/5
         self._earlier_mv = array("H", bytes(2 * self._n))
         self._slip = array("f", bytes(4 * self._n))  # of each cell when the anchor opened ...
@@ -159,7 +158,8 @@ class Anchors:
         self._taper = 0
         if current_ma > 0:
             self._below = False
-        if current_ma <= -self._load_ma and s.min_mv <= self._empty_mv:
+        empty_mv = max(self._profile.cell_empty_mv, self._settings.cuv_mv) + 30
+        if current_ma <= -self._load_ma and s.min_mv <= empty_mv:
             due = self._since_s < 0 or now_s - self._since_s >= _EMPTY_EVERY_S
             if due and not self._below:
                 self._since_s = now_s

@@ -12,6 +12,8 @@ of two registers must be written whole, and every value is checked before the fi
 | ``Cmd`` | ``commands.command(code)``; what became of it stands in ``CmdRes`` |
 | ``SetUtc`` | ``commands.set_utc(seconds)``; exception 3 for a time before 2020 |
 | ``RecSel`` | ``commands.recall(seq)``: before the same request (23) reads |
+| ``Sel`` | ``limits.tell_bounds(place)``: likewise |
+| ``Resp1`` and all settings | ``limits.receive(data, at)``; exception 6 while busy, 2 for a part |
 | ``FltSel`` | ``commands.tell_fault(number)``: likewise |
 | 802 ``AlmRst`` | 1: clear latched faults, exception 4 where that is refused; 0: nothing |
 | 802 ``SetOp`` | 1 connect, 2 disconnect; exception 4 where that is refused |
@@ -37,6 +39,7 @@ ILLEGAL_FUNCTION = const(1)
 ILLEGAL_ADDRESS = const(2)
 ILLEGAL_VALUE = const(3)
 DEVICE_FAILURE = const(4)
+_DEVICE_BUSY = const(6)
 
 MAX_PDU = const(253)
 _MAX_READ = const(125)  # registers in one answer
@@ -56,11 +59,13 @@ _RECALL = const(3)
 _RESET_ALARMS = const(4)
 _OPERATION = const(5)
 _TELL_FAULT = const(6)
+_TELL_BOUNDS = const(7)
 
 _ACTIONS = {
     (models.CONTROL, "Cmd"): _COMMAND,
     (models.CONTROL, "SetUtc"): _SET_UTC,
     (models.CONTROL, "RecSel"): _RECALL,
+    (models.SETTINGS, "Sel"): _TELL_BOUNDS,
     (models.CONTROL, "FltSel"): _TELL_FAULT,
     (models.BATTERY, "AlmRst"): _RESET_ALARMS,
     (models.BATTERY, "SetOp"): _OPERATION,
@@ -102,6 +107,12 @@ class PduServer:
         self._commands = commands
         self._points: list[tuple[int, int, int, Block, str]] = []
         self._access = bytearray(register_map.words)  # 0, or 1 + index into _points
+        # Who takes settings (``firmware.remote_settings``): all of them in one write, or none.
+        self.limits: "object | None" = None
+        block = register_map.block(models.SETTINGS)
+        offset = block.layout.offset("Resp1")
+        self._limits_at = block.start // 2 + offset
+        self._limits_words = block.layout.offset("SeqEnd") - offset
         for block in register_map.blocks:
             self._find_writable(block)
         self._objects = _identity(register_map)
@@ -121,6 +132,8 @@ class PduServer:
             if not rw:
                 continue
             first = block.start // 2 + offset
+            if 0 <= first - self._limits_at < self._limits_words:
+                continue
             action = _ACTIONS.get((block.layout.id, name), _FIXED)
             self._points.append((first, words, action, block, name))
             for i in range(first, first + words):
@@ -227,6 +240,9 @@ class PduServer:
         first = address - models.BASE_ADDRESS
         if first < 0 or first + count > self._words:
             return -ILLEGAL_ADDRESS
+        limits = self.limits
+        if first == self._limits_at and count == self._limits_words and limits is not None:
+            return 0 if limits.receive(data, at) else -_DEVICE_BUSY  # type: ignore[attr-defined]
         i = 0
         while i < count:
             index = self._access[first + i]
@@ -268,6 +284,10 @@ class PduServer:
             commands.set_utc(value)
         elif action == _RECALL:
             commands.recall(value)
+        elif action == _TELL_BOUNDS:
+            if self.limits is None:
+                return False
+            self.limits.tell_bounds(value)  # type: ignore[attr-defined]
         elif action == _TELL_FAULT:
             commands.tell_fault(value)
         elif action == _RESET_ALARMS:

@@ -87,9 +87,15 @@ def test_what_a_client_may_write():
         "RecSel",
         "FltSel",
     }
+    assert {name for model_id, name in writable if model_id == models.SETTINGS} == {
+        "Sel",
+        *[f"Resp{n}" for n in range(1, 9)],
+        *models.REMOTE,
+    }
     assert {model_id for model_id, _name in writable} == {
         models.COMMON,
         models.BATTERY,
+        models.SETTINGS,
         models.CONTROL,
     }
 

@@ -41,6 +41,7 @@ def healthy_blocks():
             "SelfDis": 60, "SelfDisLo": 40, "SelfDisHi": 80,
         },
         models.TEST: {"Seq": 90000, "Boot": 3},
+        models.SETTINGS: {"Seq": 90000, "SetSrc": 1, "SetSt": 1, "SetRes": 0, "NFail": 0},
     }  # fmt: skip
     for model_id, values in numbers.items():
         for name, value in values.items():

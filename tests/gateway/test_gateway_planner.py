@@ -13,7 +13,7 @@ BLOCKS = (models.SNAPSHOT, *DETAIL_BLOCKS)
 def test_no_two_requests_to_a_pack_expect_the_same_number_of_registers(n_cells):
     plan = Plan(n_cells)
     reads = [read for model_id in BLOCKS for read in plan.reads(model_id)]
-    reads += [plan.recall, plan.command, begin_read()]
+    reads += [plan.recall, plan.command, plan.settings, begin_read()]
     reads += [walk_read(40070, step) for step in range(WALK_STEPS)]
     counts = [read.count for read in reads]
     assert len(set(counts)) == len(counts)

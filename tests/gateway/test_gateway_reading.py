@@ -137,6 +137,8 @@ def test_the_detail_names_every_cell_and_block(pack):
     energy, test = detail["energy"], detail["test"]
     assert energy["cells"][3]["bled_ah"] == pack.detail_figure("energy", 3) / 1000
     assert test["left_s"] == pack.detail_figure("test")
+    assert detail["settings"]["failed_try_count"] == pack.detail_figure("settings")
+    assert detail["settings"]["last_failed_try_utc"] is None
     assert [cell["number"] for cell in test["result"]["cells"]] == [1, 2, 3, 4]
     assert detail["lifetime"]["charged_ah"] == pack.detail_figure("lifetime") / 10
     assert len(detail["lifetime"]["soc_histogram_min"]) == models.N_SOC_BINS
@@ -158,6 +160,7 @@ def test_the_detail_names_every_cell_and_block(pack):
         (models.ENERGY, reading_keys.ENERGY),
         (models.TEST, reading_keys.TEST),
         (models.TEST, reading_keys.TEST_RESULT),
+        (models.SETTINGS, reading_keys.SETTINGS),
         (models.SNAPSHOT, reading_keys.STATE),
     ],
 )

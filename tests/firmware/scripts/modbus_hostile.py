@@ -120,6 +120,23 @@ class Told(Commands):
         self.count += 1
         return False
 
+    def tell_fault(self, number):
+        self.count += 1
+
+
+class Limits:
+    """Takes settings, and counts how often."""
+
+    def __init__(self, told):
+        self.told = told
+
+    def receive(self, data, at):
+        self.told.count += 1
+        return self.told.count % 2 == 0
+
+    def tell_bounds(self, place):
+        self.told.count += 1
+
 
 class Bench:
     """A board's Modbus server on the line."""
@@ -132,11 +149,15 @@ class Bench:
         self.map.block(models.BATTERY).set("AlmRst", 0)
         self.told = Told()
         self.pdu = PduServer(self.map, self.told)
+        self.pdu.limits = Limits(self.told)
         self.rtu = RtuServer(self.board, self.pdu, ADDRESS, 115200)
         self.writable = {}  # register -> point's first register
+        limits = self.map.block(models.SETTINGS)
+        first = limits.address + limits.layout.offset("Resp1")
+        self.whole = range(first, limits.address + limits.layout.offset("SeqEnd"))
         for block in self.map.blocks:
             for offset, _kind, n, rw in block.layout.index.values():
-                if rw:
+                if rw and block.address + offset not in self.whole:
                     for k in range(n):
                         self.writable[block.address + offset + k] = block.address + offset
         control = self.map.block(models.CONTROL)
@@ -156,7 +177,11 @@ class Bench:
 
 
 def some_write(bench):
-    """A right write of one whole point."""
+    """A right write of one whole point, or of all settings, or of nearly all."""
+    if random.getrandbits(3) == 0:
+        first = bench.whole[0] + (0, 0, 0, 1, -1)[random.randint(0, 4)]
+        n = len(bench.whole) - (0, 0, 0, 1)[random.getrandbits(2)]
+        return b"\x10" + words(first, n) + bytes([2 * n]) + bytes(2 * n)
     first = bench.writable[bench.points[random.randint(0, len(bench.points) - 1)]]
     n = len([at for at in bench.points if bench.writable[at] == first])
     data = words(*[random.getrandbits(2) for _ in range(n)])
@@ -283,7 +308,8 @@ def breach(bench, piece, before, told, sent):
                 register not in allowed or register not in bench.writable
             ):
                 return f"register {register} changed"
-    if bench.told.count != told and not [r for r in allowed if r in bench.writable]:
+    given = bench.whole[0] in allowed and bench.whole[-1] in allowed
+    if bench.told.count != told and not (given or [r for r in allowed if r in bench.writable]):
         return "a command that nobody gave"
     return None
 
