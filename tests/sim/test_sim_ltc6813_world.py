@@ -95,7 +95,9 @@ def test_precharge_limits_the_current_by_its_resistor():
     desk.front.drive(Switch.PREDISCHARGE)
     desk.pack.demand = Demand(-50.0)
     desk.run(2)
-    assert desk.pack.current_a == pytest.approx(-sum(desk.pack.cell_v) / desk.pack.spec.precharge_ohm, rel=0.02)
+    assert desk.pack.current_a == pytest.approx(
+        -sum(desk.pack.cell_v) / desk.pack.spec.precharge_ohm, rel=0.02
+    )
     desk.pack.demand = Demand(-0.1)
     desk.run(2)
     assert desk.pack.current_a == -0.1
