@@ -147,14 +147,14 @@ class Station:
         self.ended_by_itself = reset_cause is None
         if reset_cause is not None:
             self.reset_cause = reset_cause
+        if self._front_end is not None:
+            self._front_end.drive(0)  # resistors pull the lines of a board in reset low
         if self.connection is not None:
             self.connection.close()
         self.connection = None
         self.watchdog_us = None
         self.state = OFF
         self.lost = why
-        if self._front_end is not None:
-            self._front_end.drive(0)  # resistors pull the lines of a board in reset low
 
     def serve(self) -> None:
         """Take one request of a board that is ``RUNNING``, and answer it or block the board."""
