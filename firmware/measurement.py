@@ -2,13 +2,13 @@
 
 ``snapshot.faults`` holds what was seen in this cycle alone; ``diagnosis`` debounces it. Only the
 loss of the AFE is counted here, for its reaction must not wait for another cycle: after
-``COMMUNICATION_FAILURES`` failed cycles in a row the fault stands, and ``protection`` opens. What
+``_COMMUNICATION_FAILURES`` failed cycles in a row the fault stands, and ``protection`` opens. What
 the AFE's driver says of it stands in ``problem``. An AFE that answers but does not open when told
 so ``_REFUSALS`` times is not spoken to any more: its own watchdog then opens, which every question
 would put off. Only the command itself is given again, every ``_SILENCE`` cycles.
 
-A cycle that could not be read in full may still
-bring voltages and temperatures (``looked``): protection does not wait for the rest.
+A cycle that could not be read in full may still bring voltages and temperatures (``looked``):
+protection does not wait for the rest.
 
 A temperature that no cell can have is taken as unknown. What is judged beyond that, and how, is
 in ``plausibility``.
