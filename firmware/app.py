@@ -25,7 +25,6 @@ from common import __version__, models
 from common.codes import Command, CommandResult, Refusal, Task, Test
 from common.mp import const
 from firmware.afe import Afe
-from firmware.afe.bq76952 import Bq76952
 from firmware.balancing import Balancing
 from firmware.board import Board
 from firmware.cell_tests import CellTests
@@ -90,7 +89,7 @@ class App(Commands):
         settings, source = in_force(settings, self.storage)
         self.board = board
         self.settings = settings
-        self.afe = afe or Bq76952(board, settings.n_cells)
+        self.afe = afe or board.make_afe(settings)
         self.snapshot = Snapshot(settings.n_cells)
         self._seen = Snapshot(settings.n_cells)  # what a look between two cycles brought
         self._looks = 0  # in a row that brought nothing

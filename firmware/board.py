@@ -4,15 +4,18 @@ Times are ``ticks``: milliseconds (``ticks_ms``) or microseconds (``ticks_us``) 
 compared with ``ticks_diff`` and moved with ``ticks_add`` only. ``i2c`` follows ``machine.I2C``:
 ``readfrom_mem_into(address, register, buffer)`` and ``writeto_mem(address, register, buffer)``,
 ``OSError`` when the device does not answer in time. A board that can has ``recover_i2c()``: up to
-nine clocks and a stop, which free a bus that a device holds in the middle of a byte. A chain of
-chips on isoSPI has ``spi_transfer``; a board whose switches are driven by itself, not by its AFE,
-has ``drive_switches`` and ``switch_feedback``. ``uart`` has ``any() -> int``,
+nine clocks and a stop, which free a bus that a device holds in the middle of a byte. A board with
+a chain of chips on isoSPI has ``spi_transfer``; one that drives contactors, or all switches since
+its AFE drives none, has ``drive_switches`` and ``switch_feedback``. ``uart`` has ``any() -> int``,
 ``readinto(buffer) -> int | None`` and ``write(buffer) -> int``; ``write`` drives the RS-485
 line (DE) and gives it back when the last character has left, or after the time that takes
 (``OSError``). Nothing here may wait without an end. docs/board.md says how to port.
 """
 
 import time
+
+from firmware.afe import Afe
+from firmware.settings import Settings, SettingsError
 
 
 class Board:
@@ -76,18 +79,28 @@ class Board:
         """The switches that are truly closed; -1 where the board cannot tell."""
         return -1
 
-    # --- what a board may have beyond that; as here it has not ------------------------------
-
-    def drive_contactors(self, closed: int) -> None:
-        """Drive contactors beside or instead of the AFE's switches (bits of ``codes.Switch``)."""
-
-    def contactors_closed(self) -> "int | None":
-        """Which contactors are truly closed, by their auxiliary contacts."""
-        return None
-
     def insulated(self) -> "bool | None":
-        """What an insulation monitor says."""
+        """What an insulation monitor says; ``None`` where there is none."""
         return None
+
+    def make_afe(self, settings: Settings) -> Afe:
+        """The driver of the front end that the settings name; a board wired otherwise makes it.
+
+        A board needs the files of its own front end alone; ``SettingsError`` when it is another.
+        """
+        try:
+            if settings.afe == "ltc6813":
+                from firmware.afe.ltc6813 import Ltc6813, cells_of_chips  # noqa: PLC0415
+
+                return Ltc6813(self, settings.chip_cells or cells_of_chips(settings.n_cells))
+            from firmware.afe.bq76952 import Bq76952  # noqa: PLC0415
+
+            return Bq76952(self, settings.n_cells)
+        except ImportError as error:
+            raise SettingsError(  # noqa: B904  MicroPython has no "from"
+                "afe %s: its driver is not on this board (%s): copy firmware/afe for it, or "
+                "correct afe" % (settings.afe, error)
+            )
 
 
 if hasattr(time, "sleep_us"):

@@ -63,11 +63,14 @@ class Measurement:
         self._configured = False
         self._cycle_ms = board.ticks_ms()
         self._age_ms = 0  # of the last valid cycle
+        self._told: int | None = None  # the last command, taken or not
         self._settled = 0  # cycles since the switches were last told something new
         self._refused = 0  # commands to open that were not taken, in a row; then silent cycles
         self._sample_ms = self._cycle_ms  # of the last cycle or look
         self._leak_ma: int = max(_LEAK_MA, settings.rated_mah // _LEAK_PARTS)
         self._plausibility = Plausibility(settings)
+        # Beside the switches of an AFE that drives its own.
+        self._contactors: bool = bool(settings.contactors) and afe.drives_switches
 
     def cycle(self, snapshot: Snapshot) -> bool:
         """Measure once into ``snapshot``; whether its figures belong to this cycle."""
@@ -110,20 +113,31 @@ class Measurement:
         Contactors are told first: they need no bus. An AFE that does not open one switch is told
         to open all, which is the shortest of all commands.
         """
-        if self.commanded != allowed:
+        if (
+            allowed != self._told
+        ):  # the same once more, to an AFE that did not obey, is nothing new
             self._settled = 0
+            self._told = allowed
         self.commanded = None
-        self.board.drive_contactors(allowed)
+        driven = not self._contactors or self._drive(allowed)
         if self._refused >= _REFUSALS:
             return False
         try:
-            self.afe.set_switches(allowed)
+            self.afe.set_switches(allowed if driven else 0)
         except AfeError:
             if not allowed or not self._opens():
                 self._refused += 1
             return False
         self._refused = 0
-        self.commanded = allowed
+        if driven:
+            self.commanded = allowed
+        return driven
+
+    def _drive(self, contactors: int) -> bool:
+        try:
+            self.board.drive_switches(contactors)
+        except OSError:
+            return False
         return True
 
     def _opens(self) -> bool:
@@ -227,7 +241,7 @@ class Measurement:
             self.problem = str(error)
 
     def _configure(self) -> None:
-        self.commanded = None
+        self.commanded = self._told = None
         self._settled = 0
         self.afe.configure(self.settings)
         self._configured = True
@@ -297,8 +311,8 @@ class Measurement:
         if self._settled < _SETTLE_CYCLES:
             self._settled += 1  # the chip may not have followed the last command yet
             return
-        closed = self.board.contactors_closed()
-        if closed is None:
+        closed = self.board.switch_feedback() if self._contactors else -1
+        if closed < 0:
             closed = s.switches
         missing = commanded & ~closed & _BOTH
         if safety or s.afe_failed:

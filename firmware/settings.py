@@ -50,6 +50,9 @@ RANGES = (
     ("balance_max_dc", 0, 700),
     ("balance_max_cells", 0, 8),
 )
+# The front ends there are drivers for, the most cells of each, and what is drawn on average from a
+# cell it bleeds, in 0.1 uA for each mV: 68 ohm for 0.7 of the time; 39 ohm.
+AFES = (("bq76952", 16, 103), ("ltc6813", 72, 256))
 REQUIRED = ("serial", "n_cells", "profile", "rated_mah")
 # What it takes to measure rightly and to be found on the bus under one's own address.
 _LEAST = (
@@ -61,7 +64,13 @@ _LEAST = (
     "baudrate",
     "shunt_uohm",
     "n_sensors",
+    "afe",
+    "chip_cells",
 )
+_WIRING = ("afe", "chip_cells")
+_MOST_CHIPS = 4
+_CHIP_LEAST = 3
+_CHIP_MOST = 18
 BAUDRATES = (9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
 ANSWER_BYTES = 256  # of the longest Modbus answer
 SHUNT_FULL_SCALE_MV = 200  # what the current measurement sees
@@ -89,6 +98,8 @@ class Settings:
         self.profile = find_profile(profile)
         self.rated_mah = rated_mah
         self.address = address  # Modbus unit, 1..247
+        self.afe, _most, self.bleed_dua_mv = AFES[0]  # which front end is on the board
+        self.chip_cells: "tuple[int, ...]" = ()  # of each of its chips; (): as evenly as can be
         self.baudrate = 115200
         self.shunt_uohm = 500
         self.period_ms = 1000  # of measurement and protection
@@ -129,9 +140,10 @@ class Settings:
                 raise SettingsError("%s is missing (write it into the settings)" % name)
         known = [name for name, _low, _high in RANGES]
         for name in values:
-            if name not in known and name not in REQUIRED:
+            if name not in known and name not in REQUIRED and name not in _WIRING:
                 raise SettingsError(
-                    "%s is not a setting (known: serial, profile, %s)" % (name, ", ".join(known))
+                    "%s is not a setting (known: serial, profile, %s, %s)"
+                    % (name, ", ".join(_WIRING), ", ".join(known))
                 )
         for name, low, high in RANGES:
             if name in values:
@@ -155,6 +167,9 @@ class Settings:
         for name in known:
             if name in values:
                 setattr(settings, name, values[name])
+        settings.afe = values.get("afe", settings.afe)  # type: ignore[assignment]
+        chips = values.get("chip_cells", ())
+        settings.chip_cells = tuple(chips) if isinstance(chips, list) else chips  # type: ignore[assignment]
         settings.check()
         return settings
 
@@ -162,6 +177,7 @@ class Settings:
         """``SettingsError`` when a setting is out of range, too loose, or against another."""
         for name, low, high in RANGES:
             _check_range(name, getattr(self, name), low, high)
+        self._check_afe()
         if self.baudrate not in BAUDRATES:
             raise SettingsError(
                 "baudrate %d is not usual (use one of %s)"
@@ -214,6 +230,9 @@ class Settings:
         """Become what ``other`` is, of the same pack."""
         for name, _low, _high in RANGES:
             setattr(self, name, getattr(other, name))
+        self.afe = other.afe
+        self.bleed_dua_mv = other.bleed_dua_mv
+        self.chip_cells = other.chip_cells
 
     def _hard_limits(self) -> "tuple[tuple[str, int, int], ...]":
         """(name, lowest, highest) of what the cells bear: compiled in, whatever a file says."""
@@ -231,6 +250,38 @@ class Settings:
             ("otf_dc", 0, 1000),
         )
 
+    def _check_afe(self) -> None:
+        for name, most, bleed_dua_mv in AFES:
+            if name == self.afe:
+                if self.n_cells > most:
+                    raise SettingsError(
+                        "n_cells %d: a %s measures up to %d (a chain of ltc6813 more: set afe)"
+                        % (self.n_cells, name, most)
+                    )
+                self._check_chips()
+                self.bleed_dua_mv = bleed_dua_mv
+                return
+        raise SettingsError(
+            "afe %r is not known (use one of %s)"
+            % (self.afe, ", ".join([each[0] for each in AFES]))
+        )
+
+    def _check_chips(self) -> None:
+        total = 0
+        chips = self.chip_cells
+        if chips == ():
+            return
+        if self.afe == "ltc6813" and isinstance(chips, tuple) and len(chips) <= _MOST_CHIPS:
+            for n in chips:
+                if isinstance(n, int) and _CHIP_LEAST <= n <= _CHIP_MOST:
+                    total += n
+        if total != self.n_cells:
+            raise SettingsError(
+                "chip_cells %r: of ltc6813 alone, 1 to %d numbers of %d to %d that make n_cells "
+                "%d (correct or remove it)"
+                % (chips, _MOST_CHIPS, _CHIP_LEAST, _CHIP_MOST, self.n_cells)
+            )
+
     def _shunt_ma(self) -> int:
         return SHUNT_FULL_SCALE_MV * 1000000 // self.shunt_uohm
 
@@ -247,7 +298,9 @@ class Settings:
     @property
     def config_crc(self) -> int:
         """CRC-32 of every setting: what a client compares to see that nothing was changed."""
-        text = "serial=%s\nprofile=%s\n" % (self.serial, self.profile.name)
+        text = "serial=%s\nprofile=%s\nafe=%s%r\n" % (
+            self.serial, self.profile.name, self.afe, self.chip_cells,
+        )  # fmt: skip
         for name, _low, _high in RANGES:
             text += "%s=%d\n" % (name, getattr(self, name))
         data = text.encode()

@@ -8,9 +8,9 @@ enough (``closable``).
 Before the discharge switch closes, with ``precharge_ms`` set, what hangs on the terminals is
 charged through a resistor, until its measured voltage is within ``precharge_mv`` of the stack.
 When it does not get there in time all is opened for ``PAUSE_MS``, and tried again;
-``precharge_tries`` of these in a row are ``precharge_failed``. A chip with a predischarge switch
-closes the discharge switch itself as soon as the voltage is there; with ``contactors`` the
-firmware does.
+``precharge_tries`` of these in a row are ``precharge_failed``. A BQ76952 closes the discharge
+switch itself as soon as the voltage is there; contactors, and switches that the board drives, are
+closed by the firmware.
 
 Contactors carry both directions: with them a switch that is forbidden forbids the other as well.
 
@@ -42,7 +42,8 @@ class Switching:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._quiet_ma = settings.rated_mah // _QUIET_PARTS
-        self._path = _PREDISCHARGE | (0 if settings.contactors else _DISCHARGE)
+        self._by_chip = settings.afe == "bq76952" and not settings.contactors
+        self._path = _PREDISCHARGE | (_DISCHARGE if self._by_chip else 0)
         self.allowed = 0
         self.connected = True  # by command
         self.opening = False
@@ -101,7 +102,7 @@ class Switching:
         known = s.valid or s.looked
         late = self._ms >= self._settings.precharge_ms
         if permitted & _DISCHARGE and self.connected and known and not late:
-            closed = self._settings.contactors or s.switches & _DISCHARGE
+            closed = not self._by_chip or s.switches & _DISCHARGE
             if not closed or not self._is_charged(s):
                 return
             self.allowed = permitted

@@ -27,7 +27,7 @@ def retired_packs() -> dict[str, list[tuple[str, PackSpec]]]:
     weak[WEAK_CELL - 1] = 0.64
     healthy = PackSpec("EC-0001", "nmc", 14, 50.0, soc=0.45, soh=0.94, soc_spread=0.002)
     aged = PackSpec("EC-0002", "nmc", 12, 60.0, soc=0.40, soh=0.76, address=2)
-    weak_cell = PackSpec("EC-0003", "nmc", 14, 50.0, soc=0.40, soh=weak)
+    weak_cell = PackSpec("EC-0003", "nmc", 14, 50.0, soc=0.40, soh=weak, afe="ltc6813")
     lfp = PackSpec("EC-0004", "lfp", 16, 100.0, soc=0.35, soh=0.88)
     lfp.soc_spread = 0.001  # a charger that sees only the terminals overcharges one less even
     lfp.soh_spread = 0.002

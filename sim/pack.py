@@ -62,7 +62,7 @@ class PackSpec:
     what else stands in its settings file, ``program`` what the tester does. With a ``recording``
     its voltages are played instead of the model. ``afe`` names the chips on its board
     (``afe.AFES``); ``cells_per_chip`` spreads the cells over a chain of them otherwise than
-    eighteen a chip from the lowest.
+    evenly.
     """
 
     serial: str
@@ -95,7 +95,9 @@ class PackSpec:
 
     def board_settings(self) -> dict[str, Any]:
         """What stands in the board's ``settings.json``."""
-        chips = {} if self.afe == "bq76952" else {"afe": self.afe}
+        chips: dict[str, Any] = {} if self.afe == "bq76952" else {"afe": self.afe}
+        if self.cells_per_chip is not None:
+            chips["chip_cells"] = list(self.cells_per_chip)
         return {
             "serial": self.serial,
             **chips,

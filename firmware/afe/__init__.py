@@ -23,6 +23,7 @@ class Afe:
     """One chip (or chain of chips) on the cells of one pack."""
 
     name = "afe"
+    drives_switches = True  # by itself; ``False``: the board does (``Board.drive_switches``)
     signature = 0  # changes when the chip's settings change
     errors = 0  # failed bus accesses since boot
 

@@ -30,15 +30,18 @@ Source: TI SLYS021A (INA228 data sheet): register map, equations 2 to 4, bits of
 from common.mp import const
 from firmware.afe import AfeError, AfeSettingsError
 from firmware.settings import Settings
+from firmware.snapshot import UNKNOWN_MV
 
 ADDRESS = const(0x40)  # A0 and A1 to ground
 CHARGE_FLAG = const(0x40)  # SHNTOL in DIAG_ALRT
 DISCHARGE_FLAG = const(0x20)  # SHNTUL
 CONVERSION_US = const(540)
+BUS_US = const(50)
 
 _CONFIG = const(0x00)
 _ADC_CONFIG = const(0x01)
 _SHUNT_CAL = const(0x02)
+_BUS = const(0x05)
 _CURRENT = const(0x07)
 _CHARGE = const(0x0A)
 _DIAG_ALRT = const(0x0B)
@@ -49,8 +52,9 @@ _DEVICE_ID = const(0x3F)
 
 _RANGE_163_MV = const(0x0000)  # CONFIG: ADCRANGE 0, no delay, no temperature compensation
 # MODE 0xA: the shunt alone, continuously; 0.54 ms a conversion, 4 of them averaged: 2.16 ms, about
-# the time in which the LTC6813 measures its cells.
+# the time in which the LTC6813 measures its cells. MODE 0xB: VBUS as well, 0.05 ms between them.
 _SHUNT_ALONE = const(0xA921)
+_SHUNT_AND_BUS = const(0xB121)
 _NATURAL = const(0x1000)
 _ALATCH = const(0x8000)
 _APOL = const(0x1000)
@@ -73,9 +77,11 @@ class Ina228:
         self.applied: "dict[str, int]" = {}
         self.image = b""  # what is set, for a signature
         self.current_ma = 0  # positive when charging: IN+ towards the pack
+        self.bus_mv = UNKNOWN_MV  # at VBUS: only measured for a precharge
         self.flags = 0  # CHARGE_FLAG, DISCHARGE_FLAG
         self.lost = False  # the chip was reset and wants its settings again
         self.corrupt = False  # says so of its trim
+        self._bus = False
         self._two = bytearray(2)
         self._three = bytearray(3)
         self._five = bytearray(5)
@@ -104,10 +110,12 @@ class Ina228:
         shunt = settings.shunt_uohm
         over = self._limit("occ", settings.occ_ma, 3, 2, shunt)
         under = self._limit("scd", settings.ocd_ma, 3, 1, shunt)
-        self.applied["alert_us"] = 2 * CONVERSION_US  # a whole conversion may have to pass
+        self._bus = settings.precharge_ms > 0
+        # A whole conversion may have to pass.
+        self.applied["alert_us"] = 2 * (CONVERSION_US + (BUS_US if self._bus else 0))
         wanted = (
             (_CONFIG, _RANGE_163_MV),
-            (_ADC_CONFIG, _SHUNT_ALONE),
+            (_ADC_CONFIG, _SHUNT_AND_BUS if self._bus else _SHUNT_ALONE),
             (_SHUNT_CAL, _NATURAL),
             (_SOVL, over),
             (_SUVL, 0x10000 - under),
@@ -172,7 +180,7 @@ class Ina228:
         self.corrupt = not word & _MEMSTAT and not self._look() & _MEMSTAT
 
     def read_current(self) -> None:
-        """Take ``current_ma`` and the sum; the sum counts only with ``count``."""
+        """Take ``current_ma``, ``bus_mv`` and the sum; the sum counts only with ``count``."""
         data = self._three
         self._read(_CURRENT, data)
         raw = (data[0] << 16 | data[1] << 8 | data[2]) >> 4
@@ -180,6 +188,10 @@ class Ina228:
             raw -= 0x100000
         shunt = self._shunt_uohm
         self.current_ma = (raw * 625 + shunt) // (2 * shunt)
+        if self._bus:
+            self._read(_BUS, data)
+            raw = (data[0] << 16 | data[1] << 8 | data[2]) >> 4
+            self.bus_mv = (raw * 25 + 64) >> 7  # 195.3125 uV each
         self._read_sum()
         for _ in range(_TRIES):
             high, low = self._high, self._low

@@ -38,9 +38,10 @@ from firmware.afe.ltc6813_bus import Ltc6813Bus
 from firmware.afe.ltc6813_config import ChainConfig
 from firmware.afe.ltc6813_turns import Turns
 from firmware.settings import Settings
-from firmware.snapshot import Snapshot
+from firmware.snapshot import UNKNOWN_MV, Snapshot
 
 _CHIPS = const(4)
+_UNDIVIDED = const(20)  # cells whose voltage VBUS takes as it is
 _CONVERSIONS = const(2)  # tries, when a chip missed the command
 _PERIOD_MOST_MS = const(1000)  # else the chips' watchdog ends between two readings
 _SETTLE_READS = const(2)  # before the switches must be as driven
@@ -56,9 +57,12 @@ class Ltc6813(Afe):
     ``sensors`` thermistors (on GPIO1 to 3), the first one also ``fet_sensor`` at the switches
     (GPIO4). ``most_bled`` is how many cells of a chip may be bled at once without heating it up.
     ``open_wire_runs`` is 2 with at most 10 nF at the inputs, 10 with 100 nF (2.6 ms each).
+    ``divider`` is what the terminals' voltage is divided by before the INA228's VBUS, which takes
+    85 V: ``None`` for 4 with more than 20 cells, else 1.
     """
 
     name = "LTC6813"
+    drives_switches = False
 
     def __init__(
         self,
@@ -68,6 +72,7 @@ class Ltc6813(Afe):
         fet_sensor: bool = True,
         most_bled: int = 6,
         open_wire_runs: int = 2,
+        divider: "int | None" = None,
     ) -> None:
         if not 1 <= len(cells) <= _CHIPS:
             raise ValueError("LTC6813: %d chips: a chain has 1 to %d" % (len(cells), _CHIPS))
@@ -86,6 +91,9 @@ class Ltc6813(Afe):
         self.turns = Turns(board, self.bus, cells, sensors, fet_sensor, open_wire_runs)
         self._cells = cells
         self._most_bled = most_bled
+        if divider is None:
+            divider = 4 if self.n_cells > _UNDIVIDED else 1
+        self._divider = divider
         self._codes = array("H", bytes(2 * self.n_cells))
         self._configured = False
         self._safety = 0  # seen, and not reported yet
@@ -219,6 +227,7 @@ class Ltc6813(Afe):
         for i in range(self.n_cells):
             s.cell_mv[i] = (codes[i] + reg.CODES_PER_MV // 2) // reg.CODES_PER_MV
         s.current_ma = self.ina.current_ma
+        s.load_mv = self.ina.bus_mv * self._divider if self.ina.bus_mv >= 0 else UNKNOWN_MV
 
     def _watch_alert(self) -> None:
         """Look for alarms of the INA228, with the switches open before its ALERT lets go."""
@@ -295,6 +304,12 @@ class Ltc6813(Afe):
         self._bled_ms = self._board.ticks_ms()  # type: ignore[attr-defined]
         if not self.config.write():
             raise AfeError("LTC6813: a chip does not take which cells to bleed")
+
+
+def cells_of_chips(n_cells: int) -> "tuple[int, ...]":
+    """The fewest chips for ``n_cells``, each with as many as the next or one more."""
+    n_chips = -(-n_cells // reg.CELLS)
+    return tuple([(n_cells + n_chips - 1 - chip) // n_chips for chip in range(n_chips)])
 
 
 def _ones(bits: int) -> int:

@@ -71,11 +71,13 @@ class DeskBoard(Board):
 
     def sleep_us(self, us: int) -> None:
         """Let a short time pass, for the front end too."""
-        self._slept_us += us
-        self.now_ms += self._slept_us // 1000
-        self._slept_us %= 1000
         if self.front_end is not None:
             self.front_end.wait(us)  # type: ignore[attr-defined]
+        self._slept_us += us
+        ms = self._slept_us // 1000
+        self._slept_us %= 1000
+        if ms:
+            self.advance(ms)
 
     def spi_transfer(self, out: "bytes | bytearray | memoryview", into: bytearray) -> None:
         """One transfer with chip select low; ``into`` is as long as ``out``."""

@@ -52,7 +52,6 @@ FIRST_LOOK_S = const(900)  # of a rest; the next at 1 h and 4 h ...
 LOOK_EVERY_S = const(21600)  # ... and then so often
 
 _EARLY_S = const(14400)
-_BLEED_DUA_MV = const(103)  # 0.1 uA for each mV: 0.7 / 68 ohm
 _BLEED_ERROR = 0.2
 _BLEED_FLUSH_MS = const(20000)
 _DAY_S = 86400
@@ -120,6 +119,7 @@ class Differences:
         self._like_ref = 1.0  # correlation of the last ``b`` with the one there
         self._relearnt = False  # capacities, since the last measurement
         self._due_s = FIRST_LOOK_S  # of a rest
+        self._bleed_dua_mv: int = settings.bleed_dua_mv
         self._bleeding = 0
         self._bleed_ms = 0
 
@@ -180,10 +180,11 @@ class Differences:
     def _bleed(self, s: Snapshot) -> None:
         """Take what was bled since the mask last changed out of the differences."""
         total = 0.0
+        per_mv = self._bleed_dua_mv
         for i in range(self._n):
             if self._bleeding >> i & 1:
                 # In integers, of which none passes 31 bits.
-                uah = (s.cell_mv[i] * _BLEED_DUA_MV * (self._bleed_ms // 100) + 180000) // 360000
+                uah = (s.cell_mv[i] * per_mv * (self._bleed_ms // 100) + 180000) // 360000
                 self.bled_uah[i] += uah
                 bp = uah / self._rated_mah * 10
                 self.d[i] -= bp

@@ -2,15 +2,16 @@
 
 | where | what |
 |---|---|
-| cells | eighteen a chip from the lowest, or as ``cells_per_chip`` says |
+| cells | spread evenly over the fewest chips, or as ``cells_per_chip`` says |
 | GPIO1 to GPIO3 of each chip | thermistors at the cells, three of ``temperatures_c`` a chip |
 | GPIO4 of chip 0 | thermistor at the switches |
 | INA228, address 0x40 | shunt; VBUS at the terminals, through a divider by 4 above 20 cells |
-| INA228 ALERT | low holds every switch open |
+| INA228 ALERT | unless it is pulled low every switch is held open |
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from common.codes import Switch
@@ -35,8 +36,9 @@ def cells_of_chips(n_cells: int) -> list[int]:
     """How ``n_cells`` spread over chips, chip 0 first; ``ValueError`` for more than 72."""
     if not 1 <= n_cells <= CELLS * MOST_CHIPS:
         raise ValueError(f"n_cells: {n_cells} is not between 1 and {CELLS * MOST_CHIPS}")
-    full, rest = divmod(n_cells, CELLS)
-    return [CELLS] * full + [rest] * bool(rest)
+    n_chips = math.ceil(n_cells / CELLS)
+    each, more = divmod(n_cells, n_chips)
+    return [each + (k < more) for k in range(n_chips)]
 
 
 class FrontEnd:
@@ -112,7 +114,7 @@ class FrontEnd:
         self._obey_alert()
 
     def _obey_alert(self) -> None:
-        self.switches.held_open = self.monitor.alert_low
+        self.switches.held_open = not self.monitor.alert_low
 
     # --- the board's lines ----------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The whole firmware in one process: the application on a desk board, the emulated chip, cells."""
+"""The whole firmware in one process: the application on a desk board, emulated chips, cells."""
 
 import gc
 import struct
@@ -13,9 +13,11 @@ from common.registers import Layout
 from firmware.app import App
 from firmware.boards.desk import DeskBoard
 from firmware.settings import Settings
-from sim.bq76952 import Bq76952 as Chip
+from sim.afe import afe
 from sim.bq76952 import Nack
+from sim.ltc6813 import FrontEnd
 from sim.pack import Demand, ModelledPack, PackSpec
+from sim.station import Chip
 
 STEP_MS = 200  # the chip sees the world no finer than this, nor do the cells
 
@@ -43,8 +45,9 @@ class Rig(DeskBoard):
     def __init__(self, root: Path, start_ms: int = 0, **spec: object) -> None:
         self.spec = PackSpec("RIG", **{"n_cells": 4, "rated_ah": 10.0, "soc": 0.5, **spec})
         self.pack = ModelledPack(self.spec, np.random.default_rng(1))
-        self.chip = Chip(self.spec.n_cells, shunt_uohm=self.spec.shunt_uohm, seed=1)
-        super().__init__(ChipI2C(self.chip), Uart(), str(root), start_ms)
+        self.chip = afe(self.spec).build(self.spec, 1)
+        own = self.chip if isinstance(self.chip, FrontEnd) else None
+        super().__init__(ChipI2C(self.chip), Uart(), str(root), start_ms, front_end=own)
         self.settings = Settings.from_dict(self.spec.board_settings())
         self.app: App | None = None
         self.behind_ms = 0  # what the cells have not seen of the time yet

@@ -31,6 +31,7 @@ def main() -> None:
     path, root = sys.argv[1:3]
     serial = json.loads((Path(root) / "settings.json").read_text())["serial"]
     board = UnixBoard(path, root, serial)
+    board.i2c.writeto_mem(0x40, 0x0B, b"\x90\x00")  # ALERT is low while all is well
     board.drive_switches(Switch.CHARGE | Switch.DISCHARGE)
     one, four = bytearray(1), bytearray(4)
     answer = bytearray(4 + 8 * CHIPS)
@@ -51,7 +52,7 @@ def main() -> None:
                 cells[chip] += struct.unpack("<3H", frame[:6])
         record = {
             "ms": board.link.now_ms,
-            "cells": cells[0] + cells[1][:2],
+            "cells": cells[0][:10] + cells[1][:10],
             "feedback": board.switch_feedback(),
         }
         print(json.dumps(record), flush=True)

@@ -35,6 +35,11 @@ def pack_of(n_cells: int = 18, **values) -> ModelledPack:
     return ModelledPack(spec, np.random.default_rng(1))
 
 
+def pull_low_while_well(front: FrontEnd) -> None:
+    """What a host does before a switch can close: ALERT turned over, so that well is low."""
+    front.i2c(ina.ADDRESS, bytes((ina.DIAG_ALRT,)) + (ina.ALATCH | ina.APOL).to_bytes(2), 0)
+
+
 class Desk:
     """A pack, its front end and a station without a process, moved by hand."""
 
@@ -43,6 +48,7 @@ class Desk:
         self.front = FrontEnd(n_cells, shunt_uohm=500, seed=1)
         self.station = Station(0, self.pack, self.front, None)
         self.now_us = 0
+        pull_low_while_well(self.front)
 
     def run(self, seconds: float) -> None:
         for _ in range(round(seconds * 5)):
@@ -113,7 +119,6 @@ def test_the_alert_opens_the_switches_without_any_firmware():
     def set_register(register: int, value: int) -> None:
         front.i2c(0x40, bytes((register,)) + value.to_bytes(2), 0)
 
-    set_register(ina.DIAG_ALRT, ina.ALATCH)
     set_register(ina.SUVL, 0x10000 - 3000)  # -15 mV, 30 A of discharge
     front.drive(BOTH)
     desk.pack.demand = Demand(-25.0)
@@ -132,6 +137,18 @@ def test_the_alert_opens_the_switches_without_any_firmware():
     desk.run(1)
     front.i2c(0x40, bytes((ina.DIAG_ALRT,)), 2)
     assert front.feedback() == BOTH
+
+
+def test_no_switch_closes_before_the_alert_is_set_up_or_with_a_dead_monitor():
+    front = FrontEnd(18, shunt_uohm=500, seed=1)
+    front.drive(BOTH)
+    front.wait(10)
+    assert front.feedback() == 0
+    pull_low_while_well(front)
+    assert front.feedback() == BOTH
+    front.monitor.faults.dead = True
+    front.wait(10)
+    assert front.feedback() == 0
 
 
 # --- physics ------------------------------------------------------------------------------
@@ -320,6 +337,7 @@ def test_the_desks_board_has_the_same_members():
     answer = bytearray(12)
     board.spi_transfer(framed(b"\0\2") + bytes(8), answer)
     assert answer[4:] == framed(bytes((2, 0, 0, 0, 0, 0)))
+    pull_low_while_well(host.front)
     board.drive_switches(Switch.CHARGE)
     assert board.switch_feedback() == Switch.CHARGE
     for _ in range(3):

@@ -76,8 +76,10 @@ class Desk(Board):
     def reset(self):
         self.resets += 1
 
+    def make_afe(self, settings):
+        return Chip(self, settings.n_cells)
 
-application.Bq76952 = Chip
+
 root = sys.argv[1]
 with open(root + "/settings.json", "w") as file:  # noqa: PTH123
     json.dump({"serial": "P", "n_cells": 4, "profile": "nmc", "rated_mah": 10000}, file)
