@@ -173,6 +173,7 @@ class Ltc6813(Afe):
         s.afe_lost_settings = not self._convert(s)
         if s.afe_lost_settings:
             return
+        self.turns.convert_sensors()
         self.turns.give_temperatures(s)
         self._give_state(s)
         self.turns.start()

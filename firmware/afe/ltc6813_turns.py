@@ -1,13 +1,14 @@
-"""What a chain of LTC6813 converts between two readings, one thing at a time.
+"""What a chain of LTC6813 converts besides its cells: thermistors, open wires, its own temperature.
 
-In turn: thermistors, all inputs pulled up, thermistors, all inputs pulled down (with which the
-test for open wires is complete), thermistors, the chips' own temperature. Each is started at the
-end of a reading and fetched at the beginning of the next, so that it costs no waiting; a
-temperature of a cell is at most two periods old, that of a chip six.
+Thermistors are converted in each reading. Between two readings, in turn: all inputs pulled up, all
+inputs pulled down (with which the test for open wires is complete), the chips' own temperature.
+Each is started at the end of a reading and fetched at the beginning of the next, so that it costs
+no waiting; the temperature of a chip is at most three readings old.
 
 What could not be fetched is unknown until its next turn.
 
     >>> turns.finish()
+    >>> turns.convert_sensors()
     >>> turns.give_temperatures(snapshot)
     >>> turns.start()
 
@@ -25,11 +26,9 @@ from firmware.afe.thermistor import Thermistor
 from firmware.snapshot import UNKNOWN_DC, Snapshot
 
 _NOTHING = const(0)
-_SENSORS = const(1)
-_PULL_UP = const(2)
-_PULL_DOWN = const(3)
-_DIE = const(4)
-_TURNS = bytes((_SENSORS, _PULL_UP, _SENSORS, _PULL_DOWN, _SENSORS, _DIE))
+_PULL_UP = const(1)
+_PULL_DOWN = const(2)
+_DIE = const(3)
 _FET_SENSOR = const(0)  # word of the group: GPIO4 of the first chip
 _REFERENCE = const(2)  # word of the same group
 
@@ -74,12 +73,8 @@ class Turns:
         """Start what is in turn. Results are cleared: a chip that misses it shows no old ones."""
         bus = self._bus
         bus.wake(reg.READY_US)
-        turn = _TURNS[self._turn]
-        self._turn = (self._turn + 1) % len(_TURNS)
-        if turn == _SENSORS:
-            bus.command(reg.CLRAUX)
-            bus.command(reg.ADAX)
-        elif turn == _DIE:
+        turn = self._turn = self._turn % _DIE + 1
+        if turn == _DIE:
             bus.command(reg.CLRSTAT)
             bus.command(reg.ADSTAT)
         else:
@@ -96,9 +91,7 @@ class Turns:
         turn = self._converting
         self._converting = _NOTHING
         wires = self.wires
-        if turn == _SENSORS:
-            self._fetch_sensors()
-        elif turn == _DIE:
+        if turn == _DIE:
             self._fetch_die()
         elif turn == _PULL_UP:
             wires.pulled_up = self._bus.read_cells(self._cells, wires.up) < 0
@@ -108,6 +101,16 @@ class Turns:
             and wires.pulled_up
         ):
             wires.judge()
+
+    def convert_sensors(self) -> None:
+        """Convert and fetch the thermistors, with the reference they hang on."""
+        bus = self._bus
+        self._forget_sensors()
+        bus.command(reg.CLRAUX)
+        bus.command(reg.ADAX)
+        self._board.sleep_us(reg.ADAX_US)  # type: ignore[attr-defined]
+        bus.wake(reg.READY_US)
+        self._fetch_sensors()
 
     def give_temperatures(self, s: Snapshot) -> None:
         """All sensors where they fit; else coldest, mean (none when one is missing), hottest."""
@@ -144,7 +147,6 @@ class Turns:
 
     def _fetch_sensors(self) -> None:
         bus = self._bus
-        self._forget_sensors()
         bus.read(reg.RDAUXB)
         bad = False
         for chip in range(bus.n_chips):

@@ -17,9 +17,12 @@ from firmware.app import App
 from firmware.boards.desk import DeskBoard
 from sim.bq76952 import Bq76952 as Chip
 from sim.bq76952 import Faults, Nack
+from sim.ltc6813 import FrontEnd
 
 STEP_MS = 21
-N_CELLS = 4
+N_CELLS = 6
+CHAIN = (3, 3)  # cells of each chip
+STACK_V = 3.7 * N_CELLS
 PERIOD_MS = 1000
 BOUND_MS = PERIOD_MS + 20
 STUCK_MS = 50  # what a board's I2C waits for a line that is held down
@@ -43,9 +46,14 @@ HARD = (
 class HostilePack(DeskBoard):
     """Board, chip and world; ``worst_ms`` is the longest that a switch stayed closed, by name."""
 
+    bus_faults = (
+        "nack_next", "corrupt_crc_next", "stuck", "deaf_until_ms", "noisy_until_ms", "busy",
+    )  # fmt: skip
+
     def __init__(self, root: str, start_ms: int = 0) -> None:
-        self.chip = Chip(N_CELLS, shunt_uohm=500, seed=1, cell_offset_mv=[0.0] * N_CELLS)
-        super().__init__(self, Uart(), root, start_ms)
+        self.chip = self.make_chip()
+        own = self.chip if isinstance(self.chip, FrontEnd) else None
+        super().__init__(self, Uart(), root, start_ms, front_end=own)
         self.cells_v = [3.7] * N_CELLS
         self.sensors_c = [25.0]
         self.fet_c = 25.0
@@ -63,8 +71,31 @@ class HostilePack(DeskBoard):
         self.pass_ms(500)
         self.boot()
 
+    def make_chip(self) -> "Chip | FrontEnd":
+        return Chip(N_CELLS, shunt_uohm=500, seed=1, cell_offset_mv=[0.0] * N_CELLS)
+
     def boot(self) -> None:
         self.app = App(self, nmc(N_CELLS, period_ms=PERIOD_MS))
+
+    def disturb(self, kind: str, n: int) -> None:
+        """One fault of the bus."""
+        if kind == "stuck":
+            self.stuck = True
+        elif kind == "busy":
+            self.busy_until_ms = self.now_ms + n
+            self.chip.faults.stuck_busy = True
+        elif kind.endswith("next"):
+            setattr(self.chip.faults, kind, 1 + n % 2)
+        else:
+            setattr(self, kind, self.now_ms + n)
+
+    def mend(self) -> None:
+        """The bus works again."""
+        self.chip.faults = Faults()
+        self.stuck = False
+
+    def reset_chip(self) -> None:
+        self.chip.power_on_reset()
 
     # --- the bus -----------------------------------------------------------------------------
 
@@ -104,16 +135,22 @@ class HostilePack(DeskBoard):
             dt_ms = min(ms, STEP_MS)
             ms -= dt_ms
             self.now_ms += dt_ms
-            if self.chip.faults.stuck_busy and self.now_ms >= self.busy_until_ms:
-                self.chip.faults.stuck_busy = False
+            self.end_faults()
             closed = self.now_closed()
             amps = self.current_a
             if (amps > 0 and not closed & CHARGE) or (amps < 0 and not closed & DISCHARGE):
                 amps = 0.0
-            sensors = [*self.sensors_c, float("nan"), float("nan")]
-            self.chip.step(dt_ms / 1000, self.cells_v, amps, sensors, 30.0, self.fet_c, 14.8)
+            sensors = self.all_sensors()
+            self.chip.step(dt_ms / 1000, self.cells_v, amps, sensors, 30.0, self.fet_c, STACK_V)
             if self.watched:
                 self.watch()
+
+    def end_faults(self) -> None:
+        if self.chip.faults.stuck_busy and self.now_ms >= self.busy_until_ms:
+            self.chip.faults.stuck_busy = False
+
+    def all_sensors(self) -> list[float]:
+        return [*self.sensors_c, float("nan"), float("nan")]
 
     def now_closed(self) -> int:
         chip = self.chip
@@ -156,6 +193,66 @@ class HostilePack(DeskBoard):
                 self.complaints.append(f"fault {row[0]}: there, and permitted")
 
 
+class HostileChain(HostilePack):
+    """The same with two LTC6813, an INA228 and switches that the board drives."""
+
+    bus_faults = (
+        "corrupt_answer_next", "corrupt_request_next", "dead_from", "stuck", "deaf_until_ms",
+        "silent", "nack_next",
+    )  # fmt: skip
+
+    def make_chip(self) -> FrontEnd:
+        self.silent_until_ms = 0  # the SPI brings nothing
+        return FrontEnd(N_CELLS, shunt_uohm=500, seed=1, cells_per_chip=CHAIN)
+
+    def boot(self) -> None:
+        settings = nmc(N_CELLS, period_ms=PERIOD_MS)
+        settings.afe, settings.chip_cells = "ltc6813", CHAIN
+        self.app = App(self, settings)
+
+    def disturb(self, kind: str, n: int) -> None:
+        chain = self.chip.chain.faults
+        if kind == "stuck":
+            self.stuck = True
+        elif kind == "nack_next":
+            self.chip.monitor.faults.nack_next = 1 + n % 2
+        elif kind.endswith("next"):
+            setattr(chain, kind, 1)
+        elif kind == "deaf_until_ms":
+            self.deaf_until_ms = self.now_ms + n
+        else:
+            self.silent_until_ms = self.now_ms + n
+            if kind == "dead_from":
+                chain.dead_from = n % len(CHAIN)
+            else:
+                chain.miso_stuck = 0xFF * (n % 2)
+
+    def end_faults(self) -> None:
+        if self.now_ms >= self.silent_until_ms:
+            self.chip.chain.faults.dead_from = self.chip.chain.faults.miso_stuck = None
+        if self.now_ms >= self.deaf_until_ms:
+            self.chip.monitor.faults.nack_next = min(self.chip.monitor.faults.nack_next, 2)
+
+    def mend(self) -> None:
+        self.silent_until_ms = self.deaf_until_ms = 0
+        self.chip.chain.faults.__init__()  # type: ignore[misc]
+        self.chip.monitor.faults.__init__()  # type: ignore[misc]
+        self.stuck = False
+
+    def reset_chip(self) -> None:
+        chips = [*self.chip.chain.chips, self.chip.monitor]
+        chips[self.now_ms % len(chips)].power_on_reset()
+
+    def all_sensors(self) -> list[float]:
+        return self.sensors_c * 3 * len(CHAIN)
+
+    def _transact(self, address: int, write: bytes, n_read: int) -> bytes:
+        if self.now_ms < self.deaf_until_ms:
+            self.pass_ms(1)
+            raise OSError(5, "nobody answers")
+        return super()._transact(address, write, n_read)
+
+
 CELL_V = st.sampled_from([3.7, 3.7, 3.7, 4.26, 4.3, 2.79, 2.6, 1.45, 4.19, 2.85]) | st.floats(
     0.1, 4.9
 )
@@ -177,6 +274,7 @@ class HostileMachine(RuleBasedStateMachine):
 
     steps = 0
     worst_ms: dict[str, int] = {}
+    pack_class = HostilePack
 
     def __init__(self) -> None:
         super().__init__()
@@ -186,12 +284,12 @@ class HostileMachine(RuleBasedStateMachine):
     @initialize(phase_ms=st.integers(0, 999), wraps=st.booleans())
     def begin(self, phase_ms: int, wraps: bool) -> None:
         start_ms = (1 << 30) - 20_000 if wraps else 0
-        self.pack = HostilePack(self.folder.name, start_ms)
+        self.pack = self.pack_class(self.folder.name, start_ms)
         self.pack.work(6000 + phase_ms)
         assert self.pack.closed == CHARGE | DISCHARGE
 
     def teardown(self) -> None:
-        cls = HostileMachine
+        cls = type(self)
         if hasattr(self, "pack"):
             for name, ms in self.pack.worst_ms.items():
                 cls.worst_ms[name] = max(ms, cls.worst_ms.get(name, 0))
@@ -223,28 +321,18 @@ class HostileMachine(RuleBasedStateMachine):
         pack.current_a = 0.0
 
     @rule(
-        kind=st.sampled_from(
-            ["nack_next", "corrupt_crc_next", "stuck", "deaf_until_ms", "noisy_until_ms", "busy"]
-        ),
+        kind=st.integers(0, 1000),
         n=st.integers(1, SINGLE_MS),
         wait_ms=st.integers(0, 1100),
     )
-    def disturb(self, kind: str, n: int, wait_ms: int) -> None:
+    def disturb(self, kind: int, n: int, wait_ms: int) -> None:
         """One fault of the bus, at any moment, and no other for two periods."""
         pack = self.pack
         if pack.now_ms < self.quiet_ms:
             return
         pack.work(wait_ms)
         self.quiet_ms = pack.now_ms + 2 * PERIOD_MS
-        if kind == "stuck":
-            pack.stuck = True
-        elif kind == "busy":
-            pack.busy_until_ms = pack.now_ms + n
-            pack.chip.faults.stuck_busy = True
-        elif kind.endswith("next"):
-            setattr(pack.chip.faults, kind, 1 + n % 2)
-        else:
-            setattr(pack, kind, pack.now_ms + n)
+        pack.disturb(pack.bus_faults[kind % len(pack.bus_faults)], n)
 
     @rule(code=st.sampled_from(COMMANDS))
     def command(self, code: int) -> None:
@@ -253,8 +341,7 @@ class HostileMachine(RuleBasedStateMachine):
     @rule(what=st.sampled_from(["board", "chip"]))
     def restart(self, what: str) -> None:
         pack = self.pack
-        pack.chip.faults = Faults()
-        pack.stuck = False
+        pack.mend()
         if what == "board":
             before = pack.app.protection
             pack.app._store()
@@ -263,7 +350,7 @@ class HostileMachine(RuleBasedStateMachine):
             assert after.latched == before.latched
             assert (after.connected, after.service) == (before.connected, before.service)
         else:
-            pack.chip.power_on_reset()
+            pack.reset_chip()
 
     @rule(ms=st.sampled_from([70, 250, 500, 1000, 1000, 3000, 10000]) | st.integers(1, 2000))
     def pass_time(self, ms: int) -> None:
@@ -272,8 +359,16 @@ class HostileMachine(RuleBasedStateMachine):
     @invariant()
     def is_safe(self) -> None:
         if hasattr(self, "pack"):
-            HostileMachine.steps += 1
+            type(self).steps += 1
             assert self.pack.complaints == []
+
+
+class HostileChainMachine(HostileMachine):
+    """The second front end."""
+
+    steps = 0
+    worst_ms: dict[str, int] = {}
+    pack_class = HostileChain
 
 
 def spare_the_collector() -> None:

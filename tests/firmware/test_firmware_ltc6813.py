@@ -23,7 +23,7 @@ from firmware.snapshot import UNKNOWN_DC, Snapshot
 
 SCRIPT = "ltc6813_exchange.py"
 BOTH = Switch.CHARGE | Switch.DISCHARGE
-ROUND = 6  # readings after which all has been converted between two of them
+ROUND = 3  # readings after which all has been converted between two of them
 
 
 class Bench:
@@ -159,9 +159,11 @@ def test_current_and_charge_come_with_the_cells(bench: Bench) -> None:
     bench.read()
     bench.chain.ina.current = 1600
     bench.chain.ina.charge = 144
+    log = bench.chain.log
+    log.clear()
     s = bench.read()
     assert (s.current_ma, s.delta_uah) == (1000, 25)
-    log = bench.chain.log
+    log = log[log.index(reg.ADCVSC) - 2 :]  # behind what was fetched of the last turn
     assert log.index(reg.CLRCELL) < log.index(reg.ADCVSC) < log.index(reg.RDCV[1])
 
 
@@ -191,22 +193,20 @@ def test_the_hottest_chip_speaks_for_all(bench: Bench) -> None:
     assert bench.read(ROUND).afe_dc == 600
 
 
-def test_a_sensor_may_be_two_periods_old_but_no_older(bench: Bench) -> None:
+def test_the_temperature_of_a_cell_is_of_this_reading(bench: Bench) -> None:
     bench.read()
     for _ in range(2 * ROUND):
         bench.chain.chips[0].gpio[0] = 12000
-        bench.read(3)
+        bench.read()
         assert max(bench.snapshot.temp_dc) == 359
         bench.chain.chips[0].gpio[0] = 15000
-        bench.read(3)
+        bench.read()
         assert max(bench.snapshot.temp_dc) == 250
 
 
 def test_a_reference_that_is_far_off_condemns_the_chip_when_seen_twice(bench: Bench) -> None:
     bench.chain.chips[1].reference = 25000
-    bench.afe.turns.restart()
-    bench.afe.turns.start()
-    assert bench.read(2).afe_failed == 0
+    assert bench.read().afe_failed == 0
     assert bench.read().afe_failed == 0x100000
     assert list(bench.snapshot.temp_dc)[1] == UNKNOWN_DC
 
@@ -269,7 +269,7 @@ def test_a_slow_board_whose_chain_goes_idle_misses_nothing(bench: Bench) -> None
     assert UNKNOWN_DC not in list(bench.afe.turns.sensor_dc)
     assert s.afe_dc == 250
     assert bench.afe.errors == 0
-    assert bench.chain.log.count(reg.ADAX) == ROUND
+    assert bench.chain.log.count(reg.ADAX) == 2 * ROUND
     assert bench.chain.log.count(reg.ADOW_UP) == 4
 
 
@@ -289,14 +289,6 @@ def test_sensors_that_were_not_converted_are_unknown(bench: Bench) -> None:
     s = bench.read(2 * ROUND)
     assert list(bench.afe.turns.sensor_dc) == [250] * 3 + [UNKNOWN_DC] * 3
     assert s.afe_failed == 0
-
-
-def test_sensors_that_could_not_be_fetched_are_unknown(bench: Bench) -> None:
-    bench.read(2)
-    bench.chain.faults = ["deaf"] * 2
-    with pytest.raises(AfeError):
-        bench.read()
-    assert list(bench.read().temp_dc) == [UNKNOWN_DC] * 4
 
 
 def test_a_sum_that_is_missing_is_no_stack_voltage(bench: Bench) -> None:
@@ -396,11 +388,11 @@ def test_an_open_wire_is_told_after_two_tests_and_gone_after_one(bench: Bench) -
     chip.up, chip.down = [37000] * 18, [37000] * 18
     chip.up[4], chip.up[5] = 45000, 29000
     chip.down[4], chip.down[5] = 30000, 44000
-    assert bench.read(ROUND).open_wires == 0
-    assert bench.read(ROUND).open_wires == 1
+    assert bench.read(ROUND + 1).open_wires == 0
+    assert bench.read().open_wires == 1
     assert list(bench.afe.turns.wires.open) == [0, 1 << 5]
     chip.up = chip.down = None
-    assert bench.read(ROUND).open_wires == 0
+    assert bench.read(ROUND).open_wires == 0  # one test went on its way before
 
 
 def test_open_wires_become_a_fault() -> None:

@@ -306,7 +306,7 @@ def test_the_settings_name_the_front_end_and_a_wrong_name_is_refused() -> None:
     ],
 )
 def test_cells_of_chips_that_cannot_be_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(SettingsError, match="chip_cells .* make n_cells 16"):
+    with pytest.raises(SettingsError, match=r"chip_cells .* make n_cells 16"):
         settings(**{"afe": "ltc6813", **wrong})
     assert settings(afe="ltc6813", chip_cells=[5, 11]).chip_cells == (5, 11)
 

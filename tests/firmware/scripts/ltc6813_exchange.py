@@ -60,6 +60,8 @@ if hasattr(gc, "mem_alloc"):
 
         def spi_transfer(self, out, into):
             if len(out) == 1:
+                if self.learning:
+                    self.chain.spi_transfer(out, into)
                 return
             code = (out[0] << 8 | out[1]) & 0x7FF
             if len(out) == 4 and code == 0x711:
