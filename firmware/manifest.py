@@ -64,6 +64,7 @@ package(
         "board.py",
         "boards/__init__.py",
         "boards/esp32.py",
+        "boards/lines.py",
         "boards/machine_board.py",
         "boards/rp2.py",
         "boards/stm32.py",

@@ -1,4 +1,4 @@
-"""What a chain of LTC6813 converts besides its cells: thermistors, open wires, its own temperature.
+"""What a chain of LTC6813 converts besides its cells: thermistors, open wires, its temperature.
 
 Thermistors are converted in each reading. Between two readings, in turn: all inputs pulled up, all
 inputs pulled down (with which the test for open wires is complete), the chips' own temperature.

@@ -9,7 +9,8 @@ A port says why it started, and how it opens I2C and UART where that is done oth
     main.run(lambda settings: Esp32Board(settings, PINS), "/settings.json")
 
 ``pins`` says what is wired where: ``sda`` and ``scl`` of the AFE, ``tx`` and ``rx`` of the RS-485
-transceiver, ``de`` its DE and /RE, high while sending; ``i2c`` and ``uart``, the buses' numbers.
+transceiver, ``de`` its DE and /RE, high while sending; ``i2c`` and ``uart``, the buses' numbers. A
+board that drives its switches, or has a chain of chips on SPI, names those lines too (``lines``).
 
 Nothing here waits without an end: an I2C access ends after ``I2C_TIMEOUT_US`` without a clock, a
 bus that is held is clocked at most nine times, a write to the line ends when its characters must
@@ -24,16 +25,19 @@ import machine
 from common.codes import ResetCause
 from common.mp import const
 from firmware.board import Board
+from firmware.boards.lines import SpiLine, SwitchLines
 from firmware.modbus.rtu import longest_ms
 from firmware.settings import Settings
 
 I2C_HZ = const(400000)
 I2C_TIMEOUT_US = const(50000)  # the AFE stretches the clock
+SPI_HZ = const(1000000)
 UART_BYTES = const(512)  # more than a Modbus frame, in both directions
 
 _POLL_MS = const(1)
 _WRITE_MARGIN_MS = const(20)  # over what the characters take
 _HALF_CLOCK_US = const(5)
+_CHAIN_WATCHDOG_MS = const(3000)  # nothing but a reset opens what the board itself drives
 
 
 class Uart:
@@ -85,6 +89,14 @@ class MachineBoard(Board):
     causes: "dict[int, int]" = {}  # codes.ResetCause of what machine.reset_cause says
 
     def __init__(self, settings: Settings, pins: "dict[str, int | str]") -> None:
+        if "charge" in pins:
+            lines = SwitchLines(pins)
+            self.drive_switches = lines.drive_switches  # type: ignore[method-assign]
+            self.switch_feedback = lines.switch_feedback  # type: ignore[method-assign]
+            self.watchdog_ms = _CHAIN_WATCHDOG_MS
+        if "cs" in pins:
+            line = SpiLine(self.open_spi(pins), pins["cs"])
+            self.spi_transfer = line.transfer  # type: ignore[method-assign]
         de = machine.Pin(pins["de"], machine.Pin.OUT, value=0)
         self.pins = pins
         self.reset_cause = self.find_reset_cause()
@@ -106,6 +118,18 @@ class MachineBoard(Board):
             rx=machine.Pin(pins["rx"]),
             txbuf=UART_BYTES,
             rxbuf=UART_BYTES,
+        )
+
+    def open_spi(self, pins: "dict[str, int | str]") -> machine.SPI:
+        """The chain's bus: mode 3, as fast as an LTC6820 takes it."""
+        return machine.SPI(
+            int(pins["spi"]),
+            baudrate=SPI_HZ,
+            polarity=1,
+            phase=1,
+            sck=machine.Pin(pins["sck"]),
+            mosi=machine.Pin(pins["mosi"]),
+            miso=machine.Pin(pins["miso"]),
         )
 
     def find_reset_cause(self) -> int:

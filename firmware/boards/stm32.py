@@ -21,7 +21,13 @@ import machine
 
 from common.codes import ResetCause
 from firmware import main
-from firmware.boards.machine_board import I2C_HZ, I2C_TIMEOUT_US, UART_BYTES, MachineBoard
+from firmware.boards.machine_board import (
+    I2C_HZ,
+    I2C_TIMEOUT_US,
+    SPI_HZ,
+    UART_BYTES,
+    MachineBoard,
+)
 
 PINS: "dict[str, int | str]" = {
     "sda": "B7",
@@ -49,6 +55,10 @@ class Stm32Board(MachineBoard):
     def open_i2c(self, _sda: machine.Pin, _scl: machine.Pin) -> machine.I2C:
         """Its pins are those of its number."""
         return machine.I2C(self.pins["i2c"], freq=I2C_HZ, timeout=I2C_TIMEOUT_US)
+
+    def open_spi(self, pins: "dict[str, int | str]") -> machine.SPI:
+        """Its pins are those of its number."""
+        return machine.SPI(int(pins["spi"]), baudrate=SPI_HZ, polarity=1, phase=1)
 
     def open_uart(self, baudrate: int) -> machine.UART:
         """Its pins are those of its number; it has no buffer to write to, and sends at once."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from core_fakes import nmc
 
-from common.codes import ResetCause
+from common.codes import ResetCause, Switch
 
 WRAP = 1 << 30
 
@@ -37,6 +37,7 @@ class Machine(types.ModuleType):
         self.waiting = 0
         self.cause = self.PWRON_RESET
         self.mem32: dict[int, int] = {}
+        self.levels: dict[object, int] = {}  # of what others drive
         self.fed: list[int] = []
         machine = self
 
@@ -49,6 +50,8 @@ class Machine(types.ModuleType):
                     machine.log.append((number, value))
 
             def value(self, level: int | None = None) -> int:
+                if level is None and self.number in machine.levels:
+                    return machine.levels[self.number]
                 if level is None:
                     return int(machine.log.count((machine.scl, 0)) >= machine.holds_for)
                 machine.log.append((self.number, level))
@@ -88,6 +91,16 @@ class Machine(types.ModuleType):
                 self.number = number
                 self.options = options
 
+        class SPI:
+            def __init__(self, number: int, **options: object) -> None:
+                pins = {"sck", "mosi", "miso"} if port != "stm32" else set()
+                assert options.keys() == {"baudrate", "polarity", "phase"} | pins
+                self.options = options
+
+            def write_readinto(self, out: bytes, into: bytearray) -> None:
+                machine.log.append(("spi", bytes(out)))
+                into[:] = bytes(reversed(out))
+
         class WDT:
             def __init__(self, timeout: int) -> None:
                 self.timeout = timeout
@@ -95,7 +108,7 @@ class Machine(types.ModuleType):
             def feed(self) -> None:
                 machine.fed.append(self.timeout)
 
-        self.Pin, self.UART, self.I2C, self.WDT = Pin, UART, I2C, WDT
+        self.Pin, self.UART, self.I2C, self.SPI, self.WDT = Pin, UART, I2C, SPI, WDT
 
     def reset_cause(self) -> int:
         return self.cause
@@ -135,7 +148,11 @@ def machine(
     )
     made.mem32 = {0x400D8008: 0, 0x4010002C: 1 << 16, 0x40058008: 0, 0x40064008: 1 << 8}
     monkeypatch.setitem(sys.modules, "machine", made)
-    names = ["firmware.boards.machine_board", *(f"firmware.boards.{port}" for port in PORTS)]
+    names = [
+        "firmware.boards.lines",
+        "firmware.boards.machine_board",
+        *(f"firmware.boards.{port}" for port in PORTS),
+    ]
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
     made.module = importlib.import_module(f"firmware.boards.{made.port}")
@@ -223,6 +240,59 @@ def test_the_watchdog_starts_with_the_first_feed(machine: Machine) -> None:
     board.feed_watchdog()
     board.feed_watchdog()
     assert machine.fed == [8000, 8000]
+
+
+CHAIN = {
+    "charge": "C", "discharge": "D", "predischarge": "P", "charge_closed": "c",
+    "spi": 1, "sck": "K", "mosi": "O", "miso": "I", "cs": "S",
+}  # fmt: skip
+
+
+def chain_board(machine: Machine, **pins: object):
+    name = machine.port.capitalize() + "Board"
+    return getattr(machine.module, name)(nmc(), {**machine.module.PINS, **CHAIN, **pins})
+
+
+def test_a_board_that_drives_its_switches_has_them_open_before_anything_else(
+    machine: Machine,
+) -> None:
+    board = chain_board(machine)
+    assert machine.log[:3] == [("C", 0), ("D", 0), ("P", 0)]
+    board.feed_watchdog()
+    assert machine.fed == [3000], "a reset is all that opens what the board itself drives"
+    machine.log.clear()
+    board.drive_switches(Switch.CHARGE | Switch.DISCHARGE)
+    assert machine.log == [("P", 0), ("C", 1), ("D", 1)]
+    machine.log.clear()
+    board.drive_switches(Switch.PREDISCHARGE)
+    assert machine.log == [("C", 0), ("D", 0), ("P", 1)], "what opens goes first"
+    with pytest.raises(OSError, match=str(errno.ENODEV)):
+        board.drive_switches(Switch.PRECHARGE)
+    machine.levels["c"] = 1
+    assert board.switch_feedback() == Switch.CHARGE
+    machine.levels["c"] = 0
+    assert board.switch_feedback() == 0
+
+
+def test_a_board_without_feedback_lines_cannot_tell(machine: Machine) -> None:
+    board = getattr(machine.module, machine.port.capitalize() + "Board")(
+        nmc(), {**machine.module.PINS, "charge": "C", "discharge": "D"}
+    )
+    assert board.switch_feedback() == -1
+    with pytest.raises(NotImplementedError):
+        board.spi_transfer(b"a", bytearray(1))
+    with pytest.raises(NotImplementedError):
+        make_board(machine).drive_switches(0)
+
+
+def test_a_chain_is_reached_with_chip_select_low_for_the_transfer_alone(machine: Machine) -> None:
+    board = chain_board(machine)
+    assert ("S", 1) in machine.log
+    machine.log.clear()
+    into = bytearray(3)
+    board.spi_transfer(b"abc", into)
+    assert machine.log == [("S", 0), ("spi", b"abc"), ("S", 1)]
+    assert into == b"cba"
 
 
 def test_a_reset_by_the_firmware_is_a_reset_of_the_chip(machine: Machine) -> None:

@@ -70,6 +70,6 @@ def test_an_image_has_the_boards_of_its_architecture(
     manifest.files = [name for name in manifest.files if name.startswith("firmware/boards/")]
     sizes = script["compile_all"](manifest, architecture)
     there = {Path(name).stem for name, size in sizes.items() if size}
-    assert there == boards | {"__init__", "machine_board"}
+    assert there == boards | {"__init__", "lines", "machine_board"}
     built = root / "build" / "firmware" / architecture / "firmware" / "boards"
     assert {path.stem for path in built.glob("*.mpy")} == there
