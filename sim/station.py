@@ -12,11 +12,12 @@ import struct
 from typing import TYPE_CHECKING, Protocol
 
 from common import link
-from common.codes import ResetCause
+from common.codes import ResetCause, Switch
 from sim.bq76952 import Nack
 from sim.clock import US_PER_S
 from sim.link import LinkLost, LinkSilent
 from sim.ltc6813 import FrontEnd
+from sim.switches import Switches
 
 if TYPE_CHECKING:
     from sim.bench import Bench
@@ -30,6 +31,7 @@ WAITING = 2
 SENDING = 3
 OFF = 4
 
+_BITS = (Switch.CHARGE, Switch.DISCHARGE, Switch.PRECHARGE, Switch.PREDISCHARGE)
 _LOOK_AHEAD_US = 20_000  # so far from its waking a board on a quiet line may wait by itself
 _CHIP_GRAIN_US = 50_000  # during transfers alone the chip sees the world no finer than this
 _PACK_GRAIN_US = 200_000  # and the cells no finer than this, unless a switch has moved
@@ -121,6 +123,10 @@ class Station:
         self._fets = (False,) * 4
         # its own SPI and switch lines, where the board drives them itself
         self._front_end = chip if isinstance(chip, FrontEnd) else None
+        self.contactors = None
+        if self._front_end is None and pack.spec.settings.get("contactors"):
+            self.contactors = Switches()
+        self._lines = self._front_end or self.contactors
         self._waited = False  # time has passed that the chip has not seen
         self._free_until_us = 0
 
@@ -147,8 +153,8 @@ class Station:
         self.ended_by_itself = reset_cause is None
         if reset_cause is not None:
             self.reset_cause = reset_cause
-        if self._front_end is not None:
-            self._front_end.drive(0)  # resistors pull the lines of a board in reset low
+        if self._lines is not None:
+            self._lines.drive(0)  # resistors pull the lines of a board in reset low
         if self.connection is not None:
             self.connection.close()
         self.connection = None
@@ -228,13 +234,13 @@ class Station:
                 connection.answer(link.OK, self.local_us)
             elif op == link.SLEEP_US:
                 self._sleep(connection, int(_U32.unpack(payload)[0]))
-            elif op in {link.DRIVE, link.FEEDBACK} and self._front_end is not None:
+            elif op in {link.DRIVE, link.FEEDBACK} and self._lines is not None:
                 self._let_chip_follow()
                 if op == link.FEEDBACK:
-                    closed = bytes((self._front_end.feedback(),))
+                    closed = bytes((self._lines.feedback(),))
                     connection.answer(link.OK, self.local_us, closed)
                 else:
-                    self._front_end.drive(int(_U8.unpack(payload)[0]))
+                    self._lines.drive(int(_U8.unpack(payload)[0]))
                     connection.answer(link.OK, self.local_us)
             elif op == link.I2C_CLOCKS:
                 self.chip.clock_bus()
@@ -328,16 +334,25 @@ class Station:
     def advance(self, now_us: int) -> None:
         """Bring cells, tester and chip to ``now_us``."""
         chip = self.chip
-        charge, discharge = bool(chip.charge_fet), bool(chip.discharge_fet)
-        fets = (charge, discharge, chip.precharge_fet, chip.predischarge_fet)
+        fets = self.conducting()
         passed_us = now_us - self._pack_us
         if passed_us >= _PACK_GRAIN_US or (passed_us > 0 and fets != self._fets):
-            self.pack.step(passed_us / US_PER_S, charge, discharge, chip.balance_mask, *fets[2:])
+            self.pack.step(passed_us / US_PER_S, *fets[:2], chip.balance_mask, *fets[2:])
             self._pack_us = now_us
             self._fets = fets
             if self.bench is not None:
                 self.bench.update(now_us / US_PER_S)
             self._step_chip(now_us)
+
+    def conducting(self) -> tuple[bool, bool, bool, bool]:
+        """Whether charge, discharge, and each of them through its resistor, may pass."""
+        chip = self.chip
+        if self.contactors is None:
+            fets = (chip.charge_fet, chip.discharge_fet)
+            return (bool(fets[0]), bool(fets[1]), chip.precharge_fet, chip.predischarge_fet)
+        closed = self.contactors.closed
+        charge, discharge, precharge, predischarge = (bool(closed & bit) for bit in _BITS)
+        return charge, discharge, precharge, predischarge
 
     def _step_chip(self, now_us: int) -> None:
         passed_us = now_us - self._chip_us

@@ -1,7 +1,8 @@
 """The switches of a board that drives them itself: lines out, feedback lines back.
 
 A line closes its switch unless the current monitor's alert holds all of them open, which is wired
-and asks no firmware. The feedback is taken behind the switches, so it shows a welded one.
+and asks no firmware. The feedback is taken behind the switches, so it shows a welded one. With a
+BQ76952 they are contactors, in place of the FETs that the chip drives.
 
     >>> switches = Switches()
     >>> switches.drive(Switch.CHARGE | Switch.DISCHARGE)
@@ -31,6 +32,10 @@ class Switches:
         if bits & ~_ALL:
             raise ValueError(f"switch lines 0x{bits:02X}: there are only 0x{_ALL:02X}")
         self.lines = bits
+
+    def feedback(self) -> int:
+        """Read the feedback lines."""
+        return self.closed
 
     @property
     def closed(self) -> int:

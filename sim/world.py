@@ -170,8 +170,8 @@ class World:
         station = self.station(pack)
         return {
             **pack.truth(),
-            "charge_fet": bool(station.chip.charge_fet),
-            "discharge_fet": bool(station.chip.discharge_fet),
+            "charge_fet": station.conducting()[0],
+            "discharge_fet": station.conducting()[1],
             "balance_mask": station.chip.balance_mask,
             "boots": station.boots,
         }

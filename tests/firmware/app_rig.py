@@ -8,6 +8,7 @@ import numpy as np
 from core_fakes import Uart
 
 from common import models
+from common.codes import Switch
 from common.crc import crc16_modbus
 from common.registers import Layout
 from firmware.app import App
@@ -18,6 +19,7 @@ from sim.bq76952 import Nack
 from sim.ltc6813 import FrontEnd
 from sim.pack import Demand, ModelledPack, PackSpec
 from sim.station import Chip
+from sim.switches import Switches
 
 STEP_MS = 200  # the chip sees the world no finer than this, nor do the cells
 
@@ -46,7 +48,8 @@ class Rig(DeskBoard):
         self.spec = PackSpec("RIG", **{"n_cells": 4, "rated_ah": 10.0, "soc": 0.5, **spec})
         self.pack = ModelledPack(self.spec, np.random.default_rng(1))
         self.chip = afe(self.spec).build(self.spec, 1)
-        own = self.chip if isinstance(self.chip, FrontEnd) else None
+        self.contactors = Switches() if self.spec.settings.get("contactors") else None
+        own = self.chip if isinstance(self.chip, FrontEnd) else self.contactors
         super().__init__(ChipI2C(self.chip), Uart(), str(root), start_ms, front_end=own)
         self.settings = Settings.from_dict(self.spec.board_settings())
         self.app: App | None = None
@@ -73,12 +76,12 @@ class Rig(DeskBoard):
             self.behind_ms += dt_ms
             if self.behind_ms >= STEP_MS:
                 behind_s = self.behind_ms / 1000
+                charge, discharge = self.closed
+                predischarge = chip.predischarge_fet
+                if self.contactors is not None:
+                    predischarge = bool(self.contactors.closed & Switch.PREDISCHARGE)
                 pack.step(
-                    behind_s,
-                    chip.charge_fet,
-                    chip.discharge_fet,
-                    chip.balance_mask,
-                    predischarge_on=chip.predischarge_fet,
+                    behind_s, charge, discharge, chip.balance_mask, predischarge_on=predischarge
                 )
                 self.behind_ms = 0
             chip.step(
@@ -99,6 +102,9 @@ class Rig(DeskBoard):
 
     @property
     def closed(self) -> tuple[bool, bool]:
+        if self.contactors is not None:
+            closed = self.contactors.closed
+            return bool(closed & Switch.CHARGE), bool(closed & Switch.DISCHARGE)
         return bool(self.chip.charge_fet), bool(self.chip.discharge_fet)
 
     def demand(self, current_a: float, voltage_v: float = 100.0) -> None:
