@@ -4,6 +4,9 @@
 #
 #     tests/tools/micropython32/build.sh [SOURCE]
 #
+# With FROZEN=1 it is build/micropython32-frozen/micropython, which has the firmware frozen in
+# (desk_manifest.py), as a board with little memory has it.
+#
 # SOURCE is an unpacked MicroPython 1.25 or newer. Without it apt fetches the source package of
 # Debian trixie through the machine's own Debian sources, in a folder of its own: neither root nor
 # a change to the machine is needed. Needs gcc-multilib, make, python3 and xz-utils.
@@ -11,6 +14,11 @@ set -eu
 root=$(cd "$(dirname "$0")/../../.." && pwd)
 variant="$root/tests/tools/micropython32"
 out="$root/build/micropython32"
+frozen=
+if [ -n "${FROZEN:-}" ]; then
+    out="$out-frozen"
+    frozen="FROZEN_MANIFEST=$variant/desk_manifest.py MICROPY_MPYCROSS=$out/work/cross/mpy-cross"
+fi
 work="$out/work"
 suite=trixie
 
@@ -63,8 +71,15 @@ else
     fetch
     source="$work/source"
 fi
+if [ -n "$frozen" ]; then
+    make -C "$source/mpy-cross" -j"$(nproc)" BUILD="$work/cross" CWARN=-w >"$out/cross.log" 2>&1 ||
+        fail "see $out/cross.log"
+    # Debian leaves out the library that is looked for here; no manifest of ours takes of it.
+    mkdir -p "$source/lib/micropython-lib"
+    touch "$source/lib/micropython-lib/README.md"
+fi
 # Warnings of a newer compiler are not ours to mend.
-make -C "$source/ports/unix" -j"$(nproc)" VARIANT_DIR="$variant" BUILD="$work/build" CWARN=-w \
+make -C "$source/ports/unix" -j"$(nproc)" VARIANT_DIR="$variant" BUILD="$work/build" CWARN=-w $frozen \
     >"$out/build.log" 2>&1 || { tail "$out/build.log" >&2; fail "see $out/build.log"; }
 mv "$work/build/micropython" "$out/micropython"
 rm -rf "$work"
