@@ -11,6 +11,7 @@ import common
 
 # What stays on the desk, and why.
 LEFT_OUT = {
+    "common/decode.py": "reads a board's answers",
     "common/link.py": "the desk link's protocol",
     "common/model_docs.py": "words about registers: boards serve numbers",
     "common/settings_codes.py": "names of numbers that boards have as constants",
