@@ -88,13 +88,6 @@ class Layout:
         """Registers from ``ID`` to the point ``name``."""
         return self.index[name][0]  # type: ignore[no-any-return]
 
-    def writable(self, offset: int) -> bool:
-        """Whether a client may write the register at ``offset``."""
-        for start, _code, words, rw in self.index.values():
-            if rw and start <= offset < start + words:
-                return True
-        return False
-
     def decode(self, data: "bytes | bytearray | memoryview") -> "dict":  # type: ignore[type-arg]
         """The whole model in its units, by ``common.decode``: on Linux, boards do not have it."""
         from common.decode import decode  # noqa: PLC0415  boards go without it

@@ -133,11 +133,15 @@ def _numbers(
     imported: Numbers = {}  # by the names they have here
     holders: dict[str, Numbers] = {}  # modules and enumerations, whose attributes are constants
     for node in ast.walk(tree):
+        if isinstance(node, ast.Import) and any(alias.name in constants for alias in node.names):
+            raise LeanError(f"{path}:{node.lineno}: say from ... import where constants may be")
         if isinstance(node, ast.ImportFrom):
             module = str(node.module)
             for alias in node.names:
                 here = alias.asname or alias.name
                 whole = f"{module}.{alias.name}"
+                if here == "*" and module in constants:
+                    raise LeanError(f"{path}:{node.lineno}: * hides what is imported")
                 if whole in constants or whole in enumerations:
                     holders[here] = constants.get(whole) or enumerations.get(whole) or {}
                 elif alias.name in constants.get(module, {}):

@@ -130,6 +130,15 @@ OURS = ("common", "firmware")
 FOR_THE_OTHER_AFE = {("firmware/app.py", "firmware.afe.bq76952")}
 
 
+@pytest.mark.parametrize(
+    "source",
+    ["import p.a\nprint(p.a.N)\n", "import p.a as q\nprint(q.N)\n", "from p.a import *\n"],
+)
+def test_an_import_that_hides_constants_is_refused(source):
+    with pytest.raises(LeanError, match=r"^c\.py:1: .*import"):
+        lean({"p/a.py": "N = 6\n", "c.py": source})
+
+
 @pytest.mark.parametrize("afe", ["bq76952", "ltc6813"])
 def test_an_image_names_nothing_that_it_does_not_have(
     root: Path, tmp_path: Path, afe: str
