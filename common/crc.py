@@ -1,10 +1,10 @@
 """Checksums of the two buses: CRC-16/Modbus (RTU frames) and CRC-8 (BQ769x2 over I2C).
 
-Both walk a buffer between two indices, so that a caller need not slice (a slice allocates).
+A buffer is walked between two indices, so that a caller need not slice (a slice allocates).
 
     >>> crc16_modbus(b"123456789", 0, 9) == 0x4B37
     True
-    >>> crc8(b"123456789", 0, 9) == 0xF4
+    >>> crc8_byte(0, 0x01) == 0x07
     True
 
 Source: Modbus over Serial Line V1.02, 6.2.2; TI SLUAA11B (polynomial x^8 + x^2 + x + 1, start 0).
@@ -46,16 +46,8 @@ def crc16_modbus(data: "bytes | bytearray | memoryview", start: int, end: int) -
     return crc
 
 
-def crc8(data: "bytes | bytearray | memoryview", start: int, end: int, crc: int = 0) -> int:
-    """CRC-8 (0x07, no reflection) of ``data[start:end]``, continued from ``crc``."""
-    table = _TABLE8
-    for i in range(start, end):
-        crc = table[crc ^ data[i]]
-    return crc
-
-
 def crc8_byte(crc: int, byte: int) -> int:
-    """CRC-8 continued from ``crc`` by one byte."""
+    """CRC-8 (0x07, no reflection) continued from ``crc``, 0 at first, by one byte."""
     return _TABLE8[crc ^ byte]
 
 

@@ -1,7 +1,13 @@
 """The one difference between the interpreters that every module would else repeat: ``const``."""
 
+TYPE_CHECKING = False  # boards have no typing
+if TYPE_CHECKING:
+    from typing import TypeVar
 
-def const(value: int) -> int:
+    T = TypeVar("T")
+
+
+def const(value: "T") -> "T":
     """Return ``value``; MicroPython's compiler folds the call away."""
     return value
 

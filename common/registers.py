@@ -1,8 +1,8 @@
 """Registers as bytes: lay a model out, write values into an image, read them back.
 
 On the board one ``RegisterMap`` holds the whole image; ``Block.set`` writes one point in place
-and allocates nothing (an integer past 31 bits is the caller's matter). On Linux ``Layout.decode``
-turns the bytes of a whole model into a dictionary with a single ``struct`` call.
+and allocates nothing (an integer past 31 bits is the caller's matter). On Linux ``common.decode``
+turns the bytes of a whole model into a dictionary.
 
 ``None`` is "not available" and travels as SunSpec's sentinel; so does a number that does not fit
 its register, for a wrong number is worse than none.
@@ -16,8 +16,6 @@ its register, for a wrong number is worse than none.
 Source: SunSpec Device Information Model Specification 1.2 (types, sentinels, model chain).
 """
 
-import struct
-
 from common import models
 from common.mp import const
 
@@ -28,18 +26,17 @@ _I32 = const(3)
 _STR = const(4)
 _PAD = const(5)
 
-# name: (kind, registers, struct code, sentinel)
+# name: (kind, registers, struct code)
 _TYPES = {
-    "uint16": (_U16, 1, "H", 0xFFFF),
-    "enum16": (_U16, 1, "H", 0xFFFF),
-    "bitfield16": (_U16, 1, "H", 0xFFFF),
-    "int16": (_I16, 1, "h", -0x8000),
-    "sunssf": (_I16, 1, "h", -0x8000),
-    "pad": (_PAD, 1, "h", -0x8000),
-    "uint32": (_U32, 2, "L", 0xFFFFFFFF),
-    "bitfield32": (_U32, 2, "L", 0xFFFFFFFF),
-    "int32": (_I32, 2, "l", -0x80000000),
-    "string": (_STR, 0, "s", None),
+    "uint16": (_U16, 1, "H"),
+    "enum16": (_U16, 1, "H"),
+    "bitfield16": (_U16, 1, "H"),
+    "int16": (_I16, 1, "h"),
+    "sunssf": (_I16, 1, "h"),
+    "pad": (_PAD, 1, "h"),
+    "uint32": (_U32, 2, "L"),
+    "bitfield32": (_U32, 2, "L"),
+    "int32": (_I32, 2, "l"),
 }
 
 HEADER_WORDS = const(2)
@@ -47,10 +44,10 @@ MAX_READ_WORDS = const(125)
 
 
 def point_type(kind: str) -> "tuple":  # type: ignore[type-arg]
-    """``(kind, registers, struct code, sentinel)`` of a type as ``models`` writes it."""
+    """``(kind, registers, struct code)`` of a type as ``models`` writes it."""
     if kind[:7] == "string:":
         words = int(kind[7:])
-        return (_STR, words, str(2 * words) + "s", None)
+        return (_STR, words, str(2 * words) + "s")
     return _TYPES[kind]
 
 
@@ -69,8 +66,6 @@ class Layout:
         self.index: dict[str, tuple] = {}  # type: ignore[type-arg]
         self.cell_index: dict[str, tuple] = {}  # type: ignore[type-arg]
         self.cell_words = 0
-        self._format = ""
-        self._fields: list[tuple] | None = None  # type: ignore[type-arg]
         offset = 0
         for name, kind, _sf, access in points:
             offset = self._place(self.index, name, kind, access, offset)
@@ -85,7 +80,7 @@ class Layout:
 
     @staticmethod
     def _place(index: "dict", name: str, kind: str, access: str, offset: int) -> int:  # type: ignore[type-arg]
-        code, words, _fmt, _none = point_type(kind)
+        code, words, _fmt = point_type(kind)
         index[name] = (offset, code, words, access == "RW")
         return offset + words  # type: ignore[no-any-return]
 
@@ -93,75 +88,11 @@ class Layout:
         """Registers from ``ID`` to the point ``name``."""
         return self.index[name][0]  # type: ignore[no-any-return]
 
-    def writable(self, offset: int) -> bool:
-        """Whether a client may write the register at ``offset``."""
-        for start, _code, words, rw in self.index.values():
-            if rw and start <= offset < start + words:
-                return True
-        return False
-
-    # --- reading back, on Linux -----------------------------------------------------------
-
-    def _prepare(self) -> "list":  # type: ignore[type-arg]
-        fields = []
-        codes = [">"]
-        parts = [(self.points, -1)]
-        parts += [(self.group[1], cell) for cell in range(self.n_cells)]
-        parts += [(self.tail, -1)]
-        for points, cell in parts:
-            for name, kind, sf, _access in points:
-                _code, _words, fmt, none = point_type(kind)
-                codes.append(fmt)
-                fields.append((name, cell, none, sf))
-        self._format = "".join(codes)
-        self._fields = fields
-        return fields
-
-    def decode_raw(self, data: "bytes | bytearray | memoryview") -> "tuple[dict, list]":  # type: ignore[type-arg]
-        """``(points, cells)`` as integers and strings; a sentinel becomes ``None``.
-
-        ``data`` holds the whole model, ``2 * words`` bytes from ``ID``. A wrong length, id or
-        ``L`` is a ``ValueError``.
-        """
-        fields = self._fields or self._prepare()
-        if len(data) != 2 * self.words:
-            raise ValueError(
-                "model %d: %d bytes where %d are expected" % (self.id, len(data), 2 * self.words)
-            )
-        values = struct.unpack(self._format, data)
-        if values[0] != self.id or values[1] != self.words - HEADER_WORDS:
-            raise ValueError(
-                "model %d of %d registers expected, found model %d of %d"
-                % (self.id, self.words - HEADER_WORDS, values[0], values[1])
-            )
-        points: dict = {}  # type: ignore[type-arg]
-        cells: list = [{} for _ in range(self.n_cells)]  # type: ignore[type-arg]
-        for i, (name, cell, none, _sf) in enumerate(fields):
-            value = values[i]
-            if none is None:
-                value = value.rstrip(b"\x00").decode() or None
-            elif value == none:
-                value = None
-            if cell < 0:
-                points[name] = value
-            else:
-                cells[cell][name] = value
-        return points, cells
-
     def decode(self, data: "bytes | bytearray | memoryview") -> "dict":  # type: ignore[type-arg]
-        """The whole model in its units; cells are a list of dictionaries under ``cells``."""
-        points, cells = self.decode_raw(data)
-        for table, values in [(self.points + self.tail, points)] + [
-            (self.group[1], cell) for cell in cells
-        ]:
-            for name, _kind, sf, _access in table:
-                value = values[name]
-                power = points.get(sf) if isinstance(sf, str) else sf
-                if value is not None and power:
-                    values[name] = round(value * 10**power, -power if power < 0 else 0)
-        if self.group:
-            points["cells"] = cells
-        return points
+        """The whole model in its units, by ``common.decode``: on Linux, boards do not have it."""
+        from common.decode import decode  # noqa: PLC0415  boards go without it
+
+        return decode(self, data)
 
 
 class Block:

@@ -2,8 +2,9 @@
 # mypy: ignore-errors
 
 # What goes onto a board, as MicroPython's manifest files say it: include this file from a board's
-# own manifest to freeze the firmware into its image. `make firmware` compiles the same list and
-# writes it into package.json for mip. What only the desk needs is left out.
+# own manifest to freeze the firmware into its image. `make firmware` compiles the same list, for
+# each board without the driver it has no use for, and writes it into package.json for mip. What
+# only the desk needs is left out.
 metadata(description="Measures, protects and judges a used battery pack.", version="0.1.0")
 
 package(

@@ -34,7 +34,7 @@ Communications 15 (2024) 10154, who map the same voltages with a random forest):
 The interval holds 95 % of calibration cells that the fit had not seen: half-width =
 ``max(floor, e0 + e1 |x| + e2 t + e3 t²)``, |x| the root mean square of the features (how unlike
 the typical cell) and t the scaled ``ocv``. Most of this error is the cell's own and stays when
-the test is repeated at another SOC: ``repeated`` says how little an average gains.
+the test is repeated at another SOC: an average gains little.
 
     >>> test = PulseTest(20000, charges=3, discharges=2)
     >>> for turn, mv in enumerate(voltages_mv): test.put(MAIN, turn, mv)
@@ -71,8 +71,8 @@ SHORT = const(1)  # the train of 1 s pulses, before it
 FIRST = const(2)  # the train of 30 ms pulses, at the begin of the test
 TRAINS = const(3)
 
-_OCV_MARGIN_MV = 40.0  # beyond the voltages of calibration: no figure
-_FAR = 12.0  # deviations: a feature no calibration cell comes near
+_OCV_MARGIN_MV = const(40.0)  # beyond the voltages of calibration: no figure
+_FAR = const(12.0)  # deviations: a feature no calibration cell comes near
 
 
 class Reason:
@@ -337,9 +337,3 @@ class PulseSoh:
         t = x[0]
         half: float = max(e[0], e[1] + e[2] * (size / n) ** 0.5 + e[3] * t + e[4] * t * t)
         return half
-
-
-def repeated(half: float, common: float, tests: int) -> float:
-    """Half-width of the mean of ``tests`` at different SOC; ``common`` as in the model."""
-    width: float = half * (common + (1 - common) / tests) ** 0.5
-    return width

