@@ -327,7 +327,7 @@ class CellTests:
     def publish(self, seq: int, soc_bp: "int | None") -> None:
         """Write how far the test is: when its step changes, and in one cycle of detail_every.
 
-        In between the model stands still, so that its two requests agree in ``Seq``.
+        In between the model stands still, so that its requests agree in ``Seq``.
         """
         test = self._test
         if self._open and not self.running:

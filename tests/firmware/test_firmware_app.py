@@ -343,7 +343,7 @@ def test_a_board_with_wrong_limits_measures_and_serves_with_the_switches_open(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"address": 300}, {"n_cells": 40}, {"profile": "lead"}, {"shunt_uohm": 0}]
+    "changes", [{"address": 300}, {"n_cells": 80}, {"profile": "lead"}, {"shunt_uohm": 0}]
 )
 def test_a_board_that_cannot_tell_who_it_is_or_what_it_measures_does_not_start(
     rig: Rig, changes: dict[str, object]
