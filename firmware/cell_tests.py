@@ -355,7 +355,7 @@ class CellTests:
     # --- what survives power-off ----------------------------------------------------------
 
     def state(self) -> bytes:
-        """What ``restore`` takes up again: some hundred bytes."""
+        """What ``restore`` takes up again: some 100 bytes, and 14 a cell."""
         settings = self._settings
         head = struct.pack(
             _HEAD, _VERSION, models.MAP_VERSION, settings.n_cells,

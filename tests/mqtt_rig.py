@@ -11,6 +11,12 @@ from contextlib import suppress
 
 import paho.mqtt.client as mqtt
 
+# The details of a pack of 72 cells are more than the 20 kB that it takes by itself.
+BROKER = (
+    "import sys; from iotcore import Broker\n"
+    "Broker(int(sys.argv[1]), '127.0.0.1', max_payload_size=1 << 18).run_forever()"
+)
+
 
 def free_port():
     with socket.socket() as probe:
@@ -40,7 +46,7 @@ class Broker:
     def __init__(self, port):
         self.port = port
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "iotcore", "--listen", "127.0.0.1", "--port", str(port)],
+            [sys.executable, "-c", BROKER, str(port)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
