@@ -34,6 +34,7 @@ TEST = 64918
 SETTINGS = 64919
 END = 0xFFFF
 
+MAX_CELLS = 72  # what ``Bal``, ``Bal2`` and ``Bal3`` have bits for
 N_TEMPERATURES = 4
 N_SOC_BINS = 10  # 0-10 % ... 90-100 %
 N_TEMPERATURE_BINS = 8  # < 0, 0-10, 10-20, 20-30, 30-40, 40-45, 45-60, > 60 degC

@@ -12,14 +12,14 @@ profile. A pack with settings that contradict each other does not start.
 import json
 
 from common.crc import crc32
-from common.models import REMOTE
+from common.models import MAX_CELLS, REMOTE
 from common.profiles import profile as find_profile
 
 MOST_MA = 300000
 
 # name: (lowest, highest); what depends on the profile or on another setting is in ``check``
 RANGES = (
-    ("n_cells", 3, 72),
+    ("n_cells", 3, MAX_CELLS),
     ("rated_mah", 100, 1000000),
     ("address", 1, 247),
     ("baudrate", 9600, 921600),

@@ -237,7 +237,7 @@ def _plan(found: dict[int, tuple[int, int]]) -> Plan:
     n_cells, rest = divmod(
         found[models.SNAPSHOT][1] - bare.words, Layout(models.SNAPSHOT, 1).words - bare.words
     )
-    if rest or not 1 <= n_cells <= 255:
+    if rest or not 1 <= n_cells <= models.MAX_CELLS:
         raise NotAPackError(f"a snapshot of {found[models.SNAPSHOT][1]} registers is not ours")
     plan = Plan(n_cells, {model_id: found[model_id][0] for model_id in models.OURS})
     for model_id, layout in plan.layouts.items():

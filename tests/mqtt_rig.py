@@ -11,10 +11,10 @@ from contextlib import suppress
 
 import paho.mqtt.client as mqtt
 
-# The details of a pack of 72 cells are more than the 20 kB that it takes by itself.
 BROKER = (
     "import sys; from iotcore import Broker\n"
-    "Broker(int(sys.argv[1]), '127.0.0.1', max_payload_size=1 << 18).run_forever()"
+    "port, most_bytes = map(int, sys.argv[1:])\n"
+    "Broker(port, '127.0.0.1', max_payload_size=most_bytes).run_forever()"
 )
 
 
@@ -43,10 +43,10 @@ def listens(port):
 class Broker:
     """rumqttd from the package iotcore; MQTT 3.1.1, so that the fallback is always in the way."""
 
-    def __init__(self, port):
+    def __init__(self, port, most_bytes=1 << 18):
         self.port = port
         self.process = subprocess.Popen(
-            [sys.executable, "-c", BROKER, str(port)],
+            [sys.executable, "-c", BROKER, str(port), str(most_bytes)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

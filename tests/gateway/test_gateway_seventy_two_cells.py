@@ -152,6 +152,15 @@ def test_a_board_with_another_register_map_is_refused_in_one_clear_line(n_cells,
     assert str(refused.value) == message
 
 
+def test_a_pack_longer_than_the_map_has_bits_for_is_refused():
+    async def scenario():
+        fake = FakePack(n_cells=N + 1)
+        await pack_on(MemoryBus({1: fake})).identify()
+
+    with pytest.raises(NotAPackError, match="a snapshot of 125 registers is not ours"):
+        run_virtual(scenario())
+
+
 def test_what_the_register_map_was_before_has_its_version_at_the_same_place():
     assert Layout(models.DEVICE, 1).offset("MapVer") == 6, "or old boards are not understood"
 
