@@ -116,6 +116,8 @@ _SNAPSHOT = {
     "Flt": ("", "Faults active now."),
     "Ltc": ("", "Faults latched: they want a reset by command."),
     "Bal": ("", "Cells being bled now; bit 0 is cell 1."),
+    "Bal2": ("", "Likewise; bit 0 is cell 33."),
+    "Bal3": ("", "Likewise; bit 0 is cell 65."),
     "V": ("V", "Sum of the cell voltages."),
     "VStk": ("V", "Voltage measured across the whole stack."),
     "A": ("A", "Current, positive when charging."),
@@ -471,7 +473,10 @@ ABOUT = {
     models.TEST: "The commanded test: how far it is, and the result of the last one.",
     models.SETTINGS: "Limits in force, and how a client with the key of the board sets them.",
     models.CONTROL: "What a client may write.",
-    models.RECALL: "A kept reading, chosen by RecSel of Echelon Control; laid out as Snapshot.",
+    models.RECALL: (
+        "A kept reading, chosen by RecSel of Echelon Control; laid out as Snapshot. Of a reading "
+        "that is not kept there are SnCrc, Seq and SeqEnd alone."
+    ),
 }
 
 # point: the class of codes that names its numbers; bit fields hold bit numbers

@@ -17,7 +17,7 @@ meanings are in ``model_docs``, which boards do not load. Models 1, 802 and 805 
 
 BASE_ADDRESS = 40000
 SUNS = b"SunS"
-MAP_VERSION = 1
+MAP_VERSION = 2
 
 COMMON = 1
 BATTERY = 802
@@ -34,6 +34,7 @@ TEST = 64918
 SETTINGS = 64919
 END = 0xFFFF
 
+MAX_CELLS = 72  # what ``Bal``, ``Bal2`` and ``Bal3`` have bits for
 N_TEMPERATURES = 4
 N_SOC_BINS = 10  # 0-10 % ... 90-100 %
 N_TEMPERATURE_BINS = 8  # < 0, 0-10, 10-20, 20-30, 30-40, 40-45, 45-60, > 60 degC
@@ -128,7 +129,8 @@ _SNAPSHOT_POINTS = (
     + _p("Utc", "uint32")
     + _p("TQual St", "enum16")
     + _p("Sw", "bitfield16")
-    + _p("Flt Ltc Bal", "bitfield32")
+    + _p("Flt Ltc Bal Bal2", "bitfield32")
+    + _p("Bal3", "bitfield16")
     + _p("NCell", "uint16")
     + _p("V VStk", "uint32", -3)
     + _p("A", "int32", -3)

@@ -93,7 +93,7 @@ class Balancing:
             most = least - 1
             for i in range(s.n_cells):
                 value = values[i]
-                near = chosen & (7 << i >> 1)  # itself and its neighbours
+                near = chosen >> i - 1 & 7 if i else chosen & 3  # itself and its neighbours
                 if value > most and s.cell_mv[i] >= least_mv and not near:
                     best = i
                     most = value

@@ -328,7 +328,7 @@ class CellTests:
     def publish(self, seq: int, soc_bp: "int | None") -> None:
         """Write how far the test is: when its step changes, and in one cycle of detail_every.
 
-        In between the model stands still, so that its two requests agree in ``Seq``.
+        In between the model stands still, so that its requests agree in ``Seq``.
         """
         test = self._test
         if self._open and not self.running:
@@ -356,7 +356,7 @@ class CellTests:
     # --- what survives power-off ----------------------------------------------------------
 
     def state(self) -> bytes:
-        """What ``restore`` takes up again: some hundred bytes."""
+        """What ``restore`` takes up again: some 100 bytes, and 14 a cell."""
         settings = self._settings
         head = struct.pack(
             _HEAD, _VERSION, models.MAP_VERSION, settings.n_cells,

@@ -105,7 +105,9 @@ class Image:
         block(models.CONTROL).set("CmdRes", 0)
 
         self._stamp_span = span(self._snapshot, "Seq", "UpMs")
-        self._snapshot_span = span(self._snapshot, "TQual", "TmpAfe")
+        codes, at = span(self._snapshot, "TQual", "Ltc")  # which cells are bled goes in words
+        codes += "5H" + span(self._snapshot, "NCell", "TmpAfe")[0][1:]
+        self._snapshot_span = (codes, at)
         self._utc_at = _place(self._snapshot, "Utc")
         layout = self._snapshot.layout
         self._cells_at = self._snapshot.start + 2 * layout.cells_offset
@@ -278,11 +280,13 @@ class Image:
         self._write_utc(self._utc_at, s.uptime_s)
         valid = s.valid
         temp_dc = s.temp_dc
+        bled = s.balancing if valid else -1
         f, at = self._snapshot_span
         pack_into(
             f, image, at,
             self._quality, p.state, s.switches if valid else NONE16, p.active, p.latched,
-            s.balancing if valid else NONE32, s.n_cells,
+            bled >> 16 & 0xFFFF, bled & 0xFFFF, bled >> 48 & 0xFFFF, bled >> 32 & 0xFFFF,
+            bled >> 64 & 0xFFFF, s.n_cells,
             s.sum_mv if valid else NONE32, s.stack_mv if valid else NONE32,
             s.current_ma if valid else _NONE_I32,
             u16(e.soc_bp), u16(e.soc_lo_bp), u16(e.soc_hi_bp), u16(e.soc_sync), u32(e.soc_age_s),

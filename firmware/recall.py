@@ -64,7 +64,10 @@ class Recall:
         return True
 
     def select(self, seq: int) -> bool:
-        """Put reading ``seq`` into the RECALL model; all "not available" when it is not kept."""
+        """Put reading ``seq`` into the RECALL model; whether it is kept.
+
+        Of one that is not, the model says whose answer it is and to which question, and no more.
+        """
         for i in range(self._count):
             place = (self._next - 1 - i) % self.depth
             if self._seqs[place] == seq:
@@ -72,5 +75,11 @@ class Recall:
                 for k in range(self._size):
                     self._image[self._target + k] = self._data[at + k]
                 return True
-        self._block.clear()
+        block = self._block
+        block.clear()
+        for k in range(4):  # SnCrc
+            self._image[self._target + k] = self._image[self._source + k]
+        block.set("NCell", block.layout.n_cells)
+        block.set("Seq", seq)
+        block.set("SeqEnd", seq)
         return False

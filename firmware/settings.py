@@ -12,14 +12,14 @@ profile. A pack with settings that contradict each other does not start.
 import json
 
 from common.crc import crc32
-from common.models import REMOTE
+from common.models import MAX_CELLS, REMOTE
 from common.profiles import profile as find_profile
 
 MOST_MA = 300000
 
 # name: (lowest, highest); what depends on the profile or on another setting is in ``check``
 RANGES = (
-    ("n_cells", 3, 16),
+    ("n_cells", 3, MAX_CELLS),
     ("rated_mah", 100, 1000000),
     ("address", 1, 247),
     ("baudrate", 9600, 921600),
@@ -104,8 +104,8 @@ class Settings:
         self.shunt_uohm = 500
         self.period_ms = 1000  # of measurement and protection
         self.record_every = 10  # cycles between two readings kept for recall
-        # Cycles between two writings of what changes slowly. HEALTH takes two requests: it has to
-        # stand still that long.
+        # Cycles between two writings of what changes slowly. HEALTH takes two requests, of 72
+        # cells six: it has to stand still that long.
         self.detail_every = 10
         self.n_sensors = 1  # cell temperature sensors that must answer
         self.stack_tolerance_mv = 100 + 20 * n_cells  # sum of cells against the whole stack

@@ -34,6 +34,19 @@ def serial_crc(serial: str) -> int:
 
 def decode_block(layout: Layout, data: bytes, serial: str) -> Decoded:
     """The block in its units, checked; see the errors above."""
+    block = decode_whole(layout, data, serial)
+    if not is_filled(block):
+        raise NotReadyError(f"{layout.label}: nothing measured yet")
+    return block
+
+
+def is_filled(block: Decoded) -> bool:
+    """Whether the pack has written the block since it started."""
+    return block["Seq"] is not None and block.get("Boot", 0) is not None
+
+
+def decode_whole(layout: Layout, data: bytes, serial: str) -> Decoded:
+    """The block in its units, of one piece and of this pack, but perhaps not filled yet."""
     try:
         block = layout.decode(data)
     except ValueError as error:
@@ -41,8 +54,6 @@ def decode_block(layout: Layout, data: bytes, serial: str) -> Decoded:
     sequence, sequence_end, owner = block["Seq"], block["SeqEnd"], block["SnCrc"]
     if sequence != sequence_end:
         raise TornBlockError(f"{layout.label}: sequence {sequence} begins and {sequence_end} ends")
-    if sequence is None or block.get("Boot", 0) is None:
-        raise NotReadyError(f"{layout.label}: nothing measured yet")
     if owner != serial_crc(serial):
         raise WrongBlockError(f"{layout.label}: not of the pack {serial}")
     if layout.group and block["NCell"] != layout.n_cells:

@@ -15,11 +15,20 @@ from typing import TYPE_CHECKING
 
 from common import models
 from common.registers import HEADER_WORDS, Layout
-from gateway.blocks import Decoded, NotReadyError, TornBlockError, WrongBlockError, decode_block
+from gateway.blocks import (
+    Decoded,
+    TornBlockError,
+    WrongBlockError,
+    decode_block,
+    decode_whole,
+    is_filled,
+)
 from gateway.modbus.frames import read_request, read_write_request, write_request
-from gateway.planner import WALK_STEPS, Plan, Read, begin_read, walk_read
+from gateway.planner import WALK_STEPS, Plan, Read, begin_read, version_read, walk_read
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.modbus.master import Master
 
 TORN_TRIES = 4
@@ -101,15 +110,13 @@ class Pack:
             self.unit, read.address, read.count, select, [seq >> 16, seq & 0xFFFF]
         )
         data = read.cut(await self._master.exchange(request, self.retries))
-        control_bytes = 2 * plan.layouts[models.CONTROL].words
-        control = self._control(plan, data[:control_bytes])
-        if control["RecSel"] != seq:
-            raise TornBlockError(f"reading {control['RecSel']} came instead of {seq}")
-        try:
-            block = self._decode(identity, plan.layouts[models.RECALL], data[control_bytes:])
-        except NotReadyError:
-            return None
-        return block if block["Seq"] == seq else None
+        layout = plan.layouts[models.RECALL]
+        at = 2 * layout.offset("Seq")
+        came = int.from_bytes(data[at : at + 4], "big")
+        if came != seq:  # first: an answer to another question does not tell who is there now
+            raise TornBlockError(f"reading {came} came instead of {seq}")
+        block = self._decode(identity, layout, data, decode_whole)
+        return block if is_filled(block) else None
 
     async def command(self, code: int) -> int:
         """Give the board one of ``codes.Command``; what became of it, of ``codes.CommandResult``.
@@ -164,9 +171,15 @@ class Pack:
             self.forget()
             raise WrongBlockError(str(error)) from error
 
-    def _decode(self, identity: Identity, layout: Layout, data: bytes) -> Decoded:
+    def _decode(
+        self,
+        identity: Identity,
+        layout: Layout,
+        data: bytes,
+        decode: Callable[[Layout, bytes, str], Decoded] = decode_block,
+    ) -> Decoded:
         try:
-            return decode_block(layout, data, identity.serial)
+            return decode(layout, data, identity.serial)
         except WrongBlockError:
             self.forget()
             raise
@@ -186,6 +199,15 @@ class Pack:
         if not common["SN"]:
             raise NotAPackError(f"unit {self.unit}: the pack has no serial number")
         found = await self._walk()
+        if models.DEVICE in found:
+            version = int.from_bytes(
+                await self._read(version_read(found[models.DEVICE][0])), "big"
+            )
+            if version != models.MAP_VERSION:
+                raise NotAPackError(
+                    f"unit {self.unit}: its register map has version {version}, this gateway's "
+                    f"{models.MAP_VERSION}: give board and gateway the same release"
+                )
         return Identity(
             common["SN"], common["Mn"], common["Md"], common["Vr"], self.unit, _plan(found)
         )
@@ -215,7 +237,7 @@ def _plan(found: dict[int, tuple[int, int]]) -> Plan:
     n_cells, rest = divmod(
         found[models.SNAPSHOT][1] - bare.words, Layout(models.SNAPSHOT, 1).words - bare.words
     )
-    if rest or not 1 <= n_cells <= 255:
+    if rest or not 1 <= n_cells <= models.MAX_CELLS:
         raise NotAPackError(f"a snapshot of {found[models.SNAPSHOT][1]} registers is not ours")
     plan = Plan(n_cells, {model_id: found[model_id][0] for model_id in models.OURS})
     for model_id, layout in plan.layouts.items():

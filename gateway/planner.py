@@ -27,6 +27,7 @@ DETAIL_BLOCKS = (
     models.TEST,
     models.SETTINGS,
 )
+_VERSION_OFFSET = Layout(models.DEVICE, 1).offset("MapVer")
 BEGIN_WORDS = 2 + Layout(models.COMMON, 1).words  # "SunS" and the common model, one read
 
 
@@ -58,11 +59,16 @@ def walk_read(header_address: int, step: int) -> Read:
     return Read(header_address - step, HEADER_WORDS + step, step)
 
 
+def version_read(device_address: int) -> Read:
+    """The version of the register map: the only read of one register."""
+    return Read(device_address + _VERSION_OFFSET, 1)
+
+
 class Plan:
     """The reads of one pack, from the number of its cells and where its models stand.
 
-    ``recall`` and ``command`` answer requests that write into CONTROL and read it back,
-    ``settings`` one that chooses a setting in SETTINGS.
+    ``recall`` answers a request that chooses a kept reading and reads RECALL, ``command`` one that
+    writes into CONTROL and reads it back, ``settings`` one that chooses a setting in SETTINGS.
     """
 
     def __init__(self, n_cells: int, addresses: dict[int, int] | None = None) -> None:
@@ -76,7 +82,7 @@ class Plan:
         # the polled block first: it gets the reads that carry nothing to be cut off; then what
         # must be one read, then the blocks from the shortest, for long ones have more choice
         self._reads = {models.SNAPSHOT: self._pieces(models.SNAPSHOT)}
-        self.recall = self._plan_recall()
+        self.recall = self._one_piece(addresses[models.RECALL], self.layouts[models.RECALL].words)
         self.command = self._one_piece(
             addresses[models.CONTROL], self.layouts[models.CONTROL].words
         )
@@ -118,11 +124,3 @@ class Plan:
     def _shortest_free(self, words: int) -> int | None:
         """The fewest registers that hold ``words`` and that no read has yet."""
         return min((count for count in self._free() if count >= words), default=None)
-
-    def _plan_recall(self) -> Read:
-        """CONTROL and RECALL together: the answer repeats which reading was asked for."""
-        control, recall = self.addresses[models.CONTROL], self.addresses[models.RECALL]
-        if recall != control + self.layouts[models.CONTROL].words:
-            raise ValueError("the models CONTROL and RECALL do not stand side by side")
-        words = self.layouts[models.CONTROL].words + self.layouts[models.RECALL].words
-        return self._one_piece(control, words)

@@ -70,6 +70,14 @@ def _utc(block: Decoded) -> str | None:
     return iso_time(block["Utc"]) if block["TQual"] == codes.TimeQuality.GATEWAY else None
 
 
+def _bled(block: Decoded, n_cells: int) -> list[int] | None:
+    """Numbers of the cells that are bled: of 32 each in ``Bal``, ``Bal2`` and ``Bal3``."""
+    parts = [block[name] for name in ("Bal", "Bal2", "Bal3")]
+    if None in parts:
+        return None
+    return [n + 1 for n in range(n_cells) if parts[n // 32] >> n % 32 & 1]
+
+
 def _extremes(cells_v: list[float | None]) -> Message:
     """Lowest and highest cell; unknown as soon as one cell is, for it could be the one."""
     known = [v for v in cells_v if v is not None]
@@ -107,10 +115,7 @@ def state_message(
     message["switches"] = _switches(block["Sw"])
     message["faults"] = _faults(block["Flt"])
     message["latched"] = _faults(block["Ltc"])
-    bleeding = block["Bal"]
-    message["balancing"] = (
-        None if bleeding is None else [n + 1 for n in range(len(cells_v)) if bleeding >> n & 1]
-    )
+    message["balancing"] = _bled(block, len(cells_v))
     return message
 
 

@@ -11,6 +11,12 @@ from contextlib import suppress
 
 import paho.mqtt.client as mqtt
 
+BROKER = (
+    "import sys; from iotcore import Broker\n"
+    "port, most_bytes = map(int, sys.argv[1:])\n"
+    "Broker(port, '127.0.0.1', max_payload_size=most_bytes).run_forever()"
+)
+
 
 def free_port():
     with socket.socket() as probe:
@@ -37,10 +43,10 @@ def listens(port):
 class Broker:
     """rumqttd from the package iotcore; MQTT 3.1.1, so that the fallback is always in the way."""
 
-    def __init__(self, port):
+    def __init__(self, port, most_bytes=1 << 18):
         self.port = port
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "iotcore", "--listen", "127.0.0.1", "--port", str(port)],
+            [sys.executable, "-c", BROKER, str(port), str(most_bytes)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

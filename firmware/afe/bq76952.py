@@ -58,8 +58,6 @@ class Bq76952(Afe):
         sensors: "tuple[str, ...]" = ("TS1", "TS2", "TS3"),
         fet_sensor: "str | None" = "DCHG",
     ) -> None:
-        if not 3 <= n_cells <= 16:
-            raise ValueError("BQ76952: %d cells: it measures 3 to 16" % n_cells)
         if len(sensors) > N_TEMPERATURES:
             raise ValueError("BQ76952: %d sensors: at most %d" % (len(sensors), N_TEMPERATURES))
         self._board = board
@@ -102,6 +100,11 @@ class Bq76952(Afe):
 
     def configure(self, settings: Settings) -> None:  # type: ignore[override]
         """See ``Afe.configure``. The chip's measurement pauses for some tenths of a second."""
+        if not 3 <= settings.n_cells <= 16:
+            raise AfeSettingsError(
+                "BQ76952: n_cells %d: it measures 3 to 16 (correct it, or take an LTC6813)"
+                % settings.n_cells
+            )
         if settings.n_cells != self.n_cells:
             raise AfeSettingsError(
                 "BQ76952: settings are for %d cells, the board has %d: correct n_cells"

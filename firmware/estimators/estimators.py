@@ -384,7 +384,7 @@ class Estimators:
     # --- what survives power-off ----------------------------------------------------------
 
     def state(self) -> bytes:
-        """What ``restore`` takes up again; some hundred bytes."""
+        """What ``restore`` takes up again (``estimators_state.save``)."""
         return estimators_state.save(self)
 
     def restore(self, data: bytes) -> bool:

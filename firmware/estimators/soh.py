@@ -59,7 +59,7 @@ _OWN = const(0.25)  # of the ends' variance that is the cell's own
 _ODD = const(16.0)  # squared deviations: what lies further off counts as if it did not
 _SPREAD_FLOOR_BP = const(50.0)  # spread of cells that is no sign of weakness
 _ABOVE_ANY = const(1e6)
-# 2 + LEAST ln n is the normal quantile of 0.025 / n, within 0.03 up to 16 cells
+# 2 + LEAST ln n is the normal quantile of 0.025 / n, 0.1 wide at 72 cells
 _LEAST = const(0.35)
 _UNSURE_BP = const(400)  # a pack half-width that asks for a better test
 

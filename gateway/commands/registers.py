@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 HELP = "prints the register map, or writes its SunSpec JSON files"
 
-MAX_CELLS = 32  # Bal of Echelon Snapshot has a bit for each
-
 
 @dataclass(frozen=True)
 class Row:
@@ -76,8 +74,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _cells(text: str) -> int:
     number = int(text) if text.isdecimal() else 0
-    if not 1 <= number <= MAX_CELLS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MAX_CELLS}")
+    if not 1 <= number <= models.MAX_CELLS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {models.MAX_CELLS}")
     return number
 
 

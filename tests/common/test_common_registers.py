@@ -42,7 +42,7 @@ EVERY_NUMBER = [
 
 @given(
     model_id=st.sampled_from([entry[0] for entry in models.MODELS]),
-    n_cells=st.integers(1, 16),
+    n_cells=st.integers(1, models.MAX_CELLS),
     data=st.data(),
 )
 @settings(max_examples=60, deadline=None)

@@ -95,7 +95,7 @@ def draw_number(kind, seed):
 
 
 @settings(max_examples=6, deadline=None)
-@given(n_cells=st.integers(1, 16), chance=st.integers(0, 10**6))
+@given(n_cells=st.integers(1, models.MAX_CELLS), chance=st.integers(0, 10**6))
 def test_pysunspec2_scans_the_map_and_reads_every_value_put_in(n_cells, chance):
     pack, expected = filled(n_cells, chance)
     client = ImageDevice(pack)

@@ -9,7 +9,7 @@ from firmware.balancing import _PAUSE_CYCLES, _PERIOD_CYCLES, Balancing
 from firmware.settings import Settings
 from firmware.snapshot import Snapshot
 
-EVEN = array("h", bytes(32))
+EVEN = array("h", bytes(144))
 
 
 def period(
@@ -157,7 +157,7 @@ def test_a_pack_that_is_switched_off_is_not_bled() -> None:
     assert max(period(Balancing(nmc()), snapshot, allowed=0)) == 0
 
 
-@given(st.lists(st.integers(2500, 4250), min_size=3, max_size=16))
+@given(st.lists(st.integers(2500, 4250), min_size=3, max_size=72))
 def test_whatever_the_cells_are_the_rules_hold(cells: list[int]) -> None:
     settings = nmc(len(cells))
     mask = chosen(cells)

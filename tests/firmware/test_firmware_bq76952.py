@@ -145,10 +145,16 @@ def test_settings_for_another_pack_are_refused() -> None:
         bench.afe.configure(Settings("P1", 8, "nmc", 5000))
 
 
-@pytest.mark.parametrize("n_cells", [2, 17])
-def test_the_chip_has_3_to_16_cells(n_cells: int) -> None:
-    with pytest.raises(ValueError, match="3 to 16"):
-        Bq76952(ScriptedBoard(None), n_cells)
+@pytest.mark.parametrize("n_cells", [17, 72])
+def test_more_cells_than_the_chip_has_are_refused_by_name(n_cells: int) -> None:
+    bench = Bench(16)
+    afe = Bq76952(bench.board, n_cells)
+    refusal = f"n_cells {n_cells}: it measures 3 to 16 .correct it"
+    with pytest.raises(AfeSettingsError, match=refusal):
+        afe.configure(Settings("P1", n_cells, "nmc", 5000))
+    with pytest.raises(AfeError, match="switches stay open"):
+        afe.set_switches(Switch.CHARGE | Switch.DISCHARGE)
+    afe.set_switches(0)
 
 
 def test_a_pin_that_is_none_is_named() -> None:

@@ -22,7 +22,7 @@ from firmware.image import Image
 from firmware.image_sunspec import rounded, scale_factor, span
 from firmware.modbus.pdu import Commands, PduServer
 from firmware.modbus.tcp import TcpServer
-from firmware.settings import Settings
+from firmware.settings import MOST_MA, Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
 
 N_CELLS = 16
@@ -446,6 +446,44 @@ def test_the_snapshot_carries_what_was_measured_and_estimated(pack: Pack) -> Non
     assert [cell["V"] for cell in snapshot["cells"]] == [3.7] * N_CELLS
 
 
+@given(st.integers(3, 72), st.data())
+@examples(max_examples=60, deadline=None)
+def test_every_cell_that_is_bled_has_its_bit(n_cells: int, data: st.DataObject) -> None:
+    pack = Pack(Settings(SERIAL, n_cells, "nmc", 40000), depth=1)
+    bled = data.draw(st.sets(st.integers(0, n_cells - 1), max_size=8))
+    pack.snapshot.balancing = sum(1 << cell for cell in bled)
+    pack.update()
+    snapshot = pack.decode(models.SNAPSHOT)
+    mask = snapshot["Bal"] | snapshot["Bal2"] << 32 | snapshot["Bal3"] << 64
+    assert mask == pack.snapshot.balancing
+    module = pack.decode(models.MODULE)
+    assert [cell["CellSt"] for cell in module["cells"]] == [i in bled for i in range(n_cells)]
+    assert module["NCellBal"] == len(bled)
+
+
+def test_a_pack_of_72_cells_has_every_figure_within_its_register() -> None:
+    pack = Pack(Settings(SERIAL, 72, "nmc", 300000), depth=1)
+    assert pack.settings.occ_ma == MOST_MA
+    pack.protection.cvl_mv = 72 * 4200
+    for current_ma in (-2 * MOST_MA, 2 * MOST_MA):
+        pack.snapshot.current_ma = current_ma
+        pack.cells([4250] * 71 + [4249])
+        pack.update()
+        battery = pack.decode(models.BATTERY)
+        assert battery["V"] == battery["VMax"] + 3.6 == pytest.approx(306.0, abs=0.01)
+        assert battery["VMin"] == pytest.approx(72 * pack.settings.cuv_mv / 1000, abs=0.01)
+        assert battery["A"] == current_ma / 1000
+        assert battery["W"] == pytest.approx(305.999 * current_ma / 1000, rel=1e-3)
+        assert battery["WHRtg"] == pytest.approx(72 * 3.7 * 300, rel=0.05)
+        assert battery["WChaRteMax"] == pytest.approx(72 * 3.7 * 300, rel=0.05)
+        module = pack.decode(models.MODULE)
+        assert (module["V"], module["NCell"]) == (battery["V"], 72)
+        assert (module["CellVMinCell"], module["CellVMin"]) == (72, 4.249)
+        snapshot = pack.decode(models.SNAPSHOT)
+        assert (snapshot["V"], snapshot["A"]) == (305.999, current_ma / 1000)
+        assert pack.decode(models.PROTECTION)["Cvl"] == 302.4
+
+
 def test_figures_without_evidence_are_unknown(pack: Pack) -> None:
     for name in ("soc_bp", "soc_lo_bp", "soc_hi_bp", "soc_age_s", "soh_bp", "soh_age_s"):
         setattr(pack.figures, name, None)
@@ -465,7 +503,7 @@ def test_a_cycle_that_was_not_measured_shows_no_old_figures(pack: Pack) -> None:
     pack.update()
     snapshot = pack.decode(models.SNAPSHOT)
     assert snapshot["Seq"] == 2
-    for name in ("V", "VStk", "A", "Sw", "Bal", "Tmp1", "TmpFet"):
+    for name in ("V", "VStk", "A", "Sw", "Bal", "Bal2", "Bal3", "Tmp1", "TmpFet"):
         assert snapshot[name] is None, name
     assert [cell["V"] for cell in snapshot["cells"]] == [None] * N_CELLS
     battery = pack.decode(models.BATTERY)
@@ -571,10 +609,18 @@ def test_a_reading_that_is_not_kept_is_unknown(pack: Pack, seq: int) -> None:
     pack.update(20)
     assert pack.image.recall(10)
     assert not pack.image.recall(seq)
-    recalled = pack.decode(models.RECALL)
-    assert recalled["Seq"] is None
-    assert recalled["SeqEnd"] is None
-    assert {cell["V"] for cell in recalled["cells"]} == {None}
+    block = pack.map.block(models.RECALL)
+    recalled, cells = block.layout.decode_raw(block.bytes())
+    assert {cell["V"] for cell in cells} == {None}
+    known = {name: value for name, value in recalled.items() if value is not None}
+    asked = None if seq == 0xFFFFFFFF else seq
+    assert (known.pop("Seq", None), known.pop("SeqEnd", None)) == (asked, asked)
+    assert known == {
+        "ID": models.RECALL,
+        "L": block.layout.words - 2,
+        "SnCrc": crc32(SERIAL.encode()),
+        "NCell": N_CELLS,
+    }
 
 
 def test_the_oldest_reading_makes_room() -> None:
@@ -606,7 +652,20 @@ def test_a_scale_factor_is_the_finest_that_fits(highest: int) -> None:
     assert power == -3 or highest // 10 ** (power + 2) > 32767
 
 
-def test_micropython_writes_the_same_image_and_allocates_nothing(micropython: str) -> None:
-    image, allocated = lines(micropython, SCRIPT)
-    assert [image] == lines(sys.executable, SCRIPT)
+@pytest.mark.parametrize(
+    ("n_cells", "bled"), [(16, 1 << 15), (30, 1 << 29 | 1 << 4), (72, 0), (72, 1 << 29 | 1)]
+)
+def test_micropython_writes_the_same_image_and_allocates_nothing(
+    micropython: str, n_cells: int, bled: int
+) -> None:
+    image, allocated = lines(micropython, SCRIPT, str(n_cells), str(bled))
+    assert [image] == lines(sys.executable, SCRIPT, str(n_cells), str(bled))
     assert allocated == "allocated 0"
+
+
+@pytest.mark.parametrize("bled", [1 << 30, 1 << 31, 1 << 71 | 1 << 63 | 1 << 32 | 1 << 31 | 1])
+def test_micropython_tells_which_cells_of_a_long_pack_are_bled(
+    micropython: str, bled: int
+) -> None:
+    image, _allocated = lines(micropython, SCRIPT, "72", str(bled))
+    assert [image] == lines(sys.executable, SCRIPT, "72", str(bled))

@@ -39,6 +39,7 @@ class FakePack:
         common.set_text("Vr", "0.1.0")
         common.set_text("SN", serial)
         common.set("DA", 1)
+        self.map.block(models.DEVICE).set("MapVer", models.MAP_VERSION)
         for model_id in models.OURS:
             if model_id != models.CONTROL:
                 self.map.block(model_id).set("SnCrc", zlib.crc32(serial.encode()))
@@ -82,7 +83,7 @@ class FakePack:
         snapshot.set("A", figure(-30000, 30000, self.serial, self.boot, self.seq))
         snapshot.set("St", 3)
         snapshot.set("Sw", 3)
-        for name in ("Flt", "Ltc", "Bal"):
+        for name in ("Flt", "Ltc", "Bal", "Bal2", "Bal3"):
             snapshot.set(name, 0)
         snapshot.set("TQual", 0 if self.utc is None else 1)
         snapshot.set("Utc", self.utc)
@@ -149,6 +150,10 @@ class FakePack:
         kept = self.ring.get(seq)
         if kept is None:
             recall.clear()
+            recall.set("SnCrc", zlib.crc32(self.serial.encode()))
+            recall.set("NCell", self.n_cells)
+            recall.set("Seq", seq)
+            recall.set("SeqEnd", seq)
             return
         self.map.image[recall.start : recall.start + len(kept)] = kept
         recall.set("ID", models.RECALL)

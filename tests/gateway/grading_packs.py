@@ -13,14 +13,15 @@ CHECKED = {"visual": True, "insulation": True, "calendar_expiry": True}
 GATEWAY_TIME_S = 1_790_000_000.0
 
 
-def healthy_blocks():
+def healthy_blocks(n_cells=N_CELLS):
     """Register blocks of a healthy NMC pack, decoded as the gateway decodes them."""
-    pack = RegisterMap(N_CELLS)
+    pack = RegisterMap(n_cells)
     numbers = {
         models.SNAPSHOT: {
             "Seq": 90000, "Boot": 3, "UpS": 90000, "UpMs": 5, "Utc": 1_790_000_000,
             "TQual": codes.TimeQuality.GATEWAY, "St": codes.State.ON, "Sw": 3, "Flt": 0, "Ltc": 0,
-            "Bal": 0, "V": 29600, "A": 0, "Soc": 5000, "Soh": 9100, "SohLo": 8950, "SohHi": 9250,
+            "Bal": 0, "Bal2": 0, "Bal3": 0,
+            "V": 29600, "A": 0, "Soc": 5000, "Soh": 9100, "SohLo": 8950, "SohHi": 9250,
         },
         models.HEALTH: {
             "Seq": 90000, "Boot": 3, "Soh": 9100, "SohLo": 8950, "SohHi": 9250,
@@ -46,7 +47,7 @@ def healthy_blocks():
     for model_id, values in numbers.items():
         for name, value in values.items():
             pack.block(model_id).set(name, value)
-    for cell in range(N_CELLS):
+    for cell in range(n_cells):
         soh = 9100 + 10 * (cell % 4)
         for name, value in (("Soh", soh), ("SohLo", soh - 150), ("SohHi", soh + 150)):
             pack.block(models.HEALTH).set_cell(name, cell, value)

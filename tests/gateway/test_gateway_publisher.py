@@ -154,12 +154,12 @@ def test_a_message_the_broker_always_refuses_is_set_aside_while_it_takes_others(
 
 @pytest.mark.slow
 def test_a_message_the_broker_hangs_up_on_is_set_aside_and_all_others_arrive(monkeypatch, spool):
-    """rumqttd hangs up on payloads above 20 kB."""
+    """rumqttd hangs up on payloads above its limit."""
     monkeypatch.setattr(mqtt_link, "RECONNECT_FIRST_S", 0.05)
     monkeypatch.setattr(mqtt_link, "RECONNECT_CAP_S", 0.1)
     monkeypatch.setattr(publisher_module, "REFUSED_PAUSE_S", 0.1)
     monkeypatch.setattr(publisher_module, "TICK_S", 0.02)
-    broker = Broker(free_port())
+    broker = Broker(free_port(), most_bytes=20_480)
     subscriber = Subscriber(broker.port)
 
     async def scenario():

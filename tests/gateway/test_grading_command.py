@@ -150,4 +150,4 @@ def test_a_pack_of_no_cells_is_refused(capsys):
     with pytest.raises(SystemExit) as caught:
         run("registers", "--cells", "0")
     assert caught.value.code == 2
-    assert "'0' is not a number from 1 to 32" in capsys.readouterr().err
+    assert "'0' is not a number from 1 to 72" in capsys.readouterr().err

@@ -1,6 +1,6 @@
 """Run on MicroPython: how many bytes of the heap each task of the application takes.
 
-    micropython app_without_allocation.py ROOT
+    micropython app_without_allocation.py ROOT CELLS
 
 ROOT is an empty folder. The cells rest, the host asks for every block and writes commands. Prints
 one line a task: its name and the bytes it took in ``CYCLES`` cycles of steady work.
@@ -17,7 +17,8 @@ from firmware.board import Board
 from firmware.settings import Settings
 
 CYCLES = 100
-N_CELLS = 16
+N_CELLS = int(sys.argv[2])
+SUM_MV = 4190 * N_CELLS - N_CELLS * (N_CELLS - 1) // 2
 
 
 class Uart:
@@ -83,7 +84,7 @@ class Chip(Afe):
         for i in range(s.n_cells):
             s.cell_mv[i] = 4190 - i
         # Faults come and go.
-        s.stack_mv = 16 * 4182 if s.seq % 50 < 40 else 0
+        s.stack_mv = SUM_MV if s.seq % 50 < 40 else 0
         s.temp_dc[0] = 250
         s.current_ma = 100
         s.switches = self.switches
@@ -127,6 +128,7 @@ def requests(app):
     made.append(frame(6, at >> 8, at & 255, 0, 2))
     at = control.address + control.layout.offset("RecSel")
     made.append(frame(16, at >> 8, at & 255, 0, 2, 4, 0, 0, 0, 60))
+    made.append(frame(16, at >> 8, at & 255, 0, 2, 4, 0, 0, 0, 61))  # one that is not kept
     made.append(frame(43, 14, 1, 0))
     made.append(frame(8, 0, 0, 1, 2))
     made.append(frame(3, 0, 0, 0, 1))

@@ -1,9 +1,14 @@
-"""Runs on both interpreters: fills the image a hundred times and prints it.
+"""Runs on both interpreters: fills the image of CELLS cells, BLED of which are bled (bits).
+
+    image_update.py CELLS BLED
+
+Does so a hundred times and prints it.
 
 Last line, on MicroPython only: how many bytes of the heap that took.
 """
 
 import gc
+import sys
 
 from firmware.image import Image
 from firmware.settings import Settings
@@ -68,20 +73,21 @@ class Afe:
     errors = 3
 
 
-image = Image(Settings("PACK-0001", 16, "nmc", 40000), 7, 1, "0.1.0", "unix", "bq76952")
+N_CELLS, BLED = [int(text) for text in sys.argv[1:]]
+image = Image(Settings("PACK-0001", N_CELLS, "nmc", 40000), 7, 1, "0.1.0", "unix", "bq76952")
 image.set_utc(1800000000, 0)
-snapshot = Snapshot(16)
+snapshot = Snapshot(N_CELLS)
 snapshot.valid = True
-for cell in range(16):
+for cell in range(N_CELLS):
     snapshot.cell_mv[cell] = 3700 + cell
-snapshot.sum_mv = 16 * 3700 + 120
+snapshot.sum_mv = sum(snapshot.cell_mv)
 snapshot.stack_mv = snapshot.sum_mv + 8
 snapshot.current_ma = -12345
 snapshot.min_mv = 3700
-snapshot.max_mv = 3715
-snapshot.max_cell = 15
+snapshot.max_mv = 3700 + N_CELLS - 1
+snapshot.max_cell = N_CELLS - 1
 snapshot.switches = 3
-snapshot.balancing = 0x8000
+snapshot.balancing = BLED
 for sensor in range(4):
     snapshot.temp_dc[sensor] = -55 + 100 * sensor
 parts = (snapshot, Protection(), Estimators(), Executive(), Afe())
