@@ -11,6 +11,7 @@
 
 import struct
 
+from common import models
 from common.registers import HEADER_WORDS, Layout, point_type
 
 # "not available", by struct code; a string that is empty says the same
@@ -22,15 +23,15 @@ _prepared: dict[tuple[int, int], tuple[str, list[tuple[str, int, str]]]] = {}
 def decode(layout: Layout, data: bytes | bytearray | memoryview) -> "dict":  # type: ignore[type-arg]
     """The whole model in its units; cells are a list of dictionaries under ``cells``."""
     points, cells = decode_raw(layout, data)
-    for table, values in [(layout.points + layout.tail, points)] + [
-        (layout.group[1], cell) for cell in cells
-    ]:
+    _id, _name, _label, rows, group, tail = models.model(layout.id)
+    of_cells = [(group[1], cell) for cell in cells] if group else []
+    for table, values in [(rows + tail, points), *of_cells]:
         for name, _kind, sf, _access in table:
             value = values[name]
             power = points.get(sf) if isinstance(sf, str) else sf
             if value is not None and power:
                 values[name] = round(value * 10**power, -power if power < 0 else 0)
-    if layout.group:
+    if group:
         points["cells"] = cells
     return points
 
@@ -70,9 +71,10 @@ def decode_raw(layout: Layout, data: bytes | bytearray | memoryview) -> "tuple[d
 
 def _prepare(layout: Layout) -> tuple[str, list[tuple[str, int, str]]]:
     """``struct`` format of the model, and ``(name, cell or -1, struct code)`` of each point."""
-    parts = [(layout.points, -1)]
-    parts += [(layout.group[1], cell) for cell in range(layout.n_cells)]
-    parts += [(layout.tail, -1)]
+    _id, _name, _label, rows, group, tail = models.model(layout.id)
+    parts = [(rows, -1)]
+    parts += [(group[1], cell) for cell in range(layout.n_cells)]
+    parts += [(tail, -1)]
     fields = [
         (name, cell, point_type(kind)[2])
         for points, cell in parts

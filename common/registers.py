@@ -58,13 +58,12 @@ class Layout:
     """
 
     def __init__(self, model_id: int, n_cells: int) -> None:
-        self.id, self.name, self.label, points, group, tail = models.model(model_id)
+        _id, _name, self.label, points, group, tail = models.model(model_id)
+        self.id = model_id
         self.n_cells = n_cells if group else 0
-        self.group = group
-        self.points = points
-        self.tail = tail
-        self.index: dict[str, tuple] = {}  # type: ignore[type-arg]
-        self.cell_index: dict[str, tuple] = {}  # type: ignore[type-arg]
+        # Of each point, in one number for the sake of memory: offset, words, kind, writable.
+        self.index: dict[str, int] = {}
+        self.cell_index: dict[str, int] = {}
         self.cell_words = 0
         offset = 0
         for name, kind, _sf, access in points:
@@ -79,14 +78,19 @@ class Layout:
         self.words = offset
 
     @staticmethod
-    def _place(index: "dict", name: str, kind: str, access: str, offset: int) -> int:  # type: ignore[type-arg]
+    def _place(index: "dict[str, int]", name: str, kind: str, access: str, offset: int) -> int:
         code, words, _fmt = point_type(kind)
-        index[name] = (offset, code, words, access == "RW")
+        index[name] = offset << 10 | words << 4 | code << 1 | (access == "RW")
         return offset + words  # type: ignore[no-any-return]
 
     def offset(self, name: str) -> int:
         """Registers from ``ID`` to the point ``name``."""
-        return self.index[name][0]  # type: ignore[no-any-return]
+        return self.index[name] >> 10
+
+    def place(self, name: str) -> "tuple[int, int, bool]":
+        """Registers from ``ID`` to the point ``name``, how many it has, and whether it is RW."""
+        entry = self.index[name]
+        return entry >> 10, entry >> 4 & 0x3F, bool(entry & 1)
 
     def decode(self, data: "bytes | bytearray | memoryview") -> "dict":  # type: ignore[type-arg]
         """The whole model in its units, by ``common.decode``: on Linux, boards do not have it."""
@@ -122,17 +126,16 @@ class Block:
     def set(self, name: str, value: "int | None") -> None:
         """Write a number; ``None``, or one that does not fit, becomes "not available"."""
         entry = self._index[name]
-        self._write(self.start + 2 * entry[0], entry[1], entry[2], value)
+        self._write(self.start + 2 * (entry >> 10), entry, value)
 
     def set_cell(self, name: str, cell: int, value: "int | None") -> None:
         """Write a number of the cell with index ``cell``, counted from 0."""
         entry = self._cell_index[name]
-        at = self._cells + cell * self._cell_bytes + 2 * entry[0]
-        self._write(at, entry[1], entry[2], value)
+        self._write(self._cells + cell * self._cell_bytes + 2 * (entry >> 10), entry, value)
 
     def set_text(self, name: str, text: str) -> None:
         """Write a string, cut to its registers and filled with zeros."""
-        offset, _kind, words, _rw = self._index[name]
+        offset, words, _rw = self.layout.place(name)
         at = self.start + 2 * offset
         data = text.encode()[: 2 * words]
         for i in range(2 * words):
@@ -141,13 +144,13 @@ class Block:
     def get(self, name: str) -> "int | None":
         """The number as it stands in the image, ``None`` where it is not available."""
         entry = self._index[name]
-        return self._read(self.start + 2 * entry[0], entry[1])
+        return self._read(self.start + 2 * (entry >> 10), entry >> 1 & 7)
 
     def get_cell(self, name: str, cell: int) -> "int | None":
         """The number of the cell with index ``cell``, counted from 0."""
         entry = self._cell_index[name]
-        at = self._cells + cell * self._cell_bytes + 2 * entry[0]
-        return self._read(at, entry[1])
+        at = self._cells + cell * self._cell_bytes + 2 * (entry >> 10)
+        return self._read(at, entry >> 1 & 7)
 
     def bytes(self) -> "bytes":
         """A copy of the block, from ``ID`` to its end."""
@@ -159,8 +162,9 @@ class Block:
         for i in range(len(data)):
             self._image[at + i] = data[i]
 
-    def _write(self, at: int, kind: int, words: int, value: "int | None") -> None:
+    def _write(self, at: int, entry: int, value: "int | None") -> None:
         image = self._image
+        kind = entry >> 1 & 7
         if kind == _U16:
             if value is None or not 0 <= value < 0xFFFF:
                 value = 0xFFFF
@@ -168,7 +172,7 @@ class Block:
             if value is None or not -0x7FFF <= value <= 0x7FFF:
                 value = -0x8000
         elif kind == _STR:
-            for i in range(2 * words):
+            for i in range(2 * (entry >> 4 & 0x3F)):
                 image[at + i] = 0
             return
         else:

@@ -65,9 +65,10 @@ class CellTests:
         self._settings = settings
         self._block = block
         self._boot = boot
-        names = [point[0] for point in block.layout.points]
+        _id, _name, _label, points, group, _tail = models.model(models.TEST)
+        names = [point[0] for point in points]
         self._points = names[names.index("ResTst") :]
-        self._cell_points = [point[0] for point in block.layout.group[1]]
+        self._cell_points = [point[0] for point in group[1]]
         self._test: Procedure | None = None  # the running one, or the last since boot
         self.running = False
         self._open = False  # it was started, and its result is not written yet

@@ -70,7 +70,7 @@ def span(block: Block, first: str, last: str) -> "tuple[str, int]":
     """
     codes = ">"
     inside = False
-    for name, kind, _sf, _access in block.layout.points:
+    for name, kind, _sf, _access in models.model(block.layout.id)[3]:
         if name == first:
             inside = True
         if inside:

@@ -56,7 +56,7 @@ def decode_whole(layout: Layout, data: bytes, serial: str) -> Decoded:
         raise TornBlockError(f"{layout.label}: sequence {sequence} begins and {sequence_end} ends")
     if owner != serial_crc(serial):
         raise WrongBlockError(f"{layout.label}: not of the pack {serial}")
-    if layout.group and block["NCell"] != layout.n_cells:
+    if layout.n_cells and block["NCell"] != layout.n_cells:
         raise WrongBlockError(
             f"{layout.label}: {block['NCell']} cells where {layout.n_cells} are expected"
         )

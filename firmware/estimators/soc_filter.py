@@ -47,7 +47,7 @@ _DAY_S = const(86400.0)
 _MEMORY_MS = const(256000.0)  # of the innovation's mean square
 _SIGMA_MAX = const(15.0)
 _FAR = const(4.0)  # squared deviations at which a reading points to a side
-_LO_PCT = const(-3.0)
+_LO_PCT = -3.0
 _HI_PCT = const(103.0)
 
 

@@ -128,7 +128,8 @@ class PduServer:
         self.overruns = 0  # frames longer than any may be
 
     def _find_writable(self, block: Block) -> None:
-        for name, (offset, _kind, words, rw) in block.layout.index.items():
+        for name in block.layout.index:
+            offset, words, rw = block.layout.place(name)
             if not rw:
                 continue
             first = block.start // 2 + offset
@@ -398,7 +399,7 @@ def _identity(register_map: RegisterMap) -> "list[tuple[int, bytes | bytearray, 
         (0x81, device, "Brd"),
         (0x82, device, "Afe"),
     ):
-        offset, _kind, words, _rw = block.layout.index[name]
+        offset, words, _rw = block.layout.place(name)
         objects.append((number, register_map.image, block.start + 2 * offset, 2 * words))
     product = b"Battery pack controller"
     objects.insert(3, (0x04, product, 0, len(product)))  # ProductName

@@ -4,7 +4,7 @@
 
 The firmware is frozen into a MicroPython of 32 bits (``build/micropython32-frozen``, made when it
 is not there or older than the firmware), as on a board with little memory: code is in flash, the
-heap holds the rest. A simulated pack is charged, rests, is discharged and rests again, 6.5 hours in
+heap holds the rest. A pack is charged, rests, is discharged and rests again, 6.5 hours in
 all, while a Modbus client reads all models; a heap does when the board neither starts anew nor
 counts an error. ``--at`` tries one heap alone. The last line is the figure.
 """

@@ -6,6 +6,8 @@ from sunspec2.device import get_model_def
 from common import model_docs, models
 from common.registers import MAX_READ_WORDS, Layout, RegisterMap, point_type
 
+MODEL_IDS = [entry[0] for entry in models.MODELS]
+
 
 def official_points(group):
     """``(name, type, size, scale factor, access)`` of each point, as pysunspec2 carries them."""
@@ -38,7 +40,7 @@ def test_sunspec_models_are_the_official_ones(model_id):
 
 
 def every_table():
-    for model_id, _name, _label, points, group, tail in models.MODELS:
+    for model_id, _name, _label, points, group, tail in map(models.model, MODEL_IDS):
         yield model_id, points + tail
         if group:
             yield model_id, group[1]
@@ -79,7 +81,10 @@ def test_the_snapshot_of_16_cells_is_one_request():
 
 def test_what_a_client_may_write():
     writable = {
-        (entry[0], point[0]) for entry in models.MODELS for point in entry[3] if point[3] == "RW"
+        (model_id, point[0])
+        for model_id in MODEL_IDS
+        for point in models.model(model_id)[3]
+        if point[3] == "RW"
     }
     assert {name for model_id, name in writable if model_id == models.CONTROL} == {
         "Cmd",
@@ -114,7 +119,7 @@ def test_blocks_follow_each_other_without_a_gap(n_cells):
 
 def test_every_point_has_a_meaning_and_no_meaning_lacks_its_point():
     used = set()
-    for model_id, _name, _label, points, group, tail in models.MODELS:
+    for model_id, _name, _label, points, group, tail in map(models.model, MODEL_IDS):
         for name, kind, sf, _access in points + tail:
             unit, meaning = model_docs.doc(model_id, name)
             assert meaning.endswith("."), name

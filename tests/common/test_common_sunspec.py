@@ -12,6 +12,8 @@ from sunspec2.modbus.client import SunSpecModbusClientDevice
 from common import models, sunspec_json
 from common.registers import RegisterMap
 
+MODEL_IDS = [entry[0] for entry in models.MODELS]
+
 every_model_of_ours = pytest.mark.parametrize("model_id", models.OURS)
 
 
@@ -61,7 +63,7 @@ def filled(n_cells, chance):
     """A map with a number in every point, and what each should read as, scaled."""
     pack = RegisterMap(n_cells)
     expected = {}
-    for model_id, _name, _label, points, group, tail in models.MODELS:
+    for model_id, _name, _label, points, group, tail in map(models.model, MODEL_IDS):
         block = pack.block(model_id)
         for name, kind, sf, _access in points + tail:
             if name in ("ID", "L", "NCell") or kind == "pad" or name.endswith("_SF"):

@@ -610,7 +610,7 @@ def test_a_reading_that_is_not_kept_is_unknown(pack: Pack, seq: int) -> None:
     assert pack.image.recall(10)
     assert not pack.image.recall(seq)
     block = pack.map.block(models.RECALL)
-    recalled, cells = block.layout.decode_raw(block.bytes())
+    recalled, cells = decode_raw(block.layout, block.bytes())
     assert {cell["V"] for cell in cells} == {None}
     known = {name: value for name, value in recalled.items() if value is not None}
     asked = None if seq == 0xFFFFFFFF else seq

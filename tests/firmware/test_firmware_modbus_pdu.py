@@ -313,7 +313,7 @@ def test_identification_refuses_what_it_does_not_have(bench: Bench) -> None:
 def writable_bytes(register_map: RegisterMap) -> set[int]:
     found = set()
     for block in register_map.blocks:
-        for offset, _kind, words, writable in block.layout.index.values():
+        for offset, words, writable in map(block.layout.place, block.layout.index):
             if writable:
                 start = block.start + 2 * offset
                 found |= set(range(start, start + 2 * words))

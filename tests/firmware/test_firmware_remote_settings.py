@@ -332,8 +332,10 @@ def test_a_set_is_applied_if_and_only_if_its_check_accepts_it(
     for name in names:
         low, high = client.bounds(name)
         near = st.integers(max(low - 3, -32768), min(high + 3, 65535))
-        code = Layout(models.SETTINGS, 4).index[name][1:3]
-        least, most = {(0, 1): (0, 65535), (1, 1): (-32768, 32767), (2, 2): (0, 2**32 - 1)}[code]
+        kind = {point[0]: point[1] for point in models.model(models.SETTINGS)[3]}[name]
+        least, most = {
+            "uint16": (0, 65535), "int16": (-32768, 32767), "uint32": (0, 2**32 - 1),
+        }[kind]  # fmt: skip
         value = data.draw(st.one_of(near, NUMBERS, st.just(low), st.just(high)))
         changes[name] = min(max(value, least), most)
     try:

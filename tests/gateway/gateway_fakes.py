@@ -74,7 +74,7 @@ class FakePack:
             for name, value in (("Seq", self.seq), ("SeqEnd", self.seq), ("Boot", self.boot)):
                 if name in block.layout.index and model_id != models.RECALL:
                     block.set(name, value)
-            if block.layout.group and model_id != models.RECALL:
+            if block.layout.n_cells and model_id != models.RECALL:
                 block.set("NCell", self.n_cells)
         snapshot = self.map.block(models.SNAPSHOT)
         snapshot.set("UpS", self.seq)

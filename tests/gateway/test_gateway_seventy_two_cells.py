@@ -190,9 +190,9 @@ def widest_detail(n_cells=N):
     blocks = {}
     for model_id in models.OURS:
         block = image.block(model_id)
-        for name, entry in block.layout.index.items():
+        for name in block.layout.index:
             if name not in ("ID", "L", "NCell"):
-                block.set(name, 3 if entry[2] == 1 else 0x7FFFFFFF)
+                block.set(name, 3 if block.layout.place(name)[1] == 1 else 0x7FFFFFFF)
         for cell in range(block.layout.n_cells):
             for name in block.layout.cell_index:
                 block.set_cell(name, cell, 3 if name in ("Mth", "Ref") else 0x6FFF)

@@ -156,7 +156,7 @@ class Bench:
         first = limits.address + limits.layout.offset("Resp1")
         self.whole = range(first, limits.address + limits.layout.offset("SeqEnd"))
         for block in self.map.blocks:
-            for offset, _kind, n, rw in block.layout.index.values():
+            for offset, n, rw in map(block.layout.place, block.layout.index):
                 if rw and block.address + offset not in self.whole:
                     for k in range(n):
                         self.writable[block.address + offset + k] = block.address + offset
