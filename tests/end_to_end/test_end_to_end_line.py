@@ -9,6 +9,7 @@ from desk_rig import ADDRESSES, RECORD_EVERY, desk, has_micropython
 
 from common import models
 from gateway.blocks import NotReadyError, TornBlockError, WrongBlockError
+from gateway.modbus.frames import DeviceError
 from gateway.modbus.line import Port
 from gateway.modbus.master import NoAnswerError, Timing
 from gateway.pack import NotAPackError, Pack
@@ -23,7 +24,15 @@ SPEED = 20.0
 TIMING = Timing.at(115200, timeout_s=0.08, drain_s=0.12)
 BLOCKS = (models.SNAPSHOT, models.SNAPSHOT, models.HEALTH, models.DEVICE, models.RECALL)
 EXCHANGES = 250
-REFUSALS = (NoAnswerError, WrongBlockError, TornBlockError, NotReadyError, NotAPackError)
+# An old answer of the other board is, on this line, a request to it that makes no sense.
+REFUSALS = (
+    NoAnswerError,
+    DeviceError,
+    WrongBlockError,
+    TornBlockError,
+    NotReadyError,
+    NotAPackError,
+)
 
 
 class Tamper:

@@ -128,7 +128,7 @@ def test_wrong_settings_end_a_board_with_one_line(tmp_path: Path, interpreter: s
     (tmp_path / "settings.json").write_text(json.dumps(pack))
     done = run(interpreter, "-m", "firmware.boards.unix", "none", str(tmp_path))
     assert done.returncode == 2
-    assert done.stdout == f"{tmp_path}/settings.json: n_cells 2 is out of range (3 to 16)\n"
+    assert done.stdout == f"{tmp_path}/settings.json: n_cells 2 is out of range (3 to 72)\n"
     assert done.stderr == ""
 
 
