@@ -83,6 +83,8 @@ def test_an_unknown_profile_names_the_known_ones() -> None:
         ("otd_dc", 601, 600),
         ("utd_dc", -201, -200),
         ("otf_dc", 1001, 1000),
+        ("spread_mv", 1201, 1200),
+        ("stack_tolerance_mv", 421, 420),
     ],
 )
 def test_a_limit_is_never_looser_than_the_profile(name: str, loose: int, hard: int) -> None:
