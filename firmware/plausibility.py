@@ -87,11 +87,11 @@ class Plausibility:
         for i in range(self._n):
             mv = cells[i]
             if mv < _CELL_LOWEST_MV or mv > _CELL_HIGHEST_MV:
-                faults |= _SENSOR
+                faults = _SENSOR
             step = mv - believed[i]
             if believed[i] and (step > _JUMP_MV or step < -_JUMP_MV) and jumped[i] < _JUMP_CYCLES:
                 jumped[i] += 1
-                faults |= _SENSOR
+                faults = _SENSOR
             else:
                 jumped[i] = 0
                 believed[i] = mv
