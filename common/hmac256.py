@@ -7,9 +7,6 @@ import hashlib
 
 from common.mp import const
 
-CHALLENGE_BYTES = const(16)
-RESPONSE_BYTES = const(32)
-
 _BLOCK = const(64)
 
 

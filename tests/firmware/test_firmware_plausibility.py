@@ -265,6 +265,20 @@ def test_a_wire_is_open_from_200_mv_on_and_while_the_sum_stays(
     assert wire(fall_mv, rise_mv, (3650, 3720, 3690, 3740)) == (["OPEN_WIRE"] if is_open else [])
 
 
+@pytest.mark.parametrize(
+    ("below_mv", "above_mv", "is_open"),
+    [(3499, 3901, True), (3500, 3901, False), (3499, 3900, False)],
+)
+def test_each_of_the_two_cells_must_be_200_mv_off(
+    below_mv: int, above_mv: int, is_open: bool
+) -> None:
+    readings = Exact()
+    readings.read(*[3700] * 4)
+    rest_mv = 14800 - 3700 - below_mv - above_mv  # the mean cell stays
+    found = readings.read(3700, below_mv, above_mv, rest_mv)
+    assert found == (["OPEN_WIRE"] if is_open else [])
+
+
 def test_a_cell_that_rises_below_one_that_falls_is_no_open_wire() -> None:
     assert wire(-400, -400) == []
 
@@ -281,6 +295,8 @@ def test_what_is_usual_follows_until_it_is_there() -> None:
     for _ in range(1600):
         assert readings.read(3700, 3550, 3850, 3700) == []
     assert readings.read(3700, 3350, 4050, 3700) == []
+    assert readings.read(3700, 3349, 4050, 3701) == []
+    assert readings.read(3700, 3350, 4051, 3699) == []
     assert readings.read(3700, 3349, 4051, 3700) == ["OPEN_WIRE"]
 
 
