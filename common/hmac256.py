@@ -20,7 +20,8 @@ def hmac_sha256(key: bytes, *parts: "bytes | bytearray | memoryview") -> bytes:
         inner.update(part)
     outer = hashlib.sha256(bytes([byte ^ 0x5C for byte in key]))
     outer.update(inner.digest())
-    return outer.digest()
+    digest: bytes = outer.digest()
+    return digest
 
 
 def same(one: "bytes | bytearray | memoryview", other: "bytes | bytearray | memoryview") -> bool:

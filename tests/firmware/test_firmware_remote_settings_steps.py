@@ -272,7 +272,9 @@ def test_a_try_without_the_key_is_counted_told_and_slowed(
     assert bench.settings.cov_mv == 4250
 
 
-def test_a_success_ends_the_row_and_keeps_the_count(bench: Bench) -> None:
+def test_a_success_ends_the_row_and_keeps_the_count(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
     bench.image.set_utc(UTC_S, bench.snapshot.uptime_s)
     bench.fail()
     bench.tick()
@@ -284,7 +286,9 @@ def test_a_success_ends_the_row_and_keeps_the_count(bench: Bench) -> None:
     assert (bench.get("NFail"), bench.get("FailUtc")) == (1, failed_utc_s)
     bench.tick()
     assert bench.result == APPLIED
+    capsys.readouterr()
     bench.fail()
+    assert capsys.readouterr().out == "settings refused: try 1 without the key\n"
     assert (bench.get("Wait"), bench.get("NFail")) == (1, 2)
 
 
