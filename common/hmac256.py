@@ -7,9 +7,6 @@ import hashlib
 
 from common.mp import const
 
-CHALLENGE_BYTES = const(16)
-RESPONSE_BYTES = const(32)
-
 _BLOCK = const(64)
 
 
@@ -18,13 +15,12 @@ def hmac_sha256(key: bytes, *parts: "bytes | bytearray | memoryview") -> bytes:
     if len(key) > _BLOCK:
         key = hashlib.sha256(key).digest()
     key = key + bytes(_BLOCK - len(key))
-    digest = b""
-    for pad in (0x36, 0x5C):
-        state = hashlib.sha256(bytes([byte ^ pad for byte in key]))
-        for part in parts:
-            state.update(part)
-        digest = state.digest()
-        parts = (digest,)
+    inner = hashlib.sha256(bytes([byte ^ 0x36 for byte in key]))
+    for part in parts:
+        inner.update(part)
+    outer = hashlib.sha256(bytes([byte ^ 0x5C for byte in key]))
+    outer.update(inner.digest())
+    digest: bytes = outer.digest()
     return digest
 
 

@@ -87,11 +87,11 @@ class Plausibility:
         for i in range(self._n):
             mv = cells[i]
             if mv < _CELL_LOWEST_MV or mv > _CELL_HIGHEST_MV:
-                faults |= _SENSOR
+                faults = _SENSOR
             step = mv - believed[i]
             if believed[i] and (step > _JUMP_MV or step < -_JUMP_MV) and jumped[i] < _JUMP_CYCLES:
                 jumped[i] += 1
-                faults |= _SENSOR
+                faults = _SENSOR
             else:
                 jumped[i] = 0
                 believed[i] = mv
@@ -101,19 +101,19 @@ class Plausibility:
         """A cell that is stuck is said until it moves."""
         still = self._still_mv
         n_far = 0
-        n_stuck = 0
+        stuck = 0
         for i in range(self._n):
             step = s.cell_mv[i] - still[i]
             if step:
                 self._moved[i] = 1
             elif not self._moved[i]:
-                n_stuck += 1
+                stuck = _SENSOR
             if step > _MOVED_MV or step < -_MOVED_MV:
                 n_far += 1
         if n_far < self._n - 1:
             return 0
-        if n_stuck:
-            return _SENSOR
+        if stuck:
+            return stuck
         for i in range(self._n):
             still[i] = s.cell_mv[i]
             self._moved[i] = 0

@@ -111,7 +111,6 @@ class RemoteSettings:
         self._block = block = image.map.block(SETTINGS)
         self._format = span(block, REMOTE[0], REMOTE[-1])[0]
         self._written = bytearray(_RESPONSE_BYTES + struct.calcsize(self._format))
-        self._until_s = 0  # uptime at which the next try may be made, at the latest
         self._challenge = b""
         self._refused: "tuple[str, ...]" = ()
         self._state = _READY
@@ -225,6 +224,7 @@ class RemoteSettings:
         """Wait for as long as the tries that failed in a row ask."""
         in_a_row, n_failed, utc_s = self._tries
         wait_s = min(1 << in_a_row - 1, _LONGEST_S) if in_a_row else 0
+        # Uptime at which the next try may be made; of one on trial, when it has failed.
         self._until_s = self._snapshot.uptime_s + wait_s
         self._block.set("NFail", n_failed)
         self._block.set("FailUtc", utc_s)

@@ -40,7 +40,7 @@ RANGES = (
     ("otd_dc", -400, 1000),
     ("utd_dc", -400, 1000),
     ("otf_dc", 400, 1200),
-    ("spread_mv", 400, 3000),
+    ("spread_mv", 400, 1200),
     ("contactors", 0, 1),
     ("precharge_ms", 0, 60000),
     ("precharge_mv", 100, 2550),
@@ -108,7 +108,7 @@ class Settings:
         # cells six: it has to stand still that long.
         self.detail_every = 10
         self.n_sensors = 1  # cell temperature sensors that must answer
-        self.stack_tolerance_mv = 100 + 20 * n_cells  # sum of cells against the whole stack
+        self.stack_tolerance_mv = self._stack_mv()  # sum of cells against the whole stack
         self.cov_mv = self.profile.cell_max_mv  # may be tighter, never looser
         self.cov_release_mv = self.profile.cell_full_mv - 50
         self.cuv_mv = self.profile.cell_empty_mv
@@ -196,9 +196,10 @@ class Settings:
             if not low <= value <= high:
                 above = value > high
                 side, limit, way = ("above", high, "lower") if above else ("below", low, "raise")
+                pack = "%d cells of %s, %d mAh" % (self.n_cells, self.profile.name, self.rated_mah)
                 raise SettingsError(
-                    "%s %d is %s %d, the limit of the profile %s at %d mAh (%s it)"
-                    % (name, value, side, limit, self.profile.name, self.rated_mah, way)
+                    "%s %d is %s %d, the limit of %s (%s it)"
+                    % (name, value, side, limit, pack, way)
                 )
         self._rising("cuv_mv", "cuv_release_mv", "cov_release_mv", "cov_mv")
         self._rising("cuv_release_mv", "balance_min_mv", "cov_mv")
@@ -235,7 +236,7 @@ class Settings:
         self.chip_cells = other.chip_cells
 
     def _hard_limits(self) -> "tuple[tuple[str, int, int], ...]":
-        """(name, lowest, highest) of what the cells bear: compiled in, whatever a file says."""
+        """(name, lowest, highest) of what this pack bears: compiled in, whatever a file says."""
         c = self.profile
         return (
             ("cov_mv", 0, c.cell_max_mv),
@@ -248,7 +249,12 @@ class Settings:
             ("otd_dc", -_ANY, c.discharge_max_dc),
             ("utd_dc", c.discharge_min_dc, _ANY),
             ("otf_dc", 0, 1000),
+            ("stack_tolerance_mv", 0, self._stack_mv()),
         )
+
+    def _stack_mv(self) -> int:
+        """What every cell's measurement may be off by together; more would hide a cell."""
+        return 100 + 20 * self.n_cells
 
     def _check_afe(self) -> None:
         for name, most, bleed_dua_mv in AFES:

@@ -81,3 +81,23 @@ def test_the_standard_library_finds_the_same(key, parts):
 def test_only_what_is_equal_is_the_same(one, other):
     assert same(one, other) is (one == other)
     assert same(one, bytearray(one))
+
+
+@pytest.mark.parametrize("length", [0, 1, 63, 64, 65, 128])
+def test_a_key_of_any_length_is_taken(length):
+    """A key of one block is taken as it is, a longer one is hashed first."""
+    key = bytes(range(length))
+    assert hmac_sha256(key, b"a", b"", b"bc") == hmac.digest(key, b"abc", "sha256")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (b"", b"", True), (b"a", b"a", True), (b"abc", b"abc", True), (b"a", b"", False),
+        (b"", b"a", False), (b"abc", b"abcd", False), (b"abcd", b"abc", False),
+        (b"bbc", b"abc", False), (b"aac", b"abc", False), (b"abb", b"abc", False),
+        (b"ba", b"ab", False), (b"\x01\x02", b"\x00\x00", False), (b"a", b"`", False),
+    ],
+)  # fmt: skip
+def test_two_strings_of_bytes_are_the_same_or_differ_anywhere(one, other, expected):
+    assert same(one, memoryview(other)) is expected

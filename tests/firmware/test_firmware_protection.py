@@ -401,6 +401,233 @@ def test_the_charge_voltage_spares_the_highest_cell(pack: Pack) -> None:
     assert pack.protection.cvl_mv == 4150 + 3 * 4100 + 4 * 50
 
 
+# --- looks between two cycles -------------------------------------------------------------------
+
+
+def test_a_look_opens_what_a_second_one_confirms(pack: Pack) -> None:
+    set_cells(pack.snapshot, [3700, 4251, 3700, 3700])
+    pack.protection.look(pack.snapshot, True)
+    assert pack.protection.allowed == BOTH
+    assert pack.protection.hurry
+    assert pack.protection.ccl_ma == 10000, "no limit moves by a look alone"
+    pack.protection.look(pack.snapshot, True)
+    assert pack.protection.allowed == DISCHARGE
+    assert pack.protection.state == State.DISCHARGE_ONLY
+    assert (pack.protection.ccl_ma, pack.protection.ccl_why) == (0, LimitReason.FAULT)
+    assert (pack.protection.dcl_ma, pack.protection.dcl_why) == (20000, LimitReason.NONE)
+
+
+def test_a_look_changes_no_limit_but_by_a_fault(pack: Pack) -> None:
+    set_cells(pack.snapshot, [4190] * 4)
+    pack.protection.look(pack.snapshot, True)
+    assert (pack.protection.ccl_ma, pack.protection.ccl_why) == (10000, LimitReason.NONE)
+    pack.run()
+    assert pack.protection.ccl_ma < 1500
+
+
+def test_a_look_that_fails_closes_nothing(pack: Pack) -> None:
+    pack.protection.disconnect()
+    pack.run()
+    assert pack.protection.connect() == CommandResult.DONE
+    pack.protection.look(pack.snapshot, False)
+    assert pack.protection.allowed == 0
+    assert pack.protection.clear_latched() == CommandResult.DONE, "nothing is latched"
+    pack.protection.look(pack.snapshot, True)
+    assert pack.protection.allowed == 0, "a look does not make known what was not"
+    pack.run()
+    assert pack.protection.allowed == BOTH
+
+
+def test_a_look_that_succeeds_may_close_what_the_cycle_knew_enough_for(pack: Pack) -> None:
+    pack.protection.disconnect()
+    pack.run()
+    pack.protection.connect()
+    pack.protection.look(pack.snapshot, True)
+    assert pack.protection.allowed == BOTH
+
+
+def test_after_a_look_that_failed_no_latch_is_cleared(pack: Pack) -> None:
+    pack.protection.reported = 1 << Fault.SHORT_CIRCUIT
+    pack.run()
+    pack.protection.reported = 0
+    pack.run(30)
+    pack.protection.look(pack.snapshot, False)
+    assert pack.protection.clear_latched() == CommandResult.REFUSED_UNSAFE
+    pack.run()
+    assert pack.protection.clear_latched() == CommandResult.DONE
+
+
+def test_a_precharge_is_looked_at_again_soon() -> None:
+    pack = Pack()
+    pack.settings.precharge_ms = 5000
+    pack.snapshot.load_mv = 0
+    pack.run(3)
+    assert pack.protection.state == State.PRECHARGE
+    assert pack.protection.hurry
+    assert pack.protection.ccl_why == pack.protection.dcl_why == LimitReason.PRECHARGE
+    assert (pack.protection.ccl_ma, pack.protection.dcl_ma) == (0, 0)
+    pack.snapshot.load_mv = pack.snapshot.stack_mv
+    pack.snapshot.switches = DISCHARGE
+    pack.run()
+    assert pack.protection.state == State.ON
+    assert not pack.protection.hurry
+
+
+# --- other settings -----------------------------------------------------------------------------
+
+
+def test_other_settings_are_judged_by_from_the_next_sample_on(pack: Pack) -> None:
+    pack.protection.use_settings(nmc(cov_mv=4180, cov_release_mv=4100))
+    set_cells(pack.snapshot, [4181] * 4)
+    pack.run(2)
+    assert pack.faults == ["CELL_OVER_VOLTAGE"]
+    pack.protection.use_settings(nmc())
+    pack.run()
+    assert pack.faults == ["CELL_OVER_VOLTAGE"], "what is active stays so until it is released"
+    set_cells(pack.snapshot, [4149] * 4)
+    pack.run(3)
+    assert pack.faults == []
+
+
+# --- the self-test, and each state ------------------------------------------------------------
+
+
+def test_only_complete_cycles_with_temperatures_count_for_the_self_test() -> None:
+    pack = Pack()
+    for _ in range(2):
+        pack.run()
+        pack.snapshot.valid = False
+        pack.run(5)
+        pack.snapshot.valid = True
+        set_temperatures(pack.snapshot)
+        pack.run(5)
+        set_temperatures(pack.snapshot, 250)
+        assert pack.protection.state == State.START
+        assert pack.protection.ccl_why == pack.protection.dcl_why == LimitReason.NOT_READY
+        assert pack.protection.connect() == CommandResult.REFUSED_UNSAFE
+    pack.run()
+    assert (pack.protection.state, pack.protection.allowed) == (State.ON, BOTH)
+
+
+def test_a_new_protection_is_connected_ready_for_nothing_and_open() -> None:
+    p = Protection(nmc())
+    assert (p.allowed, p.state, p.reported) == (0, State.START, 0)
+    assert p.connected is True
+    assert p.service is False
+    assert p.shut_down is False
+    assert (p.ccl_ma, p.dcl_ma, p.cvl_mv) == (0, 0, 16800)
+    assert p.ccl_why == p.dcl_why == LimitReason.NOT_READY
+    assert p.cvl_why == LimitReason.NONE
+    assert p.clear_latched() == CommandResult.DONE
+
+
+@pytest.mark.parametrize("name", ["start", "block", "fault"])
+def test_a_pack_that_may_close_nothing_is_not_connected(name: str) -> None:
+    pack = Pack()
+    pack.protection.disconnect()
+    pack.run(1 if name == "start" else 10)
+    if name != "start":
+        fault = Fault.CONFIGURATION if name == "block" else Fault.SHORT_CIRCUIT
+        pack.protection.reported = 1 << fault
+        pack.run()
+    states = {"start": State.START, "block": State.BLOCKED, "fault": State.FAULT}
+    assert pack.protection.state == states[name]
+    assert pack.protection.connect() == CommandResult.REFUSED_UNSAFE
+    assert pack.protection.connected is False
+
+
+def test_a_latched_fault_of_one_direction_refuses_a_command_to_connect(pack: Pack) -> None:
+    pack.protection.disconnect()
+    pack.protection.restore_latched(1 << Fault.PRECHARGE_FAILED)
+    pack.run()
+    assert pack.protection.state == State.STANDBY
+    assert pack.protection.connect() == CommandResult.REFUSED_UNSAFE
+    assert pack.protection.clear_latched() == CommandResult.DONE
+    assert pack.protection.connect() == CommandResult.DONE
+    assert pack.protection.connected is True
+
+
+def test_what_a_command_sets_is_kept_as_it_is_for_the_next_start(pack: Pack) -> None:
+    assert pack.protection.enter_service() == CommandResult.DONE
+    assert (pack.protection.connected, pack.protection.service) == (False, True)
+    assert pack.protection.disconnect() == CommandResult.DONE
+    assert (pack.protection.connected, pack.protection.service) == (False, False)
+    assert pack.protection.connected is False
+    assert pack.protection.service is False
+    pack.run()
+    assert pack.protection.connect() == CommandResult.DONE
+    assert pack.protection.shutdown() == CommandResult.DONE
+    assert pack.protection.shut_down is True
+    assert pack.protection.connect() == CommandResult.REFUSED_UNSAFE, "before the next cycle too"
+
+
+def test_service_refuses_before_its_next_cycle_too(pack: Pack) -> None:
+    pack.protection.enter_service()
+    assert pack.protection.connect() == CommandResult.REFUSED_UNSAFE
+
+
+def test_one_state_hides_another_in_this_order(pack: Pack) -> None:
+    """Opening, shut down, service, fault, blocked, standby."""
+    p = pack.protection
+    p.disconnect()
+    pack.run()
+    assert p.state == State.STANDBY
+    p.reported = 1 << Fault.CONFIGURATION
+    pack.run()
+    assert p.state == State.BLOCKED
+    p.restore_latched(1 << Fault.SHORT_CIRCUIT)
+    pack.run()
+    assert p.state == State.FAULT
+    p.enter_service()
+    pack.run()
+    assert p.state == State.SERVICE
+    p.shutdown()
+    pack.run()
+    assert p.state == State.SHUTDOWN
+
+
+def test_two_faults_of_one_direction_each_block_the_pack(pack: Pack) -> None:
+    set_cells(pack.snapshot, [2700, 4300, 3700, 3700])
+    pack.run(2)
+    assert (pack.protection.state, pack.protection.allowed) == (State.BLOCKED, 0)
+    assert pack.protection.ccl_why == pack.protection.dcl_why == LimitReason.FAULT
+
+
+def test_a_connected_pack_that_is_not_closable_yet_is_blocked(pack: Pack) -> None:
+    pack.protection.disconnect()
+    pack.run()
+    pack.protection.connect()
+    pack.snapshot.valid = False
+    pack.run()
+    assert (pack.protection.state, pack.protection.allowed) == (State.BLOCKED, 0)
+
+
+def test_a_precharge_that_failed_is_reported_once_and_with_what_others_report(
+    pack: Pack,
+) -> None:
+    pack.protection.switching.precharge_failed = True
+    pack.protection.reported = 1 << Fault.STORAGE
+    pack.run()
+    assert pack.faults == ["STORAGE", "PRECHARGE_FAILED"]
+    assert pack.protection.reported == 1 << Fault.STORAGE
+    assert pack.protection.switching.precharge_failed is False
+    pack.run(3)
+    assert pack.faults == ["STORAGE"]
+
+
+def test_a_fault_that_leaves_time_takes_the_limit_at_once(pack: Pack) -> None:
+    set_cells(pack.snapshot, [2990, 4195, 3700, 3700])
+    pack.snapshot.current_ma = 5000
+    pack.run(10)
+    assert pack.faults == ["CELL_SPREAD"]
+    assert (pack.protection.state, pack.protection.allowed) == (State.OPENING, BOTH)
+    assert (pack.protection.ccl_ma, pack.protection.ccl_why) == (0, LimitReason.FAULT)
+    assert pack.protection.dcl_ma > 0
+    pack.snapshot.current_ma = 0
+    pack.run()
+    assert (pack.protection.state, pack.protection.allowed) == (State.DISCHARGE_ONLY, DISCHARGE)
+
+
 # --- whatever happens ---------------------------------------------------------------------------
 
 

@@ -1,4 +1,8 @@
+import binascii
+import contextlib
 import json
+import re
+from pathlib import Path
 
 import pytest
 from core_fakes import nmc
@@ -83,6 +87,8 @@ def test_an_unknown_profile_names_the_known_ones() -> None:
         ("otd_dc", 601, 600),
         ("utd_dc", -201, -200),
         ("otf_dc", 1001, 1000),
+        ("spread_mv", 1201, 1200),
+        ("stack_tolerance_mv", 421, 420),
     ],
 )
 def test_a_limit_is_never_looser_than_the_profile(name: str, loose: int, hard: int) -> None:
@@ -105,7 +111,8 @@ def test_limits_must_follow_each_other(changes: dict[str, int], message: str) ->
 
 
 def test_a_baud_rate_nobody_uses_is_refused() -> None:
-    assert refused(baudrate=115201).startswith("baudrate 115201 is not usual")
+    usual = "9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600"
+    assert refused(baudrate=115201) == f"baudrate 115201 is not usual (use one of {usual})"
 
 
 @given(st.dictionaries(st.sampled_from([name for name, _, _ in RANGES]), st.integers()))
@@ -154,3 +161,240 @@ def test_a_wrong_file_is_named(tmp_path, text: str | None, message: str) -> None
     with pytest.raises(SettingsError) as error:
         load(str(path))
     assert str(error.value).startswith(f"{path}: {message}")
+
+
+# --- every setting, as the documentation has it --------------------------------------------------
+
+
+EXAMPLE = {"serial": "EC-1", "n_cells": 14, "profile": "nmc", "rated_mah": 50000}
+
+
+def documented(root: Path) -> dict[str, tuple[int | None, int, int]]:
+    """{key: (default, lowest, highest)}"""
+    text = (root / "docs" / "settings.md").read_text(encoding="utf-8").split("## Every setting")[1]
+    rows = re.findall(r"^\| `(\w+)` \| (-?\d*) ?\| (-?\d+) \| (-?\d+) \|", text, re.MULTILINE)
+    return {
+        name: (int(default) if default else None, int(low), int(high))
+        for name, default, low, high in rows
+    }
+
+
+def test_defaults_and_bounds_are_as_documented(root: Path) -> None:
+    known = documented(root)
+    settings = Settings.from_dict(EXAMPLE)
+    assert list(known) == [name for name, _low, _high in RANGES]
+    for name, (default, low, high) in known.items():
+        assert default in (None, getattr(settings, name)), name
+        assert settings.bounds(name) == (low, high), name
+
+
+def test_beyond_its_bounds_a_setting_is_refused_and_at_them_only_another_is_against_it(
+    root: Path,
+) -> None:
+    for name, (_default, low, high) in documented(root).items():
+        for value, is_refused in ((low - 1, True), (low, False), (high, False), (high + 1, True)):
+            try:
+                Settings.from_dict({**EXAMPLE, name: value})
+            except SettingsError as error:
+                message = str(error)
+                assert is_refused == message.startswith(f"{name} {value} is "), message
+            else:
+                assert not is_refused, (name, value)
+
+
+# From where to where a number is one at all, whatever the pack.
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("cov_mv", 1500, 5000), ("cov_release_mv", 1500, 5000), ("cuv_mv", 1000, 5000),
+        ("cuv_release_mv", 1000, 5000), ("occ_ma", 100, 300000), ("ocd_ma", 100, 300000),
+        ("otc_dc", -400, 1000), ("utc_dc", -400, 1000), ("otd_dc", -400, 1000),
+        ("utd_dc", -400, 1000), ("otf_dc", 400, 1200), ("stack_tolerance_mv", 50, 5000),
+        ("spread_mv", 400, 1200), ("period_ms", 100, 2000), ("balance_min_mv", 1500, 5000),
+    ],
+)  # fmt: skip
+def test_a_number_out_of_all_range_is_told_the_range(name: str, low: int, high: int) -> None:
+    for value in (low - 1, high + 1):
+        assert refused(**{name: value}) == f"{name} {value} is out of range ({low} to {high})"
+    for value in (low, high):
+        with contextlib.suppress(SettingsError):
+            Settings.from_dict({**PACK, name: value})
+            continue
+        assert "out of range" not in refused(**{name: value})
+
+
+def test_a_current_is_bounded_by_what_the_shunt_shows() -> None:
+    settings = Settings.from_dict(
+        {**EXAMPLE, "shunt_uohm": 2001, "occ_ma": 40000, "ocd_ma": 40000}
+    )
+    assert settings.bounds("ocd_ma") == (100, 99949)
+    assert settings.bounds("occ_ma") == (100, 50000)
+    settings.ocd_ma = 99949
+    settings.check()
+    settings.ocd_ma = 99950
+    with pytest.raises(SettingsError, match="ocd_ma 99950 cannot be seen: shunt_uohm 2001 measur"):
+        settings.check()
+
+
+def test_no_pack_is_rated_for_more_than_300_a() -> None:
+    settings = Settings("P", 14, "nmc", 1000000)
+    assert (settings.occ_ma, settings.ocd_ma) == (300000, 300000)
+    settings = Settings("P", 14, "nmc", 150000)
+    assert (settings.occ_ma, settings.ocd_ma) == (150000, 300000)
+
+
+@pytest.mark.parametrize(("profile", "balance_min_mv"), [("lfp", 3400), ("nmc", 3800)])
+def test_a_plateau_is_balanced_above_it_alone(profile: str, balance_min_mv: int) -> None:
+    assert Settings("P", 14, profile, 50000).balance_min_mv == balance_min_mv
+
+
+@pytest.mark.parametrize("n_cells", [3, 4, 16])
+def test_the_stack_s_tolerance_follows_the_number_of_cells(n_cells: int) -> None:
+    settings = Settings("P", n_cells, "nmc", 50000)
+    assert settings.stack_tolerance_mv == 100 + 20 * n_cells
+    assert settings.bounds("stack_tolerance_mv") == (50, 100 + 20 * n_cells)
+
+
+# --- what is said --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"serial": ""}, "serial '' must be a string of 1 to 32 bytes"),
+        ({"serial": "é" * 17}, f"serial {'é' * 17!r} must be a string of 1 to 32 bytes"),
+        ({"profile": 7}, "profile 7 must be a string"),
+        ({"period_ms": 585, "baudrate": 9600},
+         "period_ms 585 is too short for answers at baudrate 9600 (at least 586)"),
+        ({"cov_mv": 3751},
+         "cov_mv 3751 is above 3750, the limit of 16 cells of lfp, 100000 mAh (lower it)"),
+        ({"cuv_mv": 2299},
+         "cuv_mv 2299 is below 2300, the limit of 16 cells of lfp, 100000 mAh (raise it)"),
+        ({"cuv_mv": 2800}, "cuv_mv 2800 must be below cuv_release_mv 2800 (change one of them)"),
+        ({"utd_dc": 600}, "utd_dc 600 must be below otd_dc 600 (change one of them)"),
+        ({"balance_min_mv": 2800},
+         "cuv_release_mv 2800 must be below balance_min_mv 2800 (change one of them)"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_key_the_value_and_the_way_out(
+    changes: dict[str, object], message: str
+) -> None:
+    assert refused(**changes) == message
+
+
+def test_what_is_missing_or_unknown_is_said_in_full() -> None:
+    with pytest.raises(SettingsError) as error:
+        Settings.from_dict({"serial": "P"})
+    assert str(error.value) == "n_cells is missing (write it into the settings)"
+    known = ", ".join(name for name, _low, _high in RANGES)
+    assert refused(cov=1) == f"cov is not a setting (known: serial, profile, {known})"
+    with pytest.raises(SettingsError) as error:
+        Settings.from_dict({**PACK, "profile": "lead"})
+    assert str(error.value).startswith("profile: cell profile 'lead' is not known (known: nmc")
+
+
+def test_two_settings_against_each_other_are_named_for_programs_too() -> None:
+    with pytest.raises(SettingsError) as error:
+        Settings.from_dict({**PACK, "cov_mv": 3550})
+    assert error.value.names == ("cov_release_mv", "cov_mv")
+    with pytest.raises(SettingsError) as error:
+        Settings.from_dict({**PACK, "cov_mv": 3751})
+    assert error.value.names == ()
+    assert error.value.rest is None
+
+
+@pytest.mark.parametrize("serial", ["P", "x" * 32, "é" * 16])
+def test_what_a_pack_is_is_kept_as_it_was_given(serial: str) -> None:
+    settings = Settings.from_dict({**PACK, "serial": serial, "address": 247})
+    assert settings.serial == serial
+    assert settings.profile.name == "lfp"
+    assert (settings.n_cells, settings.rated_mah, settings.address) == (16, 100000, 247)
+
+
+@pytest.mark.parametrize("baudrate", [9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600])
+def test_every_usual_baud_rate_is_taken(baudrate: int) -> None:
+    settings = Settings.from_dict({**PACK, "baudrate": baudrate})
+    assert settings.baudrate == baudrate
+    shortest_ms = 2 * (256 * 11000 // baudrate)  # the longest answer, 11 bits a byte, twice
+    if shortest_ms > 100:
+        assert Settings.from_dict({**PACK, "baudrate": baudrate, "period_ms": shortest_ms})
+        assert "too short" in refused(baudrate=baudrate, period_ms=shortest_ms - 1)
+
+
+# --- copies -----------------------------------------------------------------------------------
+
+
+def numbers(settings: Settings) -> dict[str, int]:
+    return {name: getattr(settings, name) for name, _low, _high in RANGES}
+
+
+def test_a_changed_copy_keeps_all_else_and_leaves_the_original() -> None:
+    own = {"address": 9, "baudrate": 19200, "shunt_uohm": 400, "cov_mv": 3700, "n_sensors": 3}
+    settings = Settings.from_dict({**PACK, **own})
+    before = numbers(settings)
+    copy = settings.changed({"cov_mv": 3690, "utc_dc": 40})
+    assert numbers(copy) == {**before, "cov_mv": 3690, "utc_dc": 40}
+    assert numbers(settings) == before
+    assert (copy.serial, copy.profile.name) == ("P1", "lfp")
+    assert numbers(settings.changed({})) == before
+
+
+def test_a_copy_changes_nothing_that_comes_from_the_file_alone() -> None:
+    settings = Settings.from_dict(PACK)
+    assert numbers(settings.changed({"address": 9, "contactors": 1})) == numbers(settings)
+
+
+def test_a_copy_is_checked() -> None:
+    with pytest.raises(SettingsError, match="cov_mv 3751 is above"):
+        Settings.from_dict(PACK).changed({"cov_mv": 3751})
+
+
+def test_settings_become_what_others_are() -> None:
+    settings, other = Settings.from_dict(PACK), Settings.from_dict({**PACK, "ocd_ma": 50000})
+    settings.take(other)
+    assert numbers(settings) == numbers(other)
+
+
+# --- a file that is wrong -----------------------------------------------------------------------
+
+
+def test_what_is_right_of_a_wrong_file_is_enough_to_measure(tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    least = {"address": 9, "baudrate": 19200, "shunt_uohm": 400, "n_sensors": 3}
+    path.write_text(json.dumps({**PACK, **least, "cov_mv": 9999, "ocd_ma": 50000}))
+    with pytest.raises(SettingsError) as error:
+        load(str(path))
+    assert str(error.value) == f"{path}: cov_mv 9999 is out of range (1500 to 5000)"
+    rest = error.value.rest
+    assert rest is not None
+    assert (rest.serial, rest.n_cells, rest.profile.name, rest.rated_mah) == (
+        "P1", 16, "lfp", 100000,
+    )  # fmt: skip
+    assert {name: getattr(rest, name) for name in least} == least
+    assert rest.ocd_ma == 200000, "the limits are the profile's"
+    path.write_text(json.dumps({**PACK, "n_sensors": 9}))
+    with pytest.raises(SettingsError) as error:
+        load(str(path))
+    assert error.value.rest is None
+
+
+def test_a_file_that_cannot_be_is_told_why(tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    with pytest.raises(SettingsError) as error:
+        load(str(path))
+    assert str(error.value).startswith(f"{path}: cannot be read ([Errno 2]")
+    path.write_text("{")
+    with pytest.raises(SettingsError) as error:
+        load(str(path))
+    assert str(error.value).startswith(f"{path}: is not JSON (Expecting")
+    path.write_text("[]")
+    with pytest.raises(SettingsError) as error:
+        load(str(path))
+    assert str(error.value) == f"{path}: must hold one JSON object"
+
+
+def test_the_checksum_is_of_serial_profile_and_every_number() -> None:
+    settings = nmc()
+    lines = ["serial=TEST", "profile=nmc"]
+    lines += [f"{name}={value}" for name, value in numbers(settings).items()]
+    assert settings.config_crc == binascii.crc32("".join(f"{each}\n" for each in lines).encode())

@@ -202,6 +202,222 @@ def test_a_pack_that_may_only_be_charged_needs_no_precharge() -> None:
     assert path.run() == CHARGE
 
 
+# --- times, currents and voltages, exactly -----------------------------------------------------
+
+
+def test_new_switching_is_connected_and_open() -> None:
+    switching = Switching(nmc())
+    assert (switching.allowed, switching.connected) == (0, True)
+    assert switching.opening is False
+    assert switching.precharging is False
+    assert switching.precharge_failed is False
+
+
+@pytest.mark.parametrize(
+    ("current_ma", "is_none"),
+    [(200, True), (201, False), (-200, True), (-201, False), (0, True)],
+)
+def test_a_current_is_none_up_to_a_fiftieth_of_the_rating(current_ma: int, is_none: bool) -> None:
+    path = Path()
+    path.run()
+    path.snapshot.current_ma = current_ma
+    path.switching.connected = False
+    assert path.run() == (0 if is_none else BOTH)
+    assert path.switching.opening is not is_none
+
+
+@pytest.mark.parametrize(("valid", "looked"), [(True, False), (False, True)])
+def test_a_current_that_was_read_or_looked_at_is_known(valid: bool, looked: bool) -> None:
+    path = Path()
+    path.run()
+    path.snapshot.current_ma = 9000
+    path.snapshot.valid, path.snapshot.looked = valid, looked
+    path.switching.connected = False
+    assert path.run(5000) == BOTH
+
+
+def test_patience_ends_after_ten_seconds_and_each_time_anew() -> None:
+    path = Path()
+    for _ in range(3):
+        path.switching.connected = True
+        path.snapshot.current_ma = 9000
+        path.run(300)
+        path.switching.connected = False
+        assert path.run(10_000) == BOTH
+        assert path.switching.opening is True
+        assert path.run() == 0, "10 s after the command was first seen"
+        assert path.switching.opening is False
+
+
+def test_time_that_passed_while_nothing_opened_takes_no_patience() -> None:
+    path = Path()
+    path.run(60_000)
+    path.snapshot.current_ma = 9000
+    for _ in range(3):
+        path.switching.connected = False
+        assert path.run(9_000) == BOTH
+        path.switching.connected = True
+        assert path.run(200) == BOTH
+
+
+def test_what_leaves_is_not_closed_again_by_what_waits() -> None:
+    path = Path()
+    path.leaving = CHARGE
+    assert path.run(1000) == DISCHARGE
+    assert path.switching.opening is False
+
+
+def test_one_direction_is_kept_while_the_other_leaves() -> None:
+    path = Path()
+    path.permitted = DISCHARGE
+    path.run()
+    path.permitted = BOTH
+    path.snapshot.current_ma = -9000
+    path.switching.connected = False
+    assert path.run(1000) == DISCHARGE, "nothing closes on its way out"
+
+
+@pytest.mark.parametrize("contactors", [0, 1])
+def test_a_precharge_has_its_time_to_the_millisecond(contactors: int) -> None:
+    path = precharged(contactors=contactors)
+    first = PRE if contactors else PRE | DISCHARGE
+    assert path.run() == first
+    assert path.run(1900) == first
+    assert path.switching.precharging is True
+    path.snapshot.load_mv = 14800
+    path.snapshot.switches = DISCHARGE
+    assert path.run() == 0, "2000 ms are over"
+    assert path.switching.precharging is False
+    assert path.switching.precharge_failed is False
+
+
+def test_a_precharge_that_gets_there_at_the_last_sample_is_one() -> None:
+    path = precharged()
+    path.run()
+    assert path.run(1800) == PRE | DISCHARGE
+    path.snapshot.load_mv = 13800
+    path.snapshot.switches = DISCHARGE
+    assert path.run() == BOTH
+
+
+@pytest.mark.parametrize("cells", [CHARGE, CHARGE | PRE])
+def test_another_switch_that_is_closed_is_not_the_one_of_discharge(cells: int) -> None:
+    path = precharged()
+    path.run()
+    path.snapshot.load_mv = 14800
+    path.snapshot.switches = cells
+    assert path.run(1000) == PRE | DISCHARGE
+
+
+def test_a_voltage_that_is_not_measured_is_none() -> None:
+    path = precharged()
+    path.snapshot.load_mv = -1
+    path.snapshot.stack_mv = 900
+    assert path.run() == PRE | DISCHARGE
+
+
+@pytest.mark.parametrize("tries", [1, 2, 3])
+def test_as_many_tries_as_are_set_fail_before_it_is_told(tries: int) -> None:
+    path = precharged(precharge_tries=tries)
+    for _ in range(2):
+        for left in reversed(range(tries)):
+            assert path.run() == PRE | DISCHARGE
+            assert path.run(2000) == 0
+            assert path.switching.precharge_failed is (left == 0)
+            assert path.run(9_900) == 0
+        assert path.run(30_000) == 0
+        path.switching.precharge_failed = False
+
+
+def test_a_precharge_that_succeeds_begins_the_count_anew() -> None:
+    path = precharged()
+    for _ in range(3):
+        for _ in range(2):
+            path.snapshot.load_mv = 0
+            path.run(100 + 2000 + 9900)
+        assert path.run() == PRE | DISCHARGE
+        path.snapshot.load_mv = 14800
+        path.snapshot.switches = DISCHARGE
+        assert path.run() == BOTH
+        path.snapshot.switches = 0
+        path.permitted = 0
+        assert path.run() == 0
+        path.permitted = BOTH
+        path.snapshot.load_mv = 0
+    assert path.switching.precharge_failed is False
+
+
+def test_a_precharge_that_was_interrupted_is_no_failed_try() -> None:
+    path = precharged(precharge_tries=1)
+    for _ in range(5):
+        assert path.run(1000) == PRE | DISCHARGE
+        path.permitted = 0
+        assert path.run() == 0
+        path.permitted = BOTH
+        assert path.run(9_900) == 0, "the resistor cools all the same"
+    assert path.switching.precharge_failed is False
+
+
+def test_after_a_precharge_there_is_no_pause() -> None:
+    path = precharged()
+    path.run()
+    path.snapshot.load_mv = 14800
+    path.snapshot.switches = DISCHARGE
+    assert path.run() == BOTH
+    path.permitted = 0
+    path.run()
+    path.permitted = BOTH
+    path.snapshot.load_mv = 0
+    assert path.run() == PRE | DISCHARGE
+
+
+def test_a_precharge_that_is_there_closes_only_what_is_permitted() -> None:
+    path = precharged()
+    path.run()
+    path.snapshot.load_mv = 14800
+    path.snapshot.switches = DISCHARGE
+    path.permitted = DISCHARGE
+    assert path.run() == DISCHARGE
+
+
+@pytest.mark.parametrize("closable", [BOTH, DISCHARGE])
+def test_charging_waits_for_the_precharge(closable: int) -> None:
+    path = precharged()
+    path.closable = closable
+    assert path.run() == PRE | DISCHARGE
+
+
+def test_nothing_is_precharged_while_the_other_direction_still_leaves() -> None:
+    path = precharged()
+    path.permitted = CHARGE
+    path.run()
+    path.permitted = BOTH
+    path.leaving = CHARGE
+    path.snapshot.current_ma = 9000
+    assert path.run(1000) == CHARGE
+    path.snapshot.current_ma = 0
+    assert path.run() == 0
+    assert path.run() == PRE | DISCHARGE
+
+
+def test_contactors_leave_together() -> None:
+    path = Path(contactors=1)
+    path.run()
+    path.leaving = CHARGE
+    path.snapshot.current_ma = 9000
+    assert path.run(1000) == BOTH
+    path.snapshot.current_ma = 0
+    assert path.run() == 0
+
+
+def test_contactors_close_only_together() -> None:
+    path = Path(contactors=1)
+    path.leaving = CHARGE
+    assert path.run(1000) == 0
+    path.leaving = 0
+    assert path.run() == BOTH
+
+
 # --- commands and states -----------------------------------------------------------------------
 
 
