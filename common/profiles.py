@@ -18,6 +18,7 @@ from array import array
 from common.codes import Chemistry
 from common.crc import crc32
 from common.ecm import Ecm
+from common.mp import const
 
 NAMES = (
     "nmc", "lfp", "lco", "nca", "lmo", "nmc-21ah", "lfp-1.2ah", "lfp-20ah", "lfp-35ah", "lfp-68ah",
@@ -50,7 +51,7 @@ _HARD = {
     Chemistry.NCA: (4250, 4200, 2700, 2400, 1500, 0, 450, -200, 600, 5, 20),
     Chemistry.LMO: (4250, 4200, 2700, 2400, 1500, 0, 450, -200, 600, 10, 20),
 }
-_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_"
+_LETTERS = const("abcdefghijklmnopqrstuvwxyz0123456789_")
 
 
 class CellProfile:

@@ -40,7 +40,8 @@ from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
 
 _VERSION = const(2)
-_HEAD = "<BBHBLLL"  # version, map version, cells, running test, boot, rated mAh, profile CRC
+# version, map version, cells, running test, boot, rated mAh, profile CRC
+_HEAD = const("<BBHBLLL")
 _TURN = const(5)  # in which cycle of ``detail_every`` the model is written
 _BOTH = Switch.CHARGE | Switch.DISCHARGE
 _ABOVE_ANY = const(65535)

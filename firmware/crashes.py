@@ -26,8 +26,8 @@ IN_A_ROW = const(3)
 SETTLED_S = const(600)
 SAFE_S = const(3600)
 
-_NAME = "crash"
-_FORMAT = "<BBBBBH"  # version, crashes in a row, flags, cause, task, crashes in all
+_NAME = const("crash")
+_FORMAT = const("<BBBBBH")  # version, crashes in a row, flags, cause, task, crashes in all
 _VERSION = const(1)
 _SAFE = const(1)
 _RECORDED = const(2)  # the crash was counted before the reset

@@ -59,13 +59,13 @@ _FULL_MV = const(20)  # below the full voltage
 _END_CYCLES = const(5)
 _RATE_PARTS = const(3)
 _TAPER_PARTS = const(20)
-_GAIN = 0.005
-_OFFSET_PARTS = 1000.0
-_REPEAT_BP = 50.0
+_GAIN = const(0.005)
+_OFFSET_PARTS = const(1000.0)
+_REPEAT_BP = const(50.0)
 _PAST_MV = const(50)  # a full voltage so far above the table's end is past it
 _MOST_MV = const(1000)
 _PAST_PARTS = const(40)
-_SETTLING_MV = 3.0
+_SETTLING_MV = const(3.0)
 
 
 class FullTest(Procedure):

@@ -42,10 +42,10 @@ _REST_WIDTHS = const(15)
 _WAIT_MS = const(3600000)
 _MINUTE_MS = const(60000)
 _TOLERANCE = const(5)  # a current may be off by one part in this many
-_NOISE_MV2 = 0.5  # variance of a difference of two readings in steps of 1 mV, at the least
-_GAIN = 0.005  # of the current measurement, 95 %
+_NOISE_MV2 = const(0.5)  # variance of a difference of two readings in steps of 1 mV, at the least
+_GAIN = const(0.005)  # of the current measurement, 95 %
 # Student's t, two-sided 95 %, by degrees of freedom from 1; the last for more.
-_T = (12.7, 4.3, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
+_T = const((12.7, 4.3, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26))
 
 
 class QuickTest(Procedure):

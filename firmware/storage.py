@@ -23,9 +23,9 @@ from common.mp import const
 
 MAX_BYTES = const(4096)
 
-_MAGIC = b"ECHR"
+_MAGIC = const(b"ECHR")
 _VERSION = const(1)
-_HEAD = "<4sBLH"
+_HEAD = const("<4sBLH")
 _HEAD_BYTES = const(11)
 _CRC_BYTES = const(4)
 

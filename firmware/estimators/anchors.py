@@ -44,27 +44,28 @@ EMPTY = const(3)
 REFINED = const(1)
 OPENED = const(2)
 
-_LOOKS_S = (30, 60, 120, 240, 480, 900, 1700, 3400, 7000, 14000)
+_LOOKS_S = const((30, 60, 120, 240, 480, 900, 1700, 3400, 7000, 14000))
 _SETTLED_S = const(7200)
 _POLARISATION_S = const(900)
 _MEMORY = const(512)  # cycles over which the current before a rest is averaged
 _REST_DV_S = const(900)  # a rest this long tells the cells' differences ...
-_REST_DV_BP = (3000, 8000)  # ... at a SOC where they are those of charge and not of a steep end
+# ... at a SOC where they are those of charge and not of a steep end
+_REST_DV_BP = const((3000, 8000))
 _FULL_EVERY_S = const(30)
 _EMPTY_EVERY_S = const(5)
 _TAPER_CYCLES = const(5)
 _LOST_CYCLES = const(10)  # after which nobody knows whether it was a rest
-_FLOOR_BP = (0, 100, 30, 50)  # by kind: what no look-up can do better than
+_FLOOR_BP = const((0, 100, 30, 50))  # by kind: what no look-up can do better than
 _KEEP_S = const(86400)
 _ABOVE_MV = const(100)  # above the table's end a cell is full, whatever the charger aims at
-_CHIP_MV = 3.5  # deviation of the chip's cell voltages
-_FULL_DROPS = 3.0  # 1 s resistances, see above
-_FULL_SHARE = 0.5
-_EMPTY_DROPS = 2.6
-_EMPTY_SHARE = 0.4
-_BEYOND_BP = 80.0
+_CHIP_MV = const(3.5)  # deviation of the chip's cell voltages
+_FULL_DROPS = const(3.0)  # 1 s resistances, see above
+_FULL_SHARE = const(0.5)
+_EMPTY_DROPS = const(2.6)
+_EMPTY_SHARE = const(0.4)
+_BEYOND_BP = const(80.0)
 _STEEP_MV = const(40)  # above the table's end; nearer to it a full cell is at 100 % by definition
-_WARM_DC = (100, 450)
+_WARM_DC = const((100, 450))
 
 
 class Health:

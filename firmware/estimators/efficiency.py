@@ -27,13 +27,13 @@ from firmware.snapshot import Snapshot
 _BINS = const(20)  # to the rated charge
 _KEPT = const(32)  # bins kept: any 1.6 times the rated charge
 _LEAST = const(7)  # bins crossed both ways that make a figure: a third of rated
-_STRAIGHT = 1.1  # charge moved in a bin against charge gained: more is to and fro
+_STRAIGHT = const(1.1)  # charge moved in a bin against charge gained: more is to and fro
 _SLOWEST_S = const(14400)  # to cross a bin: C/80
 _OUT = const(0)
 _IN = const(1)
 _ANY = const(2)
-_FLOOR_BP = 60.0
-_UNSEEN_BP = 200.0
+_FLOOR_BP = const(60.0)
+_UNSEEN_BP = const(200.0)
 _FADED_H = const(7 * 24)  # a crossing so much older than the other is of another time
 
 

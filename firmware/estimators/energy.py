@@ -36,18 +36,18 @@ from firmware.snapshot import Snapshot
 
 POWER_S = const(10)
 _RATE_PARTS = const(3)  # the stated current: C/3
-_LONG = 2.0  # resistance of a long discharge, in that of a second
-_LONG_SIGMA = 0.35
-_FACTOR = 1.3  # R10 over R1 before it was measured ...
-_FACTOR_SIGMA = 0.13
-_MEASURED_SIGMA = 0.04  # ... and after
+_LONG = const(2.0)  # resistance of a long discharge, in that of a second
+_LONG_SIGMA = const(0.35)
+_FACTOR = const(1.3)  # R10 over R1 before it was measured ...
+_FACTOR_SIGMA = const(0.13)
+_MEASURED_SIGMA = const(0.04)  # ... and after
 _MEMORY = const(8)
 _STEADY = const(20)  # parts of the step by which the current may move in ten seconds
 _STEP_PARTS = const(5)  # a step is C/5 at least ...
 _BEFORE_S = const(30)  # ... after so long without one
 _HIGH_BP = const(8000)
 _LOW_BP = const(2000)
-_LOW_MORE = 0.08
+_LOW_MORE = const(0.08)
 
 
 class Energy:

@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from firmware.estimators.estimators import Estimators
 
 _VERSION = const(3)
-_HEAD = "<BBHLLLL"  # version, cells, lifetime words, rated mAh, profile CRC, run time s, SOH count
-_SOC = "<Bff"  # known, SOC, sigma
-_CHARGE = "<lllffl"  # offset uA, sigma uA, age s; self-discharge, variance, age s (-1: unknown)
-_HEALTH = "<ffffBL"  # per cell: SOH, variance, best variance, the cell's own, method, time
-_RESISTANCE = "<LL"  # readings, time of the last
-_PAIR = "<ff"  # per cell: resistance, variance
-_POWER = "<fffffl"  # R10 factor, sigma; efficiency, lo, hi (0: none), age s
-_CELLS = "<B"  # whether the differences are known
-_CELL = "<ffffl"  # per cell: difference, leak, their variances, uAh bled
+# version, cells, lifetime words, rated mAh, profile CRC, run time s, SOH count
+_HEAD = const("<BBHLLLL")
+_SOC = const("<Bff")  # known, SOC, sigma
+# offset uA, sigma uA, age s; self-discharge, variance, age s (-1: unknown)
+_CHARGE = const("<lllffl")
+_HEALTH = const("<ffffBL")  # per cell: SOH, variance, best variance, the cell's own, method, time
+_RESISTANCE = const("<LL")  # readings, time of the last
+_PAIR = const("<ff")  # per cell: resistance, variance
+_POWER = const("<fffffl")  # R10 factor, sigma; efficiency, lo, hi (0: none), age s
+_CELLS = const("<B")  # whether the differences are known
+_CELL = const("<ffffl")  # per cell: difference, leak, their variances, uAh bled
 
 
 def save(e: "Estimators") -> bytes:

@@ -15,7 +15,7 @@ from firmware.snapshot import UNKNOWN_DC, Snapshot
 
 _UAH_PER_DAH = const(100000)
 _UNITS_PER_DWH = const(10000000)
-_EDGES_DC = (0, 100, 200, 300, 400, 450, 600)
+_EDGES_DC = const((0, 100, 200, 300, 400, 450, 600))
 _BACK_MV = const(50)  # a deep discharge or overcharge is over when left this far behind
 
 CHARGED = const(0)
@@ -39,10 +39,10 @@ SOC_0 = const(17)
 TEMPERATURE_0 = const(27)
 _N = const(35)
 
-_POINTS = (
+_POINTS = const((
     "ChaAh", "DisAh", "ChaWh", "DisWh", "NDeep", "NOver", "HotMin", "ColdMin", "HotChaMin",
     "ColdChaMin", "RunMin", "VMinEver", "VMaxEver", "TMinEver", "TMaxEver", "AChaEver", "ADisEver",
-)  # fmt: skip
+))  # fmt: skip
 
 
 class Lifetime:

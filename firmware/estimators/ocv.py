@@ -20,11 +20,12 @@ the voltage.
 
 import math
 
+from common.mp import const
 from common.profiles import CellProfile
 
-_SHARE = 0.25
-_SHARE_SIGMA = 0.15
-_SLIP_MAX = 0.2  # beyond it nothing is known, and the table would bend back on itself
+_SHARE = const(0.25)
+_SHARE_SIGMA = const(0.15)
+_SLIP_MAX = const(0.2)  # beyond it nothing is known, and the table would bend back on itself
 
 
 def slip_of(soh: float, sigma: float) -> "tuple[float, float]":

@@ -40,14 +40,14 @@ CURRENT_PATHS = Switch.CHARGE | Switch.DISCHARGE | Switch.PRECHARGE | Switch.PRE
 
 _RATED_PARTS = const(1700)  # until then the charge is as unsure as by this part of rated:
 # boards that were never calibrated
-_FLOOR_NV = 250
-_READ_NV = 250
-_WALK_NV = 50  # in a day
-_DRIFT_NV_DC = 7.6  # per 0.1 K
-_UNSURE_DC = 100  # between two moments of which one's warmth is not known
+_FLOOR_NV = const(250)
+_READ_NV = const(250)
+_WALK_NV = const(50)  # in a day
+_DRIFT_NV_DC = const(7.6)  # per 0.1 K
+_UNSURE_DC = const(100)  # between two moments of which one's warmth is not known
 _IDLE_MS = const(60000)
 _UA_MS = const(3600000)  # in a micro-ampere-hour
-_DAY_S = 86400
+_DAY_S = const(86400)
 _LOSS_PERMILLE_MONTH = const(20)
 _MONTH_H = const(720)
 

@@ -71,8 +71,8 @@ SHORT = const(1)  # the train of 1 s pulses, before it
 FIRST = const(2)  # the train of 30 ms pulses, at the begin of the test
 TRAINS = const(3)
 
-_OCV_MARGIN_MV = 40.0  # beyond the voltages of calibration: no figure
-_FAR = 12.0  # deviations: a feature no calibration cell comes near
+_OCV_MARGIN_MV = const(40.0)  # beyond the voltages of calibration: no figure
+_FAR = const(12.0)  # deviations: a feature no calibration cell comes near
 
 
 class Reason:

@@ -36,19 +36,19 @@ from firmware.snapshot import UNKNOWN_DC, Snapshot
 
 PULSE_MS = const(1000)
 _MEMORY = const(16)
-_QUANTUM_MV = 0.6
-_SCATTER = 0.05
-_COMMON = 0.03  # SOC and gain: not averaged away
+_QUANTUM_MV = const(0.6)
+_SCATTER = const(0.05)
+_COMMON = const(0.03)  # SOC and gain: not averaged away
 _STEADY = const(20)  # parts of the step the current may move by on either side
 _COLD_DC = const(100)
 _HOT_DC = const(450)
 _REF_DC = const(250)
-_COLD_SLOPE = 0.003  # per 0.1 K
-_COLD_SIGMA = 0.37  # of the rise
-_COLD_START = 0.35  # of the slope; it is whole at ...
+_COLD_SLOPE = const(0.003)  # per 0.1 K
+_COLD_SIGMA = const(0.37)  # of the rise
+_COLD_START = const(0.35)  # of the slope; it is whole at ...
 _COLD_WHOLE_DC = const(150)  # ... this far from 25 degC
-_HOT_SLOPE = 0.0003
-_HOT_SIGMA = 0.0006
+_HOT_SLOPE = const(0.0003)
+_HOT_SIGMA = const(0.0006)
 _LOW_BP = const(2000)
 _HIGH_BP = const(9500)
 

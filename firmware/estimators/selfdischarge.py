@@ -47,20 +47,20 @@ _EARLY_S = const(10800)
 _RESTED_S = const(21600)
 _SPAN_S = const(86400)  # between first and second look
 _EVERY_S = const(21600)
-_DAY_S = 86400
-_MONTH = 30  # days
+_DAY_S = const(86400)
+_MONTH = const(30)  # days
 _AWAY_DC = const(50)
-_READ_MV = 0.4
-_RELAX_MV = 0.3
-_RELAX = 0.7
-_THERMAL_MV_DC = 0.02
-_SLOPE = 0.2
-_SECANT_MV = 10.0
+_READ_MV = const(0.4)
+_RELAX_MV = const(0.3)
+_RELAX = const(0.7)
+_THERMAL_MV_DC = const(0.02)
+_SLOPE = const(0.2)
+_SECANT_MV = const(10.0)
 _USUAL = 200.0 / _MONTH  # bp a day, and its deviation, before any was measured
-_WALK = 1.0
+_WALK = const(1.0)
 _SURE = 200.0 / 2 / _MONTH  # deviation at which it is told
-_CLEAR = 9.0  # squared deviations from 0 at which a less sure one is told
-_LEAST = 0.6  # of the slope's variance: what more rests cannot average out
+_CLEAR = const(9.0)  # squared deviations from 0 at which a less sure one is told
+_LEAST = const(0.6)  # of the slope's variance: what more rests cannot average out
 
 
 class SelfDischarge:

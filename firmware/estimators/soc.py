@@ -43,6 +43,7 @@ import math
 
 from common.cells import circuit
 from common.codes import SocSync
+from common.mp import const
 from firmware.estimators.anchors import REST, Anchor
 from firmware.estimators.charge import Charge
 from firmware.estimators.offset import CurrentOffset
@@ -53,12 +54,12 @@ from firmware.snapshot import UNKNOWN_DC, Snapshot
 GAIN = 0.005  # standard deviation of the current sensor's gain
 UNKNOWN_CAPACITY = 0.8  # of a used pack before it was measured, against rated
 UNKNOWN_SIGMA = 0.16
-_FILTER_SIGMA = 0.15  # of the capacity that an equivalent circuit was fitted with
-_MOST_TIED = 0.95  # correlation
-_REPEATS = 0.8  # correlation of the errors of two rests
-_SYNC_GAIN = 0.5  # an anchor that weighs less has not synchronised anything
-_RESTORED_BP = 300  # what may have happened while the board was off
-_FILTER_REST = 0.25  # an anchor at rest counts below this share of the filter's variance
+_FILTER_SIGMA = const(0.15)  # of the capacity that an equivalent circuit was fitted with
+_MOST_TIED = const(0.95)  # correlation
+_REPEATS = const(0.8)  # correlation of the errors of two rests
+_SYNC_GAIN = const(0.5)  # an anchor that weighs less has not synchronised anything
+_RESTORED_BP = const(300)  # what may have happened while the board was off
+_FILTER_REST = const(0.25)  # an anchor at rest counts below this share of the filter's variance
 _SYNC = (SocSync.NONE, SocSync.OCV_REST, SocSync.FULL_CHARGE, SocSync.EMPTY)
 
 

@@ -36,19 +36,19 @@ from common.ecm import Ecm
 from common.mp import const
 
 _EVERY = const(2)  # weighed readings between two looks into the tables
-_SPAN_PCT = 25.0  # charge over which the errors of capacity and gain repeat
-_SPAN_S = 36000.0  # time over which the offset's does
-_HYSTERESIS = 0.5  # of its half width: what is not known of where in the loop the cell is
-_REOPEN_MS = 300000.0  # time in which an excess of 1 doubles the covariance
-_QUANTUM_PCT = 0.01  # about, by which the charge is counted into z: no 32-bit sum of crumbs
+_SPAN_PCT = const(25.0)  # charge over which the errors of capacity and gain repeat
+_SPAN_S = const(36000.0)  # time over which the offset's does
+_HYSTERESIS = const(0.5)  # of its half width: what is not known of where in the loop the cell is
+_REOPEN_MS = const(300000.0)  # time in which an excess of 1 doubles the covariance
+_QUANTUM_PCT = const(0.01)  # about, by which the charge is counted into z: no 32-bit sum of crumbs
 _AGE_MS = const(8000)
 _WEIGH_MS = const(3500)  # readings nearer than that say the same: every fourth at 1 Hz is used
-_DAY_S = 86400.0
-_MEMORY_MS = 256000.0  # of the innovation's mean square
-_SIGMA_MAX = 15.0
-_FAR = 4.0  # squared deviations at which a reading points to a side
+_DAY_S = const(86400.0)
+_MEMORY_MS = const(256000.0)  # of the innovation's mean square
+_SIGMA_MAX = const(15.0)
+_FAR = const(4.0)  # squared deviations at which a reading points to a side
 _LO_PCT = -3.0
-_HI_PCT = 103.0
+_HI_PCT = const(103.0)
 
 
 class SocFilter:

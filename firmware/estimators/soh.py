@@ -49,17 +49,18 @@ from firmware.estimators.soc import GAIN, UNKNOWN_CAPACITY, UNKNOWN_SIGMA
 from firmware.settings import Settings
 
 _SWING_BP = const(3700)
-_CYCLE = 0.008
-_BOUND = 0.98  # of a charge that was seen to pass, after errors of the sensor
-_REL_MAX = 0.12
-_FADE_BP_PER_FEC = 3.0
-_FADE_BP_PER_H = 0.04
-_COMMON = 0.6  # of a single evidence's variance that more of the same cannot average out
-_OWN = 0.25  # of the ends' variance that is the cell's own
-_ODD = 16.0  # squared deviations: what lies further off counts as if it did not
-_SPREAD_FLOOR_BP = 50.0  # spread of cells that is no sign of weakness
-_ABOVE_ANY = 1e6
-_LEAST = 0.35  # 2 + LEAST ln n is the normal quantile of 0.025 / n, within 0.03 up to 16 cells
+_CYCLE = const(0.008)
+_BOUND = const(0.98)  # of a charge that was seen to pass, after errors of the sensor
+_REL_MAX = const(0.12)
+_FADE_BP_PER_FEC = const(3.0)
+_FADE_BP_PER_H = const(0.04)
+_COMMON = const(0.6)  # of a single evidence's variance that more of the same cannot average out
+_OWN = const(0.25)  # of the ends' variance that is the cell's own
+_ODD = const(16.0)  # squared deviations: what lies further off counts as if it did not
+_SPREAD_FLOOR_BP = const(50.0)  # spread of cells that is no sign of weakness
+_ABOVE_ANY = const(1e6)
+# 2 + LEAST ln n is the normal quantile of 0.025 / n, within 0.03 up to 16 cells
+_LEAST = const(0.35)
 _UNSURE_BP = const(400)  # a pack half-width that asks for a better test
 
 

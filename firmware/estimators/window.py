@@ -45,10 +45,10 @@ _NEAR_MV = const(25)  # below full: here constant current may give way to consta
 _STEADY = const(20)  # parts of the current by which it may move
 _SHIFT_MV = const(30)  # by which resistance may move an edge
 _UNSEEN = const(-1)
-_MOVED = 0.75  # of such a move: its error, for resistance is more than that of a second
-_PER_K = 0.003  # of capacity: what a kelvin outside the calibrated range may do
-_LEAST = 0.45  # of rated: calibration leaves out cells that hold less than 0.40
-_MOST = 1.3
+_MOVED = const(0.75)  # of such a move: its error, for resistance is more than that of a second
+_PER_K = const(0.003)  # of capacity: what a kelvin outside the calibrated range may do
+_LEAST = const(0.45)  # of rated: calibration leaves out cells that hold less than 0.40
+_MOST = const(1.3)
 _FAR_K = const(12)  # outside of it: refused
 
 

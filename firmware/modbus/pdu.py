@@ -48,7 +48,7 @@ _MAX_READ_WRITE = const(121)  # registers written by function 23
 
 _IDENTIFICATION = const(14)  # MEI type of function 43
 _CONFORMITY = const(0x83)  # extended identification, as a stream and object by object
-_LAST_OBJECT = b"\x02\x7f\xff"  # of basic, regular and extended identification
+_LAST_OBJECT = const(b"\x02\x7f\xff")  # of basic, regular and extended identification
 
 _UTC_2020 = const(1577836800)
 
