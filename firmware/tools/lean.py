@@ -1,11 +1,12 @@
-"""The firmware's source as boards need it: numbers for names that never change, no idle imports.
+"""The firmware's source as boards need it: values for names that never change, no idle imports.
 
 ``mpy-cross`` compiles one file at a time. It cannot know what a constant of another file is, nor
 that an import only serves a type. ``lean`` reads all files of an image together and
 
 * writes the number where a constant of a module (``NAME = const(...)``, ``NAME = 7``) or a member
   of an enumeration (``common.codes``) is named, and leaves out those that are named no more;
-* leaves out imports that only annotations, ``if TYPE_CHECKING`` or such numbers had used;
+* does the same with texts, fractions and tuples of such that only one place names;
+* leaves out imports that only annotations, ``if TYPE_CHECKING`` or such constants had used;
 * leaves out a file that nothing imports any more.
 
 Nothing else changes: no other name, no statement, no order. Where it is not certain what a name
@@ -18,6 +19,7 @@ import (a cell profile that a board brings) is ``kept``.
 
 import ast
 import operator
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 CODES = "common/codes.py"
@@ -33,6 +35,7 @@ _OPERATIONS: dict[type[ast.operator], Callable[[int, int], int]] = {
 }
 
 Numbers = dict[str, int]
+Constants = dict[str, str]  # as they are written in source
 Edits = dict[ast.stmt | ast.expr, str]  # what is written in the place of a part of the source
 
 
@@ -47,17 +50,37 @@ def lean(sources: Mapping[str, str], kept: frozenset[str] = frozenset()) -> dict
     """
     trees = {path: ast.parse(source, path) for path, source in sources.items()}
     constants = {_module(path): _constants(tree) for path, tree in trees.items()}
-    enumerations: dict[str, Numbers] = {}
     if CODES in trees:
         classes = [node for node in trees[CODES].body if isinstance(node, ast.ClassDef)]
-        enumerations = {f"{_CODES}.{node.name}": _constants(node) for node in classes}
+        constants |= {f"{_CODES}.{node.name}": _constants(node) for node in classes}
+    named = {path: _named(path, tree, constants) for path, tree in trees.items()}
+    places = Counter(constant for found in named.values() for constant in found.values())
+    elsewhere = {
+        name for path, tree in trees.items() for name in _named_otherwise(tree, named[path])
+    }
+
+    def is_written_out(module: str, name: str) -> bool:
+        is_number = constants[module][name].lstrip("(-").rstrip(")").isdigit()
+        return is_number or (places[module, name] == 1 and name not in elsewhere)
+
     edits: dict[str, Edits] = {}
     before: set[str] = set()  # modules that some file imports, and module.name for its names
     after = {*kept, *(name.rpartition(".")[0] for name in kept)}
     for path, tree in trees.items():
-        edits[path] = _numbers(path, tree, constants, enumerations)
+        module = _module(path)
+        edits[path] = {
+            node: constants[where][name]
+            for node, (where, name) in named[path].items()
+            if is_written_out(where, name)
+        }
         for node in tree.body:
-            if _target(node) in constants[_module(path)] or _is_for_types(node):
+            name = _target(node)
+            is_idle = (
+                name in constants[module]
+                and name not in elsewhere
+                and is_written_out(module, name)
+            )
+            if is_idle or _is_for_types(node):
                 edits[path][node] = ""
         before.update(_imported(ast.walk(tree)))
         edits[path].update(_idle_imports(tree, edits[path]))
@@ -91,16 +114,37 @@ def _is_for_types(node: ast.stmt) -> bool:
     )
 
 
-def _constants(tree: ast.Module | ast.ClassDef) -> Numbers:
-    """The public constants that are whole numbers. ``mpy-cross`` sees to a file's private ones."""
-    found: Numbers = {}
+def _constants(tree: ast.Module | ast.ClassDef) -> Constants:
+    """The public constants. ``mpy-cross`` sees to a file's private ones."""
+    found: Constants = {}
+    numbers: Numbers = {}
     for node in tree.body:
         name = _target(node)
-        if isinstance(node, ast.Assign) and name.isupper() and name[0] != "_":
-            value = _number(node.value, found)
-            if value is not None:
+        if isinstance(node, ast.Assign) and name.isupper():
+            number = _number(node.value, numbers)
+            if number is not None:
+                numbers[name] = number
+            value = _literal(node.value, numbers)
+            if value is not None and name[0] != "_":
                 found[name] = value
     return found
+
+
+def _literal(node: ast.expr, known: Numbers) -> str | None:
+    """A number, text or tuple of such as it is written; ``None`` for all else."""
+    number = _number(node, known)
+    if number is not None:
+        return str(number) if number >= 0 else f"({number})"
+    match node:
+        case ast.Call(func=ast.Name(id="const"), args=[value]):
+            return _literal(value, known)
+        case ast.Constant(value=str() | bytes() | float()):
+            return ast.unparse(node)
+        case ast.Tuple(elts=elements):
+            parts = [_literal(part, known) for part in elements]
+            if all(parts):
+                return f"({''.join(f'{part}, ' for part in parts)})"
+    return None
 
 
 def _number(node: ast.expr, known: Numbers) -> int | None:
@@ -122,16 +166,14 @@ def _number(node: ast.expr, known: Numbers) -> int | None:
     return None
 
 
-def _numbers(
-    path: str,
-    tree: ast.Module,
-    constants: Mapping[str, Numbers],
-    enumerations: Mapping[str, Numbers],
-) -> Edits:
-    """The numbers to be written where a file names constants, its own or another's."""
-    own = constants[_module(path)]
-    imported: Numbers = {}  # by the names they have here
-    holders: dict[str, Numbers] = {}  # modules and enumerations, whose attributes are constants
+def _named(
+    path: str, tree: ast.Module, constants: Mapping[str, Constants]
+) -> dict[ast.expr, tuple[str, str]]:
+    """Where a file names constants, its own or another's: their module (or class) and name."""
+    own = _module(path)
+    names = {name: (own, name) for name in constants[own]}  # by the names they have here
+    imported: set[str] = set()
+    holders: dict[str, str] = {}  # modules and enumerations, whose attributes are constants
     for node in ast.walk(tree):
         if isinstance(node, ast.Import) and any(alias.name in constants for alias in node.names):
             raise LeanError(f"{path}:{node.lineno}: say from ... import where constants may be")
@@ -142,32 +184,40 @@ def _numbers(
                 whole = f"{module}.{alias.name}"
                 if here == "*" and module in constants:
                     raise LeanError(f"{path}:{node.lineno}: * hides what is imported")
-                if whole in constants or whole in enumerations:
-                    holders[here] = constants.get(whole) or enumerations.get(whole) or {}
+                if whole in constants:
+                    holders[here] = whole
                 elif alias.name in constants.get(module, {}):
-                    imported[here] = constants[module][alias.name]
+                    names[here] = (module, alias.name)
+                    imported.add(here)
     bound = list(_bound(tree))
     for name in bound:
-        if name in imported or name in holders or (name in own and bound.count(name) > 1):
+        is_own = name in constants[own] and bound.count(name) > 1
+        if name in imported or name in holders or is_own:
             raise LeanError(f"{path}: {name} is a constant and something else")
-    numbers = own | imported
-    found: Edits = {}
+    found: dict[ast.expr, tuple[str, str]] = {}
     for node in _walk(tree, {}):
-        value = None
         match node:
-            case ast.Name(id=name, ctx=ast.Load()):
-                value = numbers.get(name)
+            case ast.Name(id=name, ctx=ast.Load()) if name in names:
+                found[node] = names[name]
             case ast.Attribute(value=ast.Name(id=name), attr=attribute, ctx=context):
-                value = holders.get(name, {}).get(attribute)
-                if value is not None and not isinstance(context, ast.Load):
-                    raise LeanError(f"{path}:{node.lineno}: {attribute} is a constant")
+                if attribute in constants.get(holders.get(name, ""), {}):
+                    if not isinstance(context, ast.Load):
+                        raise LeanError(f"{path}:{node.lineno}: {attribute} is a constant")
+                    found[node] = (holders[name], attribute)
             case ast.JoinedStr():  # the parts of an f-string do not tell where they stand
                 inside = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
-                if inside & (set(numbers) | set(holders)):
+                if inside & (set(names) | set(holders)):
                     raise LeanError(f"{path}:{node.lineno}: a constant in an f-string")
-        if value is not None and isinstance(node, ast.expr):
-            found[node] = str(value) if value >= 0 else f"({value})"
     return found
+
+
+def _named_otherwise(tree: ast.Module, named: Mapping[ast.expr, tuple[str, str]]) -> Iterator[str]:
+    """Names by which an object that is not known for a module may be asked, or a text asks."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node not in named:
+            yield node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
 
 
 def _bound(tree: ast.Module) -> Iterator[str]:
@@ -235,6 +285,10 @@ def _edited(source: str, edits: Edits) -> str:
         assert node.end_col_offset is not None
         start = lines[node.lineno - 1] + node.col_offset
         spans.append((start, lines[node.end_lineno - 1] + node.end_col_offset, new))
-    for start, end, new in sorted(spans, reverse=True):
-        text = text[:start] + new.encode() + text[end:]
-    return text.decode()
+    done = len(text)
+    parts = []
+    for start, end, new in sorted(spans, key=lambda span: (span[1], -span[0]), reverse=True):
+        if end <= done:  # else it lies in a part that is replaced as a whole
+            parts += [text[end:done], new.encode()]
+            done = start
+    return b"".join(reversed([*parts, text[:done]])).decode()
