@@ -45,43 +45,30 @@ PYTEST = [
 _WHOLE = "tests/firmware/test_firmware_remote_settings.py"
 
 
-class Group(NamedTuple):
-    """Modules that are judged by the same tests."""
+_FIRMWARE = "tests/firmware/test_firmware_"
+_NUMBERS = f"{_FIRMWARE}fault_numbers.py"
 
-    modules: tuple[str, ...]
-    tests: tuple[str, ...]
-
-
-GROUPS = {
-    "protection": Group(
-        (
-            "firmware/protection.py",
-            "firmware/diagnosis.py",
-            "firmware/plausibility.py",
-            "firmware/switching.py",
-            "firmware/limits.py",
-            "firmware/settings.py",
-            "common/hmac256.py",
-        ),
-        (
-            "tests/firmware/test_firmware_protection.py",
-            "tests/firmware/test_firmware_diagnosis.py",
-            "tests/firmware/test_firmware_plausibility.py",
-            "tests/firmware/test_firmware_switching.py",
-            "tests/firmware/test_firmware_limits.py",
-            "tests/firmware/test_firmware_settings.py",
-            "tests/firmware/test_firmware_fault_numbers.py",
-            "tests/common/test_common_hmac256.py",
-        ),
+# Which tests a module is tried by: its own. {path from the root: tests}
+TESTS = {
+    "firmware/protection.py": (
+        f"{_FIRMWARE}protection.py",
+        f"{_FIRMWARE}switching.py",
+        _NUMBERS,
     ),
-    "remote": Group(
-        ("firmware/remote_settings.py", "common/settings_codes.py"),
-        (
-            "tests/firmware/test_firmware_remote_settings_steps.py",
-            f"{_WHOLE}::test_the_numbers_in_the_firmware_are_those_of_the_codes",
-            f"{_WHOLE}::test_the_documentation_lists_settings_and_results_as_they_are",
-        ),
+    "firmware/diagnosis.py": (f"{_FIRMWARE}diagnosis.py", _NUMBERS),
+    "firmware/plausibility.py": (f"{_FIRMWARE}plausibility.py", _NUMBERS),
+    "firmware/switching.py": (f"{_FIRMWARE}switching.py",),
+    "firmware/limits.py": (f"{_FIRMWARE}limits.py",),
+    "firmware/settings.py": (f"{_FIRMWARE}settings.py",),
+    "firmware/remote_settings.py": (
+        f"{_FIRMWARE}remote_settings_steps.py",
+        f"{_WHOLE}::test_the_numbers_in_the_firmware_are_those_of_the_codes",
     ),
+    "common/settings_codes.py": (
+        f"{_WHOLE}::test_the_numbers_in_the_firmware_are_those_of_the_codes",
+        f"{_WHOLE}::test_the_documentation_lists_settings_and_results_as_they_are",
+    ),
+    "common/hmac256.py": ("tests/common/test_common_hmac256.py",),
 }
 
 
@@ -153,9 +140,9 @@ def of_functions(module: str) -> list[Mutant]:
 # --- a run ---------------------------------------------------------------------------------------
 
 
-def _folder(name: str) -> Path:
+def _folder(module: str) -> Path:
     """A copy of what the tests need."""
-    folder = BUILD / name
+    folder = BUILD / module.replace("/", "-")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     ours = shutil.ignore_patterns("__pycache__")
@@ -167,30 +154,28 @@ def _folder(name: str) -> Path:
     return folder
 
 
-def run(name: str, group: Group, wanted: list[str], again: bool) -> list[tuple[Mutant, bool]]:
-    """Every mutant of the wanted modules of one group, and whether a test noticed it.
+def run(module: str, again: bool) -> list[tuple[Mutant, bool]]:
+    """Every mutant of a module, and whether a test noticed it.
 
     With ``again`` what was noticed by the last run is not tried anew.
     """
-    kept = BUILD / f"{name}.json"
-    before = (
-        {tuple(key) for key in json.loads(kept.read_text(encoding="utf-8"))} if again else set()
-    )
-    folder = _folder(name)
-    mutants = []
-    for module in wanted:
-        with contextlib.chdir(folder):  # mutmut reads its configuration there
-            mutants += of_functions(module)
-        mutants += [Mutant(module, *each) for each in mutation_constants.of(module)]
+    folder = _folder(module)
+    kept = folder.with_suffix(".noticed.json")
+    before = set()
+    if again and kept.exists():
+        before = {tuple(key) for key in json.loads(kept.read_text(encoding="utf-8"))}
+    with contextlib.chdir(folder):  # mutmut reads its configuration there
+        mutants = of_functions(module)
+    mutants += [Mutant(module, *each) for each in mutation_constants.of(module)]
     mutants = _numbered(mutants)
     old = [m for m in mutants if m.key in before]
     mutants = [m for m in mutants if m.key not in before]
     (folder / "mutants.json").write_text(json.dumps([m.how for m in mutants]), encoding="utf-8")
     runner = ROOT / "tests" / "benchmarks" / "mutation_runner.py"
     command = [sys.executable, str(runner), "mutants.json", "results.json"]
-    done = subprocess.run([*command, *PYTEST, *group.tests], cwd=folder, check=False)
+    done = subprocess.run([*command, *PYTEST, *TESTS[module]], cwd=folder, check=False)
     if not (folder / "results.json").exists():
-        raise SystemExit(f"{name}: no results (pytest said {done.returncode})")
+        raise SystemExit(f"{module}: no results (pytest said {done.returncode})")
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     found = [*((m, True) for m in old), *zip(mutants, results, strict=True)]
     kept.write_text(json.dumps([m.key for m, noticed in found if noticed]), encoding="utf-8")
@@ -246,17 +231,14 @@ def tell(mutants: list[tuple[Mutant, bool]], wanted: list[str]) -> bool:
 def main() -> None:
     """See the head of this file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--module", action="append", help="firmware/limits.py, for instance")
+    parser.add_argument("--module", action="append", choices=TESTS)
     parser.add_argument("--again", action="store_true", help="what the last run did not notice")
     args = parser.parse_args()
     began_s = time.monotonic()
     mutants: list[tuple[Mutant, bool]] = []
-    modules: list[str] = []
-    for name, group in GROUPS.items():
-        wanted = [each for each in group.modules if not args.module or each in args.module]
-        if wanted:
-            modules += wanted
-            mutants += run(name, group, wanted, args.again)
+    modules = args.module or list(TESTS)
+    for module in modules:
+        mutants += run(module, args.again)
     print(f"{time.monotonic() - began_s:.0f} s")
     sys.exit(0 if tell(mutants, modules) else 1)
 
