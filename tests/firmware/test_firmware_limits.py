@@ -243,7 +243,15 @@ def test_of_two_reasons_that_weigh_the_same_the_first_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("dc", "cvl_mv"),
-    [(399, 16800), (400, 16800), (401, 16796), (425, 16700), (450, 16600), (460, 16600)],
+    [
+        (399, 16800),
+        (400, 16800),
+        (401, 16796),
+        (425, 16700),
+        (449, 16604),
+        (450, 16600),
+        (460, 16600),
+    ],
 )
 def test_a_hot_pack_is_spared_up_to_50_mv_a_cell(dc: int, cvl_mv: int) -> None:
     limits = at(dc=dc)
@@ -377,3 +385,12 @@ def test_a_limit_that_falls_falls_at_once_and_rises_to_what_holds_it() -> None:
     assert (limits.ccl_ma, limits.ccl_why) == (6750, LimitReason.RECOVERY)
     limits.update(healthy(cell_mv=4100), True, LimitReason.NONE, 0)
     assert (limits.ccl_ma, limits.ccl_why) == (6830, VOLTAGE)
+
+
+def test_limits_are_whole_milliamperes() -> None:
+    limits = Limits(nmc(occ_ma=9999, ocd_ma=19999))
+    limits.update(healthy(), True, LimitReason.NONE, 0)
+    assert (limits.ccl_ma, limits.dcl_ma) == (499, 999)
+    for _ in range(25):
+        limits.update(healthy(cell_mv=4051), True, LimitReason.NONE, 0)
+    assert limits.ccl_ma == 9929, "993 permille"

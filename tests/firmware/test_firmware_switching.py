@@ -418,6 +418,34 @@ def test_contactors_close_only_together() -> None:
     assert path.run() == BOTH
 
 
+def test_a_contactor_that_is_forbidden_takes_the_other_along_whatever_flows() -> None:
+    for permitted in (0, CHARGE, DISCHARGE):
+        path = Path(contactors=1)
+        path.run()
+        path.snapshot.current_ma = 9000
+        path.permitted = permitted
+        assert path.run() == 0
+
+
+def test_patience_ends_to_the_millisecond() -> None:
+    for ms, allowed in ((9999, BOTH), (10_000, 0)):
+        path = Path()
+        path.run()
+        path.snapshot.current_ma = 9000
+        path.switching.connected = False
+        path.run()
+        path.switching.update(path.snapshot, ms, BOTH, 0, BOTH)
+        assert path.switching.allowed == allowed
+
+
+def test_charging_that_goes_on_is_kept_while_the_terminals_are_precharged() -> None:
+    path = precharged()
+    path.permitted = CHARGE
+    path.run()
+    path.permitted = BOTH
+    assert path.run() == CHARGE | PRE | DISCHARGE
+
+
 # --- commands and states -----------------------------------------------------------------------
 
 
