@@ -37,7 +37,9 @@ def compiled(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def compiled_lines(interpreter: str, compiled: Path, script: str, *arguments: Path) -> list[str]:
+def compiled_lines(
+    interpreter: str, compiled: Path, script: str, *arguments: str | Path
+) -> list[str]:
     done = subprocess.run(
         [interpreter, "-m", script, *map(str, arguments)],
         check=False,
@@ -54,7 +56,7 @@ def compiled_lines(interpreter: str, compiled: Path, script: str, *arguments: Pa
 @pytest.mark.parametrize(
     "script",
     [
-        "bq76952_exchange", "energy_figures", "estimators_intake", "image_update",
+        "bq76952_exchange", "energy_figures", "estimators_intake", "image_update 16 5",
         "ltc6813_exchange", "modbus_exchange", "pulse_soh", "remote_settings", "safe_mode",
         "storage_turns", "window_charge",
     ],
@@ -65,9 +67,10 @@ def test_it_prints_the_same_allocations_too(
     folders = [tmp_path / "source", tmp_path / "compiled"]
     for folder in folders:
         folder.mkdir()
-    expected = lines(micropython, f"{script}.py", folders[0])
+    script, *numbers = script.split()
+    expected = lines(micropython, f"{script}.py", *(numbers or folders[:1]))
     assert expected
-    assert compiled_lines(micropython, compiled, script, folders[1]) == expected
+    assert compiled_lines(micropython, compiled, script, *(numbers or folders[1:])) == expected
 
 
 def test_no_task_takes_more_memory(compiled: Path, tmp_path: Path, micropython: str) -> None:
@@ -75,8 +78,8 @@ def test_no_task_takes_more_memory(compiled: Path, tmp_path: Path, micropython: 
     for folder in folders:
         folder.mkdir()
     script = "app_without_allocation"
-    source = dict(map(str.split, lines(micropython, f"{script}.py", folders[0])))
-    found = dict(map(str.split, compiled_lines(micropython, compiled, script, folders[1])))
+    source = dict(map(str.split, lines(micropython, f"{script}.py", folders[0], "16")))
+    found = dict(map(str.split, compiled_lines(micropython, compiled, script, folders[1], "16")))
     assert source.keys() == found.keys()
     assert source["answers"] == found["answers"]
     # mpy-cross may be newer than the interpreter, and compute more fractions beforehand

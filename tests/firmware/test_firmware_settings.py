@@ -194,7 +194,7 @@ def test_beyond_its_bounds_a_setting_is_refused_and_at_them_only_another_is_agai
     for name, (_default, low, high) in documented(root).items():
         for value, is_refused in ((low - 1, True), (low, False), (high, False), (high + 1, True)):
             try:
-                Settings.from_dict({**EXAMPLE, name: value})
+                Settings.from_dict({**EXAMPLE, "afe": "ltc6813", name: value})
             except SettingsError as error:
                 message = str(error)
                 assert is_refused == message.startswith(f"{name} {value} is "), message
@@ -287,7 +287,10 @@ def test_what_is_missing_or_unknown_is_said_in_full() -> None:
         Settings.from_dict({"serial": "P"})
     assert str(error.value) == "n_cells is missing (write it into the settings)"
     known = ", ".join(name for name, _low, _high in RANGES)
-    assert refused(cov=1) == f"cov is not a setting (known: serial, profile, {known})"
+    assert (
+        refused(cov=1)
+        == f"cov is not a setting (known: serial, profile, afe, chip_cells, {known})"
+    )
     with pytest.raises(SettingsError) as error:
         Settings.from_dict({**PACK, "profile": "lead"})
     assert str(error.value).startswith("profile: cell profile 'lead' is not known (known: nmc")
@@ -395,6 +398,6 @@ def test_a_file_that_cannot_be_is_told_why(tmp_path: Path) -> None:
 
 def test_the_checksum_is_of_serial_profile_and_every_number() -> None:
     settings = nmc()
-    lines = ["serial=TEST", "profile=nmc"]
+    lines = ["serial=TEST", "profile=nmc", "afe=bq76952()"]
     lines += [f"{name}={value}" for name, value in numbers(settings).items()]
     assert settings.config_crc == binascii.crc32("".join(f"{each}\n" for each in lines).encode())

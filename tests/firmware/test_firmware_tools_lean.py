@@ -163,8 +163,6 @@ def test_an_import_that_hides_constants_is_refused(source):
 
 
 OURS = ("common", "firmware")
-# The application may import the BQ76952 for when it is given no other AFE.
-FOR_THE_OTHER_AFE = {("firmware/app.py", "firmware.afe.bq76952")}
 
 
 @pytest.mark.parametrize("afe", ["bq76952", "ltc6813"])
@@ -183,7 +181,7 @@ def test_an_image_names_nothing_that_it_does_not_have(
         for alias in node.names
         if f"{node.module}.{alias.name}" not in there
     }
-    assert lacking <= (FOR_THE_OTHER_AFE if afe != "bq76952" else set())
+    assert lacking == set()
     for name, tree in trees.items():
         for node in ast.walk(tree):  # boards do not look at annotations
             if isinstance(node, ast.arg):

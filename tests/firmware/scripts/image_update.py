@@ -73,7 +73,7 @@ class Afe:
     errors = 3
 
 
-N_CELLS, BLED = [int(text) for text in sys.argv[1:]]
+N_CELLS, BLED = [int(text) for text in sys.argv[1:3]]
 image = Image(Settings("PACK-0001", N_CELLS, "nmc", 40000), 7, 1, "0.1.0", "unix", "bq76952")
 image.set_utc(1800000000, 0)
 snapshot = Snapshot(N_CELLS)
