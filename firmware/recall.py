@@ -28,7 +28,8 @@ class Recall:
         self._source = snapshot.start + header
         self._target = self._block.start + header
         self._size = 2 * snapshot.layout.words - header
-        self._data = bytearray(depth * self._size)
+        # One piece each: a heap in use may have no room for all of them side by side.
+        self._readings = [bytearray(self._size) for _ in range(depth)]
         self._seqs = array("L", [0] * depth)
         self._next = 0  # place of the next reading
         self._count = 0
@@ -51,12 +52,11 @@ class Recall:
         """Keep the SNAPSHOT model as it stands, when ``seq`` is one to be kept."""
         if seq % self.every:
             return False
-        at = self._next * self._size
         image = self._image
-        data = self._data
+        reading = self._readings[self._next]
         source = self._source
         for i in range(self._size):
-            data[at + i] = image[source + i]
+            reading[i] = image[source + i]
         self._seqs[self._next] = seq
         self._next = (self._next + 1) % self.depth
         if self._count < self.depth:
@@ -71,9 +71,9 @@ class Recall:
         for i in range(self._count):
             place = (self._next - 1 - i) % self.depth
             if self._seqs[place] == seq:
-                at = place * self._size
+                reading = self._readings[place]
                 for k in range(self._size):
-                    self._image[self._target + k] = self._data[at + k]
+                    self._image[self._target + k] = reading[k]
                 return True
         block = self._block
         block.clear()

@@ -10,23 +10,23 @@ counts an error. ``--at`` tries one heap alone. The last line is the figure.
 """
 
 import argparse
+import contextlib
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from pymodbus.client import ModbusTcpClient
-from pymodbus.exceptions import ModbusException
-
 from common import models
-from common.registers import Layout, RegisterMap
+from common.crc import crc16_modbus
+from common.registers import RegisterMap
 from sim import parameters
 from sim.bench import intake_program
 from sim.firmware_process import FirmwareError
 from sim.pack import PackSpec
-from sim.world import World
+from sim.world import Bus, World
 
 ROOT = Path(__file__).parents[2]
 BINARY = ROOT / "build" / "micropython32-frozen" / "micropython"
@@ -35,7 +35,6 @@ LONG_S = 6.5 * 3600
 ENV = shutil.which("env") or "/usr/bin/env"
 MOST_KB = 128
 STEP_KB = 4
-PORT = 15020
 
 
 def build() -> None:
@@ -47,32 +46,49 @@ def build() -> None:
     subprocess.run(command, env={**os.environ, "FROZEN": "1"}, check=True)
 
 
-def read_all(client: ModbusTcpClient) -> dict[str, object]:
-    """Every register of the map; the DEVICE model."""
-    image = RegisterMap(N_CELLS)
-    device = image.block(models.DEVICE)
-    data = b""
-    for at in range(0, image.words, 100):
-        count = min(100, image.words - at)
-        answer = client.read_holding_registers(models.BASE_ADDRESS + at, count=count, device_id=1)
-        assert not answer.isError(), answer
-        data += b"".join(word.to_bytes(2) for word in answer.registers)
-    begin = device.start
-    layout: Layout = device.layout
-    return layout.decode(data[begin : begin + 2 * layout.words])
+class Client:
+    """A Modbus host on the pack's line; the world goes on while it waits."""
+
+    def __init__(self, world: World, bus: Bus) -> None:
+        self._world = world
+        self._line = os.open(bus.port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+
+    def read(self, address: int, count: int) -> bytes:
+        """The registers' bytes; ``ValueError`` for anything but them."""
+        request = struct.pack(">BBHH", 1, 3, address, count)
+        os.write(self._line, request + crc16_modbus(request, 0, 6).to_bytes(2, "little"))
+        self._world.run(until_s=self._world.time_s + 0.5)
+        answer = b""
+        with contextlib.suppress(BlockingIOError):
+            answer = os.read(self._line, 512)
+        end = len(answer) - 2
+        if answer[:2] != b"\x01\x03" or len(answer) != 5 + 2 * count:
+            raise ValueError(f"{count} registers from {address}: {answer[:8]!r}")
+        if crc16_modbus(answer, 0, end).to_bytes(2, "little") != answer[end:]:
+            raise ValueError("a wrong checksum")
+        return answer[3:end]
+
+    def device(self) -> dict[str, object]:
+        """Every register of the map; the DEVICE model of it."""
+        image = RegisterMap(N_CELLS)
+        data = b"".join(
+            self.read(models.BASE_ADDRESS + at, min(100, image.words - at))
+            for at in range(0, image.words, 100)
+        )
+        block = image.block(models.DEVICE)
+        return block.layout.decode(data[block.start : block.start + 2 * block.layout.words])
 
 
 def works(kb: int, afe: str) -> str:
     """Empty when the board works in a heap of ``kb`` kB, else what happened."""
 
-    def command(socket_path: Path, root: Path, spec: PackSpec) -> list[str]:
+    def command(socket_path: Path, root: Path, _spec: PackSpec) -> list[str]:
         return [
             ENV, "-C", str(root), "MICROPYPATH=.frozen", str(BINARY), "-X", f"heapsize={kb}k",
-            "-m", "firmware.boards.unix", str(socket_path), str(root), "--tcp", str(spec.tcp_port),
+            "-m", "firmware.boards.unix", str(socket_path), str(root),
         ]  # fmt: skip
 
-    spec = PackSpec("HEAP", "nmc", N_CELLS, 50.0, soc=0.3, profile="nca", afe=afe, tcp_port=PORT)
-    spec.settings = {"precharge_ms": 0}
+    spec = PackSpec("HEAP", "nmc", N_CELLS, 50.0, soc=0.3, profile="nca", afe=afe)
     spec.program = intake_program(spec.rated_ah, N_CELLS, parameters.kind(spec.kind))
     seen: list[dict[str, object]] = []
     with (
@@ -80,21 +96,17 @@ def works(kb: int, afe: str) -> str:
         World(seed=3, board_command=command, folder=Path(folder)) as world,
     ):
         pack = world.add_pack(spec)
-        client = ModbusTcpClient("127.0.0.1", port=PORT)
+        client = Client(world, world.add_bus("line", 115200, [pack]))
         try:
             world.start()
-            assert client.connect()
             for at_s in range(600, int(LONG_S), 600):
                 world.run(until_s=at_s)
-                seen.append(read_all(client))
-        except (FirmwareError, ModbusException, AssertionError) as error:
-            return str(error)[:200]
-        finally:
-            client.close()
+                seen.append(client.device())
+        except (FirmwareError, ValueError) as error:
+            return repr(error)[:300]
         if world.truth(pack)["boots"] != 1:
             return f"{world.truth(pack)['boots']} starts"
-    errors = [device["NErr"] for device in seen]
-    return f"{errors[-1]} errors" if errors[-1] else ""
+    return f"{seen[-1]['NErr']} errors" if seen[-1]["NErr"] else ""
 
 
 def main() -> None:
