@@ -269,6 +269,38 @@ def test_another_rating_makes_the_conclusion_invalid_and_says_so() -> None:
     assert result["DisAh"] == before["DisAh"]
 
 
+def test_another_rating_of_a_pack_that_was_never_tested_says_nothing(bench: Bench) -> None:
+    def change(again: Bench) -> None:
+        again.settings.rated_mah = 12000
+
+    result = restarted(bench, change).read()
+    assert (result["ResTst"], result["ResRef"]) == (Test.NONE, None)
+
+
+def test_nothing_is_written_of_a_test_that_never_began(bench: Bench) -> None:
+    bench.tests.finish(None)
+    assert not bench.tests.changed
+
+
+def test_a_cell_of_which_too_few_pulses_were_whole_has_no_resistance(bench: Bench) -> None:
+    bench.start(Test.QUICK)
+    while bench.tests.running:
+        bench.cycle()
+    quick = bench.tests._test
+    for k in range(len(quick._step_ma)):
+        quick._step_ma[k] = 0
+    bench.run()
+    result = bench.read()
+    assert result["ResTst"] == Test.QUICK
+    # the first one was judged in the cycle in which the test ended
+    assert [cell["R"] for cell in result["cells"][1:]] == [None] * 3
+
+
+def test_a_pack_whose_switches_are_held_open_is_not_safe_to_test(bench: Bench) -> None:
+    bench.protection.allowed = 1
+    assert bench.start(Test.QUICK) == CommandResult.REFUSED_UNSAFE
+
+
 def test_a_record_of_another_pack_or_a_broken_one_is_left_alone(bench: Bench) -> None:
     other = Bench(soh=(0.8,) * 6)
     other.start(Test.QUICK)

@@ -154,3 +154,13 @@ def test_a_wrong_file_is_named(tmp_path, text: str | None, message: str) -> None
     with pytest.raises(SettingsError) as error:
         load(str(path))
     assert str(error.value).startswith(f"{path}: {message}")
+
+
+@pytest.mark.parametrize("serial", ["", "S" * 33, 7, None])
+def test_a_serial_number_must_fit_its_registers(serial: object) -> None:
+    assert refused(serial=serial).startswith(f"serial {serial!r} must be a string of 1 to 32")
+
+
+@pytest.mark.parametrize("profile", [None, 7, ["lfp"]])
+def test_a_profile_must_be_a_name(profile: object) -> None:
+    assert refused(profile=profile) == f"profile {profile!r} must be a string"
