@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,6 +93,39 @@ def test_cells_that_are_all_in_the_test_are_not_trained_on(trains, tmp_path, cap
     told = capsys.readouterr().err
     assert "all cells of 'made_10ah_trains' are in the test, left out" in told
     assert told.endswith("nothing to judge\n")
+
+
+def test_each_kind_of_cell_is_told_once(trains, capsys):
+    (trains / "second").mkdir()
+    write_pulses(trains / "second", cells=12)
+    assert run("--train", trains, "--test", trains, "--folds", "2") == 0
+    told = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in told] == ["made_10ah_trains"] * 3 + ["made_10ah"] * 2
+
+
+def test_cells_without_a_test_at_half_charge_are_judged_at_the_others(trains):
+    pulses = fit_pulse.load(trains)["made_10ah_trains"]
+    kept = pulses.soc != 0.5
+    one = replace(
+        pulses,
+        **{
+            name: getattr(pulses, name)[kept]
+            for name in ("cell", "soh", "soc", "odd", "main_mv", "short_mv", "first_mv")
+        },
+    )
+    found = validate_pulse.judge(one, one, same=True, noise=False, folds=2)
+    assert [result["task"] for result in found] == ["random SOC", "other SOC and second tests"]
+
+
+def test_a_test_unlike_all_that_was_trained_on_has_no_estimate(trains):
+    pulses = fit_pulse.load(trains)["made_10ah_trains"]
+    pulses.main_mv[:3] += 500.0
+    points = {}
+    random, *_ = validate_pulse.judge(
+        pulses, pulses, same=True, noise=False, folds=2, points=points
+    )
+    assert random["share"] == pytest.approx(22 / 24)
+    assert np.isnan(points["made_10ah_trains"][1, :2]).all()
 
 
 def test_a_folder_without_pulses_is_told_in_one_line(tmp_path, capsys):
