@@ -2,25 +2,31 @@
 
 import gc
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from app_rig import Rig
+from settings_client import Client, provide
 
 from common import models
 from common.codes import Command, CommandResult
+from common.settings_codes import SettingsResult
 from firmware import main
 from firmware.app import App
+from firmware.storage import Storage
 
 ALL_FETS_OFF = 0x0095
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Rig:
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    provide(tmp_path)
     rig = Rig(tmp_path)
     rig.run(8)
     assert rig.closed == (True, True)
-    return rig
+    yield rig
+    gc.unfreeze()  # what the rig has frozen
 
 
 def test_a_switch_that_somebody_else_opened_is_told_again_to_close(rig: Rig) -> None:
@@ -86,3 +92,27 @@ def test_whatever_ends_the_loop_of_a_board_that_nobody_looks_at_opens_the_switch
         main.run(lambda _settings: rig, str(path))
     rig.advance(300)
     assert rig.closed == (False, False)
+
+
+def test_settings_that_can_neither_be_saved_nor_put_back_are_refused_and_not_in_force(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.write(models.CONTROL, "Cmd", Command.DISCONNECT)
+    rig.run(2)
+    client = Client(rig)
+    before = client.values()
+    save = Storage.save
+    tries = []
+
+    def full(self: Storage, name: str, data: bytes) -> None:
+        if name == "limits":
+            tries.append(data)
+            raise OSError(28, "no space left")
+        save(self, name, data)
+
+    monkeypatch.setattr(Storage, "save", full)
+    assert client.set(cov_mv=4180) == SettingsResult.REFUSED_STORAGE
+    assert len(tries) == 2
+    assert tries[1] == b"", "there were none before"
+    rig.run(3)
+    assert client.values() == before

@@ -151,3 +151,10 @@ def test_a_toggle_that_the_chip_never_takes_is_told() -> None:
     bench.chip.ignored[0x0022] = 100
     with pytest.raises(AfeError, match="does not take over its FETs"):
         bench.afe.configure(bench.settings)
+
+
+def test_a_toggle_that_is_taken_at_the_last_try_is_enough() -> None:
+    bench = Bench()
+    bench.chip.ignored[0x0022] = 2
+    bench.configured()
+    assert bench.chip.answers[MFG_STATUS][0] & 0x10

@@ -175,6 +175,21 @@ def test_one_cell_outside_the_models_voltages_leaves_the_pack_unknown(
     assert [cell["Ref"] for cell in result["cells"]] == [0, Refusal.SOC_OUTSIDE, 0, 0]
 
 
+def test_a_temperature_by_which_the_rises_may_be_anything_gives_no_health(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = importlib.import_module("common.cells.pulse_lmo_10ah").MODEL_SLOW
+    monkeypatch.setattr(cell_tests, "pulse", lambda _: model)
+    monkeypatch.setattr(cell_tests, "at_25", lambda _dc: (1.0, 5.0))
+    bench = Bench(soc=0.75)
+    bench.r_mohm = [3.0, 4.0, 3.5, 3.2]
+    bench.start(Test.QUICK)
+    bench.run()
+    result = bench.read()
+    assert [cell["Ref"] for cell in result["cells"]] == [Refusal.TEMPERATURE] * 4
+    assert (result["Soh"], result["ResRef"]) == (None, Refusal.TEMPERATURE)
+
+
 def test_a_model_that_is_not_on_the_board_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(_: str) -> None:
         raise ImportError

@@ -70,3 +70,14 @@ def test_a_current_sensor_that_cannot_be_written_to_is_told_and_the_bus_freed() 
     with pytest.raises(AfeError, match="no answer at 0x40, 2 times"):
         ina.configure(Settings("P1", 16, "nmc", 50000))
     assert len(freed) == 2
+
+
+def test_without_a_sensor_at_the_fets_their_temperature_is_unknown() -> None:
+    chain = ScriptedChain(1)
+    afe = Ltc6813(chain, (12,), fet_sensor=False)
+    afe.configure(Settings("P1", 12, "nmc", 50000))
+    snapshot = Snapshot(12)
+    for _ in range(12):
+        afe.read(snapshot)
+    assert snapshot.fet_dc == UNKNOWN_DC
+    assert snapshot.temp_dc[0] != UNKNOWN_DC

@@ -277,3 +277,10 @@ def test_a_current_that_changes_within_a_pulse_or_the_rest_after_it_ends_the_tes
     bench.offset_ma = 3000
     bench.cycle()
     assert (bench.quick.phase, bench.quick.stop) == (Phase.STOPPED, Stop.WRONG_CURRENT)
+
+
+def test_a_test_that_lasts_too_long_is_ended(bench: Bench) -> None:
+    bench.quick.most_s = REST_S // 2
+    bench.until(Phase.STOPPED)
+    assert bench.quick.stop == Stop.TOO_LONG
+    assert bench.quick.took_s == REST_S // 2 + 1

@@ -23,6 +23,8 @@ from common.profiles import GRID_BP, profile
 from firmware.tools import fit_pulse, ship
 from firmware.tools.calibrate import Calibration, nearest
 from firmware.tools.datasets import DataError
+from firmware.tools.drives import Folder
+from firmware.tools.fit_ecm import Fit
 from firmware.tools.fit_ocv import fit_ocv, read_all
 from firmware.tools.fit_reference import fit_reference
 from firmware.tools.profile_file import as_module, data_of, flat_bp
@@ -154,6 +156,19 @@ def test_one_file_of_a_folder_has_one_kind_of_cell(tmp_path, monkeypatch):
 def test_the_nearest_chemistry_is_found_from_drives_too(tmp_path):
     write_drives(tmp_path)
     assert nearest(tmp_path) == "lco"
+
+
+def test_recordings_of_something_else_have_no_nearest_chemistry(tmp_path):
+    np.savez(tmp_path / "odd.npz", speed=np.zeros(3))
+    with pytest.raises(DataError, match="no branches, full cycles or rests"):
+        nearest(tmp_path)
+    assert data_of(tmp_path).cells == ()
+
+
+def test_a_circuit_is_the_same_when_it_is_asked_for_again(tmp_path):
+    write_drives(tmp_path)
+    fit = Fit(Folder(str(tmp_path)))
+    assert fit.without(()).crc() == fit.without(()).crc() != fit.without(("25C_one",)).crc()
 
 
 def test_a_flat_cell_s_circuit_has_hysteresis(tmp_path):

@@ -55,13 +55,15 @@ def test_a_folder_of_its_own_is_tried_with_devices_that_err(tmp_path, capsys):
     assert last == f"figure: {validate_soc.DEVICES}"
 
 
-def test_the_first_hours_of_a_single_flat_drive_train_for_the_rest(tmp_path, monkeypatch):
+def test_the_first_hours_of_a_single_flat_drive_train_for_the_rest(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(validate_soc, "TRAIN_HOURS", 0.8)
     write_flat_drive(tmp_path)
     found = validate_soc.validate(str(tmp_path), str(tmp_path), noise=False)
     figures = found["start", 25.0]
     assert figures["rmse_pct"] < 10
     assert figures["coverage_pct"] > 80
+    assert run("--train", tmp_path, "--test", tmp_path, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["start/25"] == figures
 
 
 def test_a_repeat_of_a_test_is_not_trained_on():

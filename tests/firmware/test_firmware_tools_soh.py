@@ -130,11 +130,15 @@ def few_windows(monkeypatch):
 
 @pytest.fixture
 def curves(tmp_path, few_windows):
-    """Sets of curves: ``train`` has four cells, ``test`` one of its own and one of those."""
+    """Sets of curves: ``train`` has four cells, ``test`` one of those and two of its own."""
     for folder, cells in (("train", "ABCD"), ("test", "AE")):
         (tmp_path / folder).mkdir()
         for cell in cells:
             write_curves(tmp_path / folder, cell, ohm=0.04 + 0.002 * (ord(cell) - 65))
+    write_curves(tmp_path / "test", "F", curves=2)
+    with np.load(tmp_path / "test" / "F.npz") as data:
+        arrays = {**data, "capacity_ah": np.array([np.nan, 0.8])}  # of one nobody knows the truth
+    np.savez(tmp_path / "test" / "F.npz", **arrays)
     return tmp_path
 
 
@@ -145,8 +149,8 @@ def test_curves_of_cells_that_were_not_seen_are_estimated(curves, capsys):
                   "--figure", "coverage")  # fmt: skip
     assert validate.run(args) == 0
     told = capsys.readouterr().out
-    assert told.startswith("test: 2 cells, 40 charges, ")
-    for name in ("single charge", "stream, fused", "A", "E"):
+    assert told.startswith("test: 3 cells, 42 charges, ")
+    for name in ("single charge", "stream, fused", "A", "E", "F"):
         assert f"\n  {name} " in told
     share = float(told.splitlines()[-1].removeprefix("figure: ").removesuffix(" %"))
     assert share > 80
