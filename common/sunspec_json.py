@@ -42,9 +42,8 @@ def definition(model_id: int) -> "dict[str, object]":
             "points": [_point(model_id, entry, True) for entry in group[1]],
         }
     ]
-    if tail:
-        end = {"name": "End", "type": "group", "count": 1}
-        groups.append(end | {"points": [_point(model_id, entry, False) for entry in tail]})
+    end = {"name": "End", "type": "group", "count": 1}
+    groups.append(end | {"points": [_point(model_id, entry, False) for entry in tail]})
     top["groups"] = groups
     return {"id": model_id, "group": top}
 

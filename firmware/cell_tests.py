@@ -33,7 +33,6 @@ from firmware.estimators.pulse import PULSES_BP, PulseModel, PulseSoh, PulseTest
 from firmware.estimators.resistance import at_25
 from firmware.estimators.soh import least_z
 from firmware.fulltest import FullTest
-from firmware.procedure import Procedure
 from firmware.protection import Protection
 from firmware.quicktest import QuickTest
 from firmware.settings import Settings
@@ -69,7 +68,7 @@ class CellTests:
         names = [point[0] for point in points]
         self._points = names[names.index("ResTst") :]
         self._cell_points = [point[0] for point in group[1]]
-        self._test: Procedure | None = None  # the running one, or the last since boot
+        self._test: QuickTest | FullTest | None = None  # the running one, or the last since boot
         self.running = False
         self._open = False  # it was started, and its result is not written yet
         self._model: PulseModel | None = None  # for the running quick test ...
@@ -104,7 +103,7 @@ class CellTests:
             return CommandResult.REFUSED_BUSY
         if not s.valid or s.faults or _unsafe(s, protection):
             return CommandResult.REFUSED_UNSAFE
-        test: Procedure
+        test: QuickTest | FullTest
         model = None
         if kind == Test.QUICK:
             low, high = PULSES_BP
@@ -190,7 +189,7 @@ class CellTests:
         put("EndUpS", ended_s)
         put("EndUtc", utc_s)
 
-    def _put_result(self, test: Procedure, utc_s: "int | None") -> None:
+    def _put_result(self, test: "QuickTest | FullTest", utc_s: "int | None") -> None:
         self._clear_result()
         put = self._block.set
         put("ResTst", test.kind)
@@ -204,7 +203,7 @@ class CellTests:
         if isinstance(test, QuickTest):
             self._find()
             self._finish_quick(test)
-        elif isinstance(test, FullTest):
+        else:
             self._finish_full(test)
 
     def _clear_result(self) -> None:
@@ -216,7 +215,7 @@ class CellTests:
                 block.set_cell(name, cell, None)
         block.set("ResMth", Method.NONE)
 
-    def _judge(self, test: Procedure, cell: int) -> None:
+    def _judge(self, test: "QuickTest | FullTest", cell: int) -> None:
         """Find the figures of one cell (index)."""
         figures = self._figures
         at = cell * len(self._cell_points)
@@ -228,8 +227,6 @@ class CellTests:
             if soh is not None:
                 figures[at + _SOH], figures[at + _SOH + 1], figures[at + _SOH + 2] = soh
                 figures[at + _REF] = Refusal.NONE
-            return
-        if not isinstance(test, QuickTest):
             return
         ohm = test.resistance(cell)
         if ohm is not None:

@@ -160,8 +160,6 @@ class Settings:
         rated_mah = values["rated_mah"]
         try:
             settings = cls(serial, n_cells, profile, rated_mah)  # type: ignore[arg-type]
-        except SettingsError:
-            raise
         except ValueError as error:
             raise SettingsError("profile: %s" % error)  # noqa: B904  MicroPython has no "from"
         for name in known:

@@ -296,15 +296,16 @@ class UnixBoard(Board):
     def listen(self, server: TcpServer, port: int) -> int:
         """Serve Modbus TCP on 127.0.0.1 while waiting; the port, chosen when 0."""
         poll = select.poll()
-        tries = 1 if port else 50
-        for left in range(tries, 0, -1):
+        left = 1 if port else 50  # tries
+        while True:
             # MicroPython cannot ask a socket for its port, so it cannot let the system choose.
             number = port or _FIRST_PORT + int.from_bytes(os.urandom(4), "little") % _N_PORTS
             try:
                 server.listen("127.0.0.1", number, poll)
                 break
             except OSError:
-                if left == 1:
+                left -= 1
+                if not left:
                     raise
         self.link.serve_while_waiting(server, poll)
         return number

@@ -311,11 +311,12 @@ def _loss(error: Floats, of: NDArray[np.int_]) -> tuple[float, Floats]:
 def _simplest(tried: list[_Tried]) -> _Tried:
     """The first whose loss is within a standard error, over the cells, of the least."""
     best = min(tried, key=lambda one: one.loss)
-    for one in tried:
+
+    def near(one: _Tried) -> bool:
         worse = one.by_cell - best.by_cell
-        if one.loss - best.loss <= float(worse.std()) * len(worse) ** 0.5:
-            break
-    return one
+        return one.loss - best.loss <= float(worse.std() * np.sqrt(len(worse)))
+
+    return next(filter(near, tried))
 
 
 def _floats(values: NDArray[np.floating[Any]]) -> tuple[float, ...]:

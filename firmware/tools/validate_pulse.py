@@ -128,10 +128,9 @@ def judge(
     grid = ~test.odd & (test.soc < _GRID_TOP)
     if points is not None:
         points[test.name] = np.stack([test.soh, random.soh, random.half])[:, grid]
-    out = [
-        random.figures(test, grid, "random SOC"),
-        known.figures(test, known.judged, "known SOC 50 %"),
-    ]
+    out = [random.figures(test, grid, "random SOC")]
+    if known.judged.any():
+        out.append(known.figures(test, known.judged, "known SOC 50 %"))
     if (~grid).any():
         out.append(random.figures(test, ~grid, "other SOC and second tests"))
     return out

@@ -145,3 +145,9 @@ def test_every_enumeration_of_ours_names_its_numbers():
 def test_an_unknown_model_is_a_key_error():
     with pytest.raises(KeyError):
         models.model(803)
+
+
+def test_a_point_that_no_table_has_is_a_key_error_and_theirs_have_no_symbols_of_ours():
+    with pytest.raises(KeyError, match="NoSuchPoint"):
+        model_docs.doc(models.HEALTH, "NoSuchPoint")
+    assert model_docs.symbols(models.BATTERY, "SetOp") == {}

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common import cells
 from common.codes import Chemistry
 from common.ecm import Ecm
 from common.profiles import (
@@ -248,3 +249,11 @@ def test_a_shipped_name_cannot_be_taken_by_a_board(board):
 
 def test_a_profile_s_module_is_its_name():
     assert module_name("lfp-1.2ah") == "lfp_1_2ah"
+
+
+def test_a_model_that_the_board_was_not_given_is_none(board):
+    board(OWN % ', pulse="cells.pulse_missing"')
+    assert cells.pulse("my-cell") is None
+    assert cells.pulse("nmc") is None
+    assert cells.circuit("nmc") is None
+    assert cells.pulse("lmo-10ah")[1] == 10000

@@ -40,6 +40,9 @@ EVERY_NUMBER = [
 ]
 
 
+SIGNED = next(point for point in EVERY_NUMBER if point[2] == "int32" and not point[3])
+
+
 @given(
     model_id=st.sampled_from([entry[0] for entry in models.MODELS]),
     n_cells=st.integers(1, models.MAX_CELLS),
@@ -174,6 +177,19 @@ def test_offsets_follow_from_the_sizes_of_the_types():
         assert layout.words == sum(point_type(p[1])[1] for p in entry[3] + entry[5]) + (
             5 * sum(point_type(p[1])[1] for p in entry[4][1]) if entry[4] else 0
         )
+
+
+@pytest.mark.parametrize("value", [1 << 31, -(1 << 31), -(1 << 40)])
+def test_a_signed_number_just_beyond_its_registers_is_not_available(value):
+    block = RegisterMap(1).block(SIGNED[0])
+    block.set(SIGNED[1], 7)
+    block.set(SIGNED[1], value)
+    assert block.get(SIGNED[1]) is None
+
+
+def test_a_block_that_the_map_has_not_is_a_key_error():
+    with pytest.raises(KeyError):
+        RegisterMap(1).block(999)
 
 
 def run_on(interpreter, script, root, stdin=""):

@@ -4,6 +4,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,12 @@ from interpreters import run
 
 from common import __version__, link
 from common.codes import ResetCause
+from common.registers import RegisterMap
+from firmware.board import Board
+from firmware.boards import unix
 from firmware.boards.desk import DeskBoard
+from firmware.modbus.pdu import Commands, PduServer
+from firmware.modbus.tcp import TcpServer
 
 WRAP = 1 << 30
 
@@ -183,6 +189,104 @@ def test_a_board_whose_world_goes_away_ends_quietly(tmp_path: Path, interpreter:
     assert (done.returncode, done.stdout, done.stderr) == (0, GREETING, "")
 
 
+# --- the desk's link, from within -------------------------------------------------------------
+
+
+ADDRESS = 17
+REQUEST = struct.pack(">HHHBBHH", 1, 0, 6, ADDRESS, 3, 40000, 2)
+ANSWER = struct.pack(">HHHBBB", 1, 0, 7, ADDRESS, 3, 4) + b"SunS"
+
+
+@pytest.fixture
+def board(world) -> Iterator[unix.UnixBoard]:
+    made = unix.UnixBoard(str(world[1]), ".", "P1")
+    yield made
+    made.link._sock.close()
+
+
+def test_whoever_asks_over_tcp_is_answered_while_the_board_waits(world, board) -> None:
+    small, _path = world
+    server = TcpServer(PduServer(RegisterMap(4), Commands()), ADDRESS)
+    heard = []
+    real = small.answer
+
+    def answer(op: int, payload: bytes) -> tuple[int, bytes]:
+        if op == link.WAIT:
+            with socket.create_connection(("127.0.0.1", port), 10) as client:
+                client.sendall(REQUEST)
+                heard.append(client.recv(100))
+        return real(op, payload)
+
+    small.answer = answer
+    port = board.listen(server, 0)
+    try:
+        before = board.ticks_ms()
+        board.wait(board.ticks_add(before, 100))
+        assert board.ticks_diff(board.ticks_ms(), before) == 100
+        assert heard == [ANSWER]
+    finally:
+        server.close()
+
+
+def test_a_port_that_is_taken_is_not_taken_for_another(board, monkeypatch) -> None:
+    server = TcpServer(PduServer(RegisterMap(4), Commands()), ADDRESS)
+    with socket.socket() as other, socket.socket() as free:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        free.bind(("127.0.0.1", 0))
+        ports = [taken, free.getsockname()[1]]
+        free.close()
+        monkeypatch.setattr(unix, "_FIRST_PORT", 0)
+        monkeypatch.setattr(unix, "_N_PORTS", 1 << 16)
+        drawn = [struct.pack("<I", port) for port in ports]
+        monkeypatch.setattr(unix.os, "urandom", lambda _n: drawn.pop(0))
+        try:
+            assert board.listen(server, 0) == ports[1]
+        finally:
+            server.close()
+        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{taken}"):
+            board.listen(server, taken)
+
+
+def test_an_answer_that_is_too_short_is_an_error_of_the_bus(world, board) -> None:
+    small, _path = world
+    small.answer = lambda _op, _payload: (link.OK, b"\x01")
+    with pytest.raises(OSError, match="short answer"):
+        board.i2c.readfrom_mem_into(8, 0x20, bytearray(2))
+    with pytest.raises(OSError, match="short answer"):
+        board.spi_transfer(b"ab", bytearray(2))
+    board.recover_i2c()
+
+
+def test_an_answer_beyond_all_bounds_ends_the_board(world, board) -> None:
+    small, _path = world
+    small.answer = lambda _op, _payload: (link.OK, bytes(2000))
+    with pytest.raises(unix.LinkLostError, match="answer of 2000 bytes"):
+        board.feed_watchdog()
+
+
+def test_a_world_that_goes_away_is_the_power_going_off(board) -> None:
+    with pytest.raises(unix.LinkLostError, match="closed"):
+        board.i2c.readfrom_mem_into(11, 0, bytearray(1))
+    with pytest.raises(unix.LinkLostError, match="cannot send"):
+        board.feed_watchdog()
+
+
+def test_a_world_that_breaks_off_in_a_request_is_the_power_going_off(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "world"))
+        listener.listen()
+        made = unix.Link(str(tmp_path / "world"))
+        made.out[3:10] = b"unread!"
+        sock, _ = listener.accept()
+        made._send(10)
+        sock.close()  # with bytes unread: the other side is reset
+        with pytest.raises(unix.LinkLostError, match="cannot receive"):
+            made._receive(bytearray(4), 4)
+        made._sock.close()
+
+
 # --- desk --------------------------------------------------------------------------------------
 
 
@@ -203,3 +307,49 @@ def test_the_desk_board_wakes_for_the_uart() -> None:
     uart.any = lambda: 3
     board.wait(200)
     assert board.now_ms == 100
+
+
+class FrontEnd:
+    """SPI that turns bits over, switches that follow their lines, time that is added up."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.us = 0
+
+    def spi(self, out: bytes) -> bytes:
+        return bytes(byte ^ 0xFF for byte in out)
+
+    def drive(self, bits: int) -> None:
+        self.lines = bits
+
+    def feedback(self) -> int:
+        return self.lines
+
+    def wait(self, us: int) -> None:
+        self.us += us
+
+
+def test_the_desk_board_has_what_hangs_on_spi_and_switch_lines() -> None:
+    front_end = FrontEnd()
+    board = DeskBoard(i2c=None, front_end=front_end)
+    into = bytearray(3)
+    board.spi_transfer(b"\x00\x0f\xff", into)
+    assert into == b"\xff\xf0\x00"
+    board.drive_switches(5)
+    assert board.switch_feedback() == 5
+    for _ in range(3):
+        board.sleep_us(400)
+    assert (board.now_ms, front_end.us) == (1, 1200)
+    alone = DeskBoard(i2c=None)
+    alone.sleep_us(2500)
+    assert alone.now_ms == 2
+
+
+def test_a_board_without_more_than_it_must_have_tells_so() -> None:
+    board = Board()
+    assert board.switch_feedback() == -1
+    assert board.contactors_closed() is None
+    assert board.insulated() is None
+    began_s = time.monotonic()
+    board.sleep_us(2000)
+    assert time.monotonic() - began_s >= 0.002

@@ -175,6 +175,21 @@ def test_one_cell_outside_the_models_voltages_leaves_the_pack_unknown(
     assert [cell["Ref"] for cell in result["cells"]] == [0, Refusal.SOC_OUTSIDE, 0, 0]
 
 
+def test_a_temperature_by_which_the_rises_may_be_anything_gives_no_health(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = importlib.import_module("common.cells.pulse_lmo_10ah").MODEL_SLOW
+    monkeypatch.setattr(cell_tests, "pulse", lambda _: model)
+    monkeypatch.setattr(cell_tests, "at_25", lambda _dc: (1.0, 5.0))
+    bench = Bench(soc=0.75)
+    bench.r_mohm = [3.0, 4.0, 3.5, 3.2]
+    bench.start(Test.QUICK)
+    bench.run()
+    result = bench.read()
+    assert [cell["Ref"] for cell in result["cells"]] == [Refusal.TEMPERATURE] * 4
+    assert (result["Soh"], result["ResRef"]) == (None, Refusal.TEMPERATURE)
+
+
 def test_a_model_that_is_not_on_the_board_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(_: str) -> None:
         raise ImportError
@@ -267,6 +282,38 @@ def test_another_rating_makes_the_conclusion_invalid_and_says_so() -> None:
     assert {cell["Ref"] for cell in result["cells"]} == {Refusal.PROFILE_CHANGED}
     assert {cell["Soh"] for cell in result["cells"]} == {None}
     assert result["DisAh"] == before["DisAh"]
+
+
+def test_another_rating_of_a_pack_that_was_never_tested_says_nothing(bench: Bench) -> None:
+    def change(again: Bench) -> None:
+        again.settings.rated_mah = 12000
+
+    result = restarted(bench, change).read()
+    assert (result["ResTst"], result["ResRef"]) == (Test.NONE, None)
+
+
+def test_nothing_is_written_of_a_test_that_never_began(bench: Bench) -> None:
+    bench.tests.finish(None)
+    assert not bench.tests.changed
+
+
+def test_a_cell_of_which_too_few_pulses_were_whole_has_no_resistance(bench: Bench) -> None:
+    bench.start(Test.QUICK)
+    while bench.tests.running:
+        bench.cycle()
+    quick = bench.tests._test
+    for k in range(len(quick._step_ma)):
+        quick._step_ma[k] = 0
+    bench.run()
+    result = bench.read()
+    assert result["ResTst"] == Test.QUICK
+    # the first one was judged in the cycle in which the test ended
+    assert [cell["R"] for cell in result["cells"][1:]] == [None] * 3
+
+
+def test_a_pack_whose_switches_are_held_open_is_not_safe_to_test(bench: Bench) -> None:
+    bench.protection.allowed = 1
+    assert bench.start(Test.QUICK) == CommandResult.REFUSED_UNSAFE
 
 
 def test_a_record_of_another_pack_or_a_broken_one_is_left_alone(bench: Bench) -> None:

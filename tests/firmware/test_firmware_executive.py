@@ -221,3 +221,13 @@ def test_no_cycle_is_lost_by_a_loop_that_keeps_up(start_ms: int, periods: list[i
         times = bench.times(f"t{i}")
         assert times == [period * n for n in range(len(times))]
     assert bench.executive.overruns == 0
+
+
+def test_a_failure_of_which_nobody_is_told_is_counted() -> None:
+    def fail() -> None:
+        raise ValueError
+
+    executive = Executive(DeskBoard(i2c=None), (("t", 1000, fail, NEEDED),))
+    executive.run_once()
+    assert executive.tasks[0].failures == 1
+    assert not executive.all_ran(1000)

@@ -257,3 +257,27 @@ def test_the_time_left_falls_to_nothing(bench: Bench) -> None:
     assert bench.s.uptime_s == pytest.approx(left[0], rel=0.3)
     assert left == sorted(left, reverse=True)
     assert left[-1] <= 1200
+
+
+def test_limits_that_forbid_the_current_for_long_end_it(bench: Bench) -> None:
+    until(bench, TestPhase.CHARGING)
+    bench.protection.limits.update = lambda *_: None
+    bench.protection.limits.ccl_ma = 0
+    while bench.tests.busy:
+        bench.cycle()
+        assert bench.tests.request_ma <= 0
+    assert bench.read()["EndStop"] == TestStop.NO_ROOM
+
+
+def test_a_discharge_of_too_little_tells_no_capacity(bench: Bench) -> None:
+    until(bench, TestPhase.RECOVERING)
+    test = bench.tests._test
+    for i in range(4):
+        bench.soc[i] = 0.95  # as if it had hardly been discharged
+    while bench.tests.busy:
+        bench.cycle()
+    result = bench.read()
+    assert (result["EndStop"], result["ResRef"]) == (TestStop.NONE, Refusal.TOO_UNCERTAIN)
+    assert result["Soh"] is None
+    assert [cell["Ref"] for cell in result["cells"]] == [Refusal.TOO_UNCERTAIN] * 4
+    assert test.phase == TestPhase.DONE

@@ -2,6 +2,7 @@ import pytest
 from core_fakes import BOTH, FakeAfe, nmc, set_cells, set_temperatures
 
 from common.codes import Switch, fault_names
+from firmware.afe import AfeError
 from firmware.boards.desk import DeskBoard
 from firmware.measurement import Measurement
 from firmware.plausibility import _JUMP_CYCLES
@@ -232,3 +233,49 @@ def test_a_command_that_fails_is_said(bench: Bench) -> None:
     assert not bench.measurement.set_switches(0)
     assert bench.measurement.commanded is None
     assert not bench.measurement.set_balancing(1)
+
+
+@pytest.mark.parametrize(("says", "faults"), [(True, []), (None, []), (False, ["INSULATION"])])
+def test_an_insulation_monitor_is_heard(
+    bench: Bench, says: bool | None, faults: list[str]
+) -> None:
+    bench.board.insulated = lambda: says
+    bench.cycle()
+    assert bench.faults == faults
+
+
+def test_contactors_are_judged_by_their_own_contacts(bench: Bench) -> None:
+    bench.board.contactors_closed = lambda: 0
+    bench.measurement.set_switches(BOTH)
+    bench.cycle()
+    assert bench.faults == [], "a command may take a cycle"
+    bench.cycle()
+    assert bench.snapshot.switches == BOTH, "what the chip drives is not what conducts"
+    assert bench.faults == ["SWITCH_MISMATCH"]
+
+
+def test_a_chip_that_will_not_open_one_switch_is_told_to_open_all(bench: Bench) -> None:
+    take = bench.afe.set_switches
+
+    def refuse(allowed: int) -> None:
+        if allowed:
+            raise AfeError("not that one")
+        take(allowed)
+
+    bench.afe.set_switches = refuse
+    for _ in range(20):
+        assert not bench.measurement.set_switches(Switch.CHARGE)
+    assert bench.afe.next.switches == 0
+    assert bench.cycle(), "it opens: no reason to leave it to its watchdog"
+
+
+def test_a_chip_that_is_left_to_its_watchdog_is_told_nothing_but_to_open(bench: Bench) -> None:
+    bench.afe.broken = True
+    for _ in range(6):
+        bench.measurement.set_switches(0)
+    bench.afe.broken = False
+    bench.afe.commands.clear()
+    assert not bench.measurement.set_balancing(1)
+    assert not bench.measurement.set_switches(BOTH)
+    assert bench.afe.next.balancing == 0
+    assert bench.afe.commands == []

@@ -362,3 +362,8 @@ def test_micropython_answers_alike_and_allocates_nothing(micropython: str) -> No
     assert len(answers) == 20
     assert allocated == "allocated 0"
     assert int(clock.removeprefix("setting the clock ")) < 100 * 512
+
+
+def test_bounds_that_nobody_tells_cannot_be_asked_for(bench: Bench) -> None:
+    assert bench.server.limits is None
+    assert bench.write(bench.address(models.SETTINGS, "Sel"), 1) == b"\x90\x04"

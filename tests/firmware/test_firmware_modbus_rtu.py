@@ -364,3 +364,16 @@ def test_whatever_is_on_the_line_only_its_own_address_answers(
 def test_a_foreign_frame_alone_is_never_answered(pdu: bytes, address: int) -> None:
     bench = Bench()
     assert bench.ask(frame(address if address != ADDRESS else 0, pdu)) == []
+
+
+def test_a_line_that_never_falls_silent_after_an_answer_does_not_hold_the_board(
+    bench: Bench,
+) -> None:
+    def endless(buffer: bytes) -> int:
+        bench.line.sent.append(bytes(buffer))
+        bench.line.any = lambda: 7
+        bench.line.readinto = len
+        return len(buffer)
+
+    bench.line.write = endless
+    assert bench.ask(READ) == [ANSWER]

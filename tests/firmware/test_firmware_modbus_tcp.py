@@ -1,6 +1,7 @@
 """TCP framing: requests cut anywhere, several in one segment, units, no Modbus at all."""
 
 import contextlib
+import errno
 import itertools
 import os
 import select
@@ -9,6 +10,7 @@ import struct
 import subprocess
 import sys
 import threading
+import types
 from collections.abc import Generator
 from pathlib import Path
 
@@ -218,3 +220,79 @@ def test_an_independent_client_reads_from_either_interpreter(
                 client.close()
         finally:
             process.kill()
+
+
+# --- what the network does ------------------------------------------------------------------
+
+
+class Socket:
+    """A connection that ends as told; ``sent`` bytes fit, and ``error`` is raised."""
+
+    def __init__(self, data: bytes = b"", sent: int = 999, error: int = 0) -> None:
+        self.data = data
+        self.sent = sent
+        self.error = error
+        self.closed = False
+
+    def recv_into(self, buffer: bytearray) -> int:
+        if self.error and not self.data:
+            raise OSError(self.error, "told to")
+        buffer[: len(self.data)] = self.data
+        n, self.data = len(self.data), b""
+        return n
+
+    def send(self, view: memoryview) -> int:
+        if self.error:
+            raise OSError(self.error, "told to")
+        return min(len(view), self.sent)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def fileno(self) -> int:
+        return 99
+
+
+def served(sock: Socket) -> tuple[TcpServer, bool]:
+    """A server with this one client, and whether the key was its; ``closed`` tells the rest."""
+    server = TcpServer(PduServer(RegisterMap(4), Commands()), ADDRESS)
+    server._poll = types.SimpleNamespace(unregister=lambda _sock: None)
+    server._clients[0].socket = sock
+    return server, server.serve(99)
+
+
+def test_a_client_that_has_nothing_yet_stays() -> None:
+    sock = Socket(error=errno.EAGAIN)
+    assert served(sock)[1]
+    assert not sock.closed
+
+
+@pytest.mark.parametrize(
+    "sock",
+    [
+        Socket(error=errno.ECONNRESET),
+        Socket(),  # closed by the other side
+        Socket(request(1), error=errno.EPIPE),
+        Socket(request(1), sent=5),  # it has long stopped reading
+    ],
+)
+def test_a_client_that_is_gone_or_reads_no_more_is_closed(sock: Socket) -> None:
+    server, known = served(sock)
+    assert known
+    assert sock.closed
+    assert not server.serve(99), "nobody any more"
+
+
+def test_a_client_that_was_gone_before_it_was_accepted_takes_no_place() -> None:
+    class Gone(Socket):
+        def accept(self) -> None:
+            raise OSError(errno.ECONNABORTED, "gone")
+
+    server = TcpServer(PduServer(RegisterMap(4), Commands()), ADDRESS)
+    server._listener = Gone()
+    assert server.serve(99)
+    assert all(client.socket is None for client in server._clients)
+
+
+def test_a_server_that_never_listened_can_be_closed() -> None:
+    TcpServer(PduServer(RegisterMap(4), Commands()), ADDRESS).close()

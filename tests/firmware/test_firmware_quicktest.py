@@ -223,3 +223,64 @@ def test_a_test_can_be_begun_again_and_forgets_the_last(bench: Bench) -> None:
 def test_a_plan_that_cannot_be_judged_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="quick test"):
         QuickTest(nmc(N, RATED_MAH), **wrong)
+
+
+def test_what_was_not_finished_has_no_resistance(bench: Bench) -> None:
+    assert bench.quick.resistance(0) is None
+    assert bench.quick.late(0) == 0.0
+    bench.until(Phase.PULSE)
+    assert bench.quick.resistance(0) is None
+    bench.until(Phase.DONE)
+    r_uohm, low, high = bench.quick.resistance(0)
+    assert low < 8000 < high
+    assert r_uohm == pytest.approx(8000, rel=0.02)
+
+
+def test_one_whole_pulse_of_the_longest_tells_no_resistance(bench: Bench) -> None:
+    bench.until(Phase.DONE)
+    for pulse in range(1, bench.quick.pulses):
+        bench.quick._step_ma[bench.quick.pulses + pulse] = 0
+    assert bench.quick.resistance(0) is None
+
+
+def test_a_pulse_whose_limit_falls_is_cut_and_left_out_the_first_of_all_ends_the_test(
+    bench: Bench,
+) -> None:
+    bench.until(Phase.PULSE)
+    bench.ccl_ma = 4000
+    bench.cycle()
+    assert (bench.quick.phase, bench.quick.stop) == (Phase.STOPPED, Stop.NO_ROOM)
+    bench.ccl_ma = 20000
+    bench.quick.start()
+    while bench.quick.request_ma != 10000 or bench.quick.phase != Phase.PULSE:
+        bench.cycle()
+    bench.ccl_ma = 6000
+    bench.cycle()
+    assert (bench.quick.phase, bench.quick.request_ma) == (Phase.FALLING, 0)
+    bench.until(Phase.DONE)
+    test = PulseTest(RATED_MAH, 3, 2)
+    bench.quick.fill(0, test)
+    assert test.step_ma[1][2] == test.step_ma[0][2] == 0
+    assert test.step_ma[0][0] == pytest.approx(5000, abs=20)
+
+
+def test_a_current_that_changes_within_a_pulse_or_the_rest_after_it_ends_the_test(
+    bench: Bench,
+) -> None:
+    bench.until(Phase.PULSE)
+    bench.factor = 0.5
+    bench.cycle()
+    assert (bench.quick.phase, bench.quick.stop) == (Phase.STOPPED, Stop.WRONG_CURRENT)
+    bench.factor = 1.0
+    bench.quick.start()
+    bench.until(Phase.RELAXING)
+    bench.offset_ma = 3000
+    bench.cycle()
+    assert (bench.quick.phase, bench.quick.stop) == (Phase.STOPPED, Stop.WRONG_CURRENT)
+
+
+def test_a_test_that_lasts_too_long_is_ended(bench: Bench) -> None:
+    bench.quick.most_s = REST_S // 2
+    bench.until(Phase.STOPPED)
+    assert bench.quick.stop == Stop.TOO_LONG
+    assert bench.quick.took_s == REST_S // 2 + 1

@@ -401,3 +401,13 @@ def test_the_checksum_is_of_serial_profile_and_every_number() -> None:
     lines = ["serial=TEST", "profile=nmc", "afe=bq76952()"]
     lines += [f"{name}={value}" for name, value in numbers(settings).items()]
     assert settings.config_crc == binascii.crc32("".join(f"{each}\n" for each in lines).encode())
+
+
+@pytest.mark.parametrize("serial", ["", "S" * 33, 7, None])
+def test_a_serial_number_must_fit_its_registers(serial: object) -> None:
+    assert refused(serial=serial).startswith(f"serial {serial!r} must be a string of 1 to 32")
+
+
+@pytest.mark.parametrize("profile", [None, 7, ["lfp"]])
+def test_a_profile_must_be_a_name(profile: object) -> None:
+    assert refused(profile=profile) == f"profile {profile!r} must be a string"

@@ -13,7 +13,11 @@ from common.cells import circuit
 from common.codes import SocSync
 from common.ecm import Ecm
 from common.profiles import profile, profile_crc
+from firmware.estimators.anchors import EMPTY, Anchor
+from firmware.estimators.charge import Charge
 from firmware.estimators.estimators import Estimators
+from firmware.estimators.offset import CurrentOffset
+from firmware.estimators.soc import Soc
 from firmware.estimators.soc_filter import SocFilter
 from firmware.settings import Settings
 from firmware.tools.validate_soc import validate
@@ -261,6 +265,44 @@ def test_after_a_restart_the_filter_goes_on_and_says_when_the_model_has_synchron
     assert figures.soc_age_s < 5400
     assert figures.soc_lo_bp <= 10000 * cells[0].soc <= figures.soc_hi_bp
     assert figures.soc_bp == pytest.approx(10000 * cells[0].soc, abs=300)
+
+
+def test_an_anchor_that_grows_no_surer_tells_the_filter_nothing_again():
+    settings = Settings("T", 4, "nca", RATED_MAH)
+    soc = Soc(settings, Charge(), CurrentOffset(settings))
+    anchor = Anchor(4)
+    anchor.kind, anchor.mean_bp, anchor.sigma_bp = EMPTY, 1000.0, 300.0
+    soc.anchor(anchor, True, 0)
+    anchor.mean_bp = 800.0
+    soc.anchor(anchor, True, 60)
+    told = (soc.filter.z, soc.filter.pzz)
+    anchor.sigma_bp = 290.0  # hardly anything new in it
+    soc.anchor(anchor, False, 61)
+    assert (soc.filter.z, soc.filter.pzz) == told
+    anchor.sigma_bp = 100.0
+    soc.anchor(anchor, False, 62)
+    assert soc.filter.pzz < told[1]
+
+
+def test_a_filter_that_knows_nothing_is_not_opened_further():
+    figures = SocFilter(circuit("nca"), RATED_MAH, 50.0)
+    figures.start(50.0, 40.0)
+    figures.excess = 5.0
+    wide = figures.pzz
+    for _ in range(5):
+        figures.update(3000.0, 0, 250, 0, 10_000)
+    assert figures.pzz <= wide * 1.01
+
+
+def test_the_resistance_follows_the_warmth_both_ways():
+    figures = SocFilter(circuit("nca"), RATED_MAH, 50.0)
+    figures.start(50.0, 5.0)
+    seen = []
+    for dc in (400, -100, 400):
+        figures._look(dc)
+        seen.append(figures._r0)
+    assert seen[0] == seen[2]
+    assert seen[1] > 1.5 * seen[0], "cold"
 
 
 def test_without_a_circuit_the_charge_is_counted_as_before():

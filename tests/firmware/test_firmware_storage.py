@@ -1,5 +1,6 @@
 """Records survive a power cut: at every byte of a write either the old or the new one is there."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -103,6 +104,20 @@ def test_a_save_that_fails_is_told_and_tried_again_in_the_same_slot(tmp_path: Pa
 def test_a_record_that_is_too_long_is_refused(storage: Storage) -> None:
     with pytest.raises(ValueError, match="record boot: 4097 bytes, at most 4096"):
         storage.save("boot", bytes(MAX_BYTES + 1))
+
+
+def test_where_no_single_file_can_be_flushed_all_are(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MicroPython's ports have ``os.sync`` or neither."""
+    synced = []
+    monkeypatch.delattr(os, "fsync")
+    monkeypatch.setattr(os, "sync", lambda: synced.append((storage.root, storage.load("boot"))))
+    storage.save("boot", b"1")
+    assert synced == [(storage.root, b"1")], "when the file is whole"
+    monkeypatch.delattr(os, "sync")
+    storage.save("boot", b"2")
+    assert storage.load("boot") == b"2"
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

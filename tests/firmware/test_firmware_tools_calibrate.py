@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from made_recordings import GRID, RATED_AH, ocv_v, write_cycles, write_drives, write_pulses
 
 from common.profiles import GRID_BP, module_name, profile, profile_crc
 from firmware.estimators.pulse import PulseModel
@@ -16,86 +17,11 @@ from firmware.tools.fit_ocv import fit_ocv
 from firmware.tools.fit_reference import fit_reference
 from firmware.tools.profile_file import as_module
 
-GRID = np.array(GRID_BP) / 1e4
-RATED_AH = 2.0
-
-
-def ocv_v(soc):
-    """Rested voltage of the made-up cells; near LCO."""
-    return np.interp(soc, GRID, np.array(profile("lco").ocv_mv) / 1000)
-
 
 def run(*words):
     parser = argparse.ArgumentParser()
     calibrate.add_arguments(parser)
     return calibrate.run(parser.parse_args([str(word) for word in words]))
-
-
-def write_cycles(folder, cell, fade, ohm=0.05, cycles=12):
-    """Full CC-CV charges and discharges in the layout of numbered steps, one a cycle."""
-    rows = {"t_s": [], "current_a": [], "voltage_v": [], "cycle_index": [], "step": []}
-    capacities = []
-    for n in range(1, cycles + 1):
-        capacity_ah = RATED_AH * (1 - fade * n)
-        capacities.append(capacity_ah)
-        t_s, soc = 0.0, 0.0
-
-        def sample(dt_s, amps, step, n=n, capacity_ah=capacity_ah):
-            nonlocal t_s, soc
-            t_s += dt_s
-            soc += amps * dt_s / 3600 / capacity_ah
-            values = (t_s, amps, ocv_v(soc) + amps * ohm, n, step)
-            for name, value in zip(rows, values, strict=True):
-                rows[name].append(value)
-
-        sample(1.0, 0.0, 1)
-        while soc < 1 and ocv_v(soc) + 1.0 * ohm < 4.19:
-            sample(20.0, 1.0, 2)
-        amps = 1.0
-        while amps > 0.01:
-            amps = max(0.008, (4.19 - float(ocv_v(soc))) / ohm)
-            sample(10.0, min(amps, 1.0), 4)
-        sample(30.0, 0.0, 6)
-        while soc > 0:
-            sample(5.0, -2.0, 7)
-        sample(30.0, 0.0, 9)
-    arrays = {name: np.array(values) for name, values in rows.items()}
-    np.savez(
-        folder / f"{cell}.npz",
-        cell_id=np.array(cell),
-        nominal_ah=np.array(RATED_AH),
-        cycle=np.arange(1, cycles + 1),
-        capacity_ah=np.array(capacities),
-        flags=np.zeros(cycles, int),
-        **arrays,
-    )
-
-
-def write_pulses(folder, cells=16, rated_ah=10.0, ohm_ah=0.08):
-    """A set of pulse tests: more resistance with less capacity, 5-50 % of rated."""
-    soc = np.arange(1, 11) * 0.05
-    capacity_ah = rated_ah * np.linspace(0.7, 1.0, cells)
-    u_v = np.zeros((cells, 10, 21))
-    for c in range(cells):
-        ohm = ohm_ah / rated_ah * rated_ah / capacity_ah[c]
-        rest = ocv_v(soc * rated_ah / capacity_ah[c])
-        u_v[c, :, 0] = rest
-        for k, rate in enumerate((0.5, 1.0, 1.5, 2.0, 2.5)[:2]):
-            drop = rate * rated_ah * ohm
-            turns = (0.9, 1, 0.1, 0, -0.9, -1, -0.1, 0)
-            for j, turn in enumerate(turns):
-                u_v[c, :, 1 + 8 * k + j] = rest + turn * drop
-        u_v[c, :, 17:] = rest[:, None]
-    np.savez(
-        folder / "made_10ah.npz",
-        cell_id=np.array([f"P{c}" for c in range(cells)]),
-        nominal_ah=np.array(rated_ah),
-        capacity_ah=capacity_ah,
-        soc=soc,
-        soc_real=np.tile(soc, (cells, 1)),
-        pulse_width_s=np.array(5.0),
-        u_v=u_v,
-    )
 
 
 def test_full_cycles_give_the_rested_voltage_without_the_resistance(tmp_path):
@@ -178,30 +104,6 @@ def test_pulse_tests_give_a_model_in_a_module_beside_the_profile(tmp_path, as_bo
     json_out = tmp_path / "mine-10ah.json"
     assert run("--train", train, "--chemistry", "lco", "--out", json_out) == 0
     assert json.loads(json_out.read_text(encoding="utf-8"))["crc"] == profile_crc(board)
-
-
-def write_drives(folder, ohm=0.03):
-    """A slow discharge and two drives of cells without lags."""
-    draw = np.random.default_rng(1)
-    tests = {"25C_C20_OCV": np.full(1200, -RATED_AH / 20)}
-    for name in ("25C_one", "25C_two"):
-        tests[name] = np.repeat(draw.uniform(-2.5, 1.0, 150), 40)
-    for name, drawn_a in tests.items():
-        dt_s = 60.0 if "OCV" in name else 1.0
-        soc = 1 + np.cumsum(drawn_a) * dt_s / 3600 / RATED_AH
-        keep = soc > 0
-        current_a, soc = drawn_a[keep], soc[keep]
-        np.savez(
-            folder / f"{name}.npz",
-            cell_id=np.array("D"),
-            nominal_ah=np.array(RATED_AH),
-            t_s=np.arange(len(soc)) * dt_s,
-            current_a=current_a,
-            voltage_v=ocv_v(soc) + current_a * ohm,
-            temperature_c=np.full(len(soc), 25.0),
-            ah=(soc - 1) * RATED_AH,
-            soc_ref=soc,
-        )
 
 
 def test_drives_give_a_circuit_and_with_it_the_table_and_the_resistance(tmp_path, as_board):

@@ -45,3 +45,10 @@ def test_each_kind_is_drawn_though_a_cell_has_no_estimate(tmp_path):
         made = (tmp_path / f"{name}.png").read_bytes()
         assert made.startswith(PNG)
         assert len(made) < 120_000
+
+
+def test_panels_that_are_too_many_are_hidden_and_only_the_lowest_name_their_axis():
+    figure, axes = plots._panels(5, "title", "time (h)", "SOC (%)")
+    assert len(axes) == 5
+    assert [ax.get_visible() for ax in figure.axes] == [True] * 5 + [False]
+    assert [bool(ax.get_xlabel()) for ax in axes] == [False, False, True, True, True]

@@ -178,6 +178,83 @@ def test_a_charge_unlike_those_of_the_calibration_is_refused():
     assert watched.refusal == Refusal.TOO_UNCERTAIN
 
 
+def test_a_reading_that_came_too_late_ends_the_charge():
+    watched = ChargeWindow(1, RATED_MAH, model(taper=0, windows=(window((0, 1, 2)),)))
+    charger = Charger(watched)
+    charger.constant_current(3900)
+    assert charger.step(500, 700)
+    assert watched.at_uah[2] == -1, "what passed meanwhile is at no mark"
+
+
+def test_a_current_that_still_rises_is_the_begin():
+    watched = ChargeWindow(1, RATED_MAH, model())
+    charger = Charger(watched)
+    for current_ma in (300, 400, 500):
+        charger.step(current_ma, 5)
+    charger.constant_current(4200)
+    charger.constant_voltage()
+    assert watched.evidence(0) is not None
+
+
+def test_a_charge_above_all_marks_tells_nothing():
+    watched = ChargeWindow(1, RATED_MAH, model(taper=0, windows=(window((0, 1, 2)),)))
+    late = Charger(watched)
+    late.mv = 4050.0
+    late.constant_current(4100)
+    assert not late.step(0)
+    assert watched.refusal == Refusal.NO_EVIDENCE
+
+
+def test_without_a_taper_the_charge_ends_with_its_constant_current():
+    watched = ChargeWindow(1, RATED_MAH, model(taper=0, windows=(window((0, 1, 2)),)))
+    charger = Charger(watched)
+    charger.constant_current(4195)
+    assert charger.step(400, 5, mv=4200)
+
+
+def test_a_load_at_the_end_of_the_charge_ends_it_before_its_taper():
+    watched = ChargeWindow(1, RATED_MAH, model())
+    charger = Charger(watched)
+    charger.constant_current(4195)
+    assert not charger.step(300, 5, mv=4200)
+    assert charger.step(-200, 5, mv=4150)
+    assert watched.at_uah[3] == -1
+
+
+def test_a_current_that_breaks_down_passes_no_taper():
+    watched = ChargeWindow(1, RATED_MAH, model())
+    charger = Charger(watched)
+    charger.constant_current(4195)
+    charger.step(450, 5, mv=4200)
+    assert charger.step(80, 5, mv=4200)  # from more than four times the taper to below it
+    assert watched.at_uah[3] == -1
+
+
+def test_a_cell_that_was_not_full_has_no_taper():
+    watched = ChargeWindow(2, RATED_MAH, model())
+    s = Snapshot(2)
+    s.min_dc = s.max_dc = 250
+    s.dt_ms = 5000
+    rise = [(500, 3600 + 5 * k) for k in range(121)]
+    fall = [(500 - 5 * k, 4200) for k in range(1, 85)]
+    for current_ma, mv in rise + fall:
+        s.current_ma, s.delta_uah = current_ma, current_ma * 5000 // 3600
+        s.cell_mv[0], s.cell_mv[1] = mv, mv - 200
+        watched.update(s)
+    assert watched.at_uah[3] > 0
+    assert watched.at_uah[7] == -1
+
+
+@pytest.mark.parametrize(("r_uohm", "refused"), [(0, True), (50_000, False)])
+def test_a_rate_that_is_a_little_off_needs_a_known_resistance(r_uohm, refused):
+    watched = ChargeWindow(1, RATED_MAH, model(taper=0, windows=(window((0, 1, 2)),)))
+    watched.r_uohm = r_uohm
+    charger = Charger(watched)
+    charger.constant_current(4190, current_ma=540)
+    charger.step(0)
+    assert (watched.refusal == Refusal.RATE) == refused
+
+
 # --- fusing ---------------------------------------------------------------------------------
 
 
