@@ -86,4 +86,5 @@ def _of_rows(module: str) -> Iterator[Change]:
                 code = _ROW.format(i=i, column=column, after=column + 1, new=new)
                 place = f"row {i} {names(Fault)[row[0]]}"
                 how = {"module": module, "target": "table", "code": code}
+                how["first"] = names(Fault)[row[0]]
                 yield place, f"{name} {old} -> {other}", how

@@ -13,7 +13,7 @@ its value, everywhere the name was imported. ``results.json`` is a list of wheth
 
 First all tests run without a mutant and say which functions they reach. A mutant of a function is
 tried by the tests that reach it, the fastest first, up to the first that fails; one of a constant
-by all.
+by all, those first in whose name ``first`` stands.
 """
 
 import ast
@@ -67,7 +67,10 @@ class Runner:
             items = session.items
             if "function" in mutant:
                 items = [item for item in items if mutant["function"] in reached[item.nodeid][1]]
-            items = sorted(items, key=lambda item: reached[item.nodeid][0])
+            first = mutant.get("first", "")
+            items = sorted(
+                items, key=lambda item: (first not in item.nodeid, reached[item.nodeid][0])
+            )
             if not len(noticed) % 100:
                 sys.stderr.write(f"{len(noticed)} of {len(self.mutants)} tried\n")
             noticed.append(bool(items) and self._forked(partial(self._try, mutant, items)) != 0)

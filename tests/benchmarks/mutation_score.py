@@ -164,9 +164,9 @@ def run(module: str, again: bool) -> list[tuple[Mutant, bool]]:
     before = set()
     if again and kept.exists():
         before = {tuple(key) for key in json.loads(kept.read_text(encoding="utf-8"))}
+    mutants = [Mutant(module, *each) for each in mutation_constants.of(module)]
     with contextlib.chdir(folder):  # mutmut reads its configuration there
-        mutants = of_functions(module)
-    mutants += [Mutant(module, *each) for each in mutation_constants.of(module)]
+        mutants += of_functions(module)
     mutants = _numbered(mutants)
     old = [m for m in mutants if m.key in before]
     mutants = [m for m in mutants if m.key not in before]

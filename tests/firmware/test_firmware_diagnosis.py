@@ -101,7 +101,7 @@ ROWS = [
     Row("CHARGE_OVER_CURRENT", 10000, 10000, 5000, 2, 30, CHARGE, 5),
     Row("DISCHARGE_OVER_CURRENT", 20000, 20000, 10000, 2, 30, DISCHARGE, 5),
     Row("CHARGE_OVER_TEMPERATURE", 430, 450, 400, 2, 5, CHARGE),
-    Row("CHARGE_UNDER_TEMPERATURE", 20, 0, 30, 2, 5, CHARGE),
+    Row("CHARGE_UNDER_TEMPERATURE", 70, 50, 80, 2, 5, CHARGE, settings=nmc(utc_dc=50)),
     # Tighter than in charge, so that each trips alone.
     Row("DISCHARGE_OVER_TEMPERATURE", 380, 400, 350, 2, 5, DISCHARGE, settings=nmc(otd_dc=400)),
     Row("DISCHARGE_UNDER_TEMPERATURE", 120, 100, 130, 2, 5, DISCHARGE, settings=nmc(utd_dc=100)),
@@ -185,6 +185,12 @@ def test_a_value_opens_its_switches_and_no_other(row: Row) -> None:
     assert (judge.diagnosis.leaving, judge.diagnosis.forbidden) == (0, row.forbids)
 
 
+def test_every_number_of_the_table_is_whole_on_a_board_too() -> None:
+    odd = nmc(cov_mv=4249, occ_ma=9999, ocd_ma=19999, spread_mv=1199)
+    for row in Diagnosis(odd).table:
+        assert all(type(number) is int for number in row), names(Fault)[row[0]]
+
+
 def trip(judge: Judge, row: Row, hold: int = 0) -> None:
     put(judge.snapshot, row.fault, row.cut + row.beyond)
     judge.cycle(row.up + hold)
@@ -266,8 +272,9 @@ def test_a_flag_trips_leaves_and_latches_after_its_samples(flag: Flag, is_report
             assert (judge.diagnosis.leaving, judge.diagnosis.forbidden) == (flag.forbids, 0)
             judge.cycle()
         assert (judge.diagnosis.leaving, judge.diagnosis.forbidden) == (0, flag.forbids)
-        judge.cycle(LONG)
-        assert judge.active == [flag.fault]
+        for _ in range(LONG):
+            judge.cycle()
+            assert judge.active == [flag.fault], "it never lets go while it is there"
         judge.heal()
         judge.cycle(flag.down - 1)
         assert judge.active == [flag.fault]
@@ -657,6 +664,14 @@ def test_only_what_latches_is_restored() -> None:
     judge.diagnosis.restore_latched(1 << Fault.PRECHARGE_FAILED)
     assert judge.latched == ["PRECHARGE_FAILED"]
     assert judge.diagnosis.forbidden == DISCHARGE
+
+
+def test_looks_before_the_first_cycle_are_judged_too() -> None:
+    judge = Judge()
+    deep(judge)
+    for _ in range(5):
+        judge.look()
+    assert "CELL_DEEP_DISCHARGE" in judge.latched
 
 
 # --- what is kept -------------------------------------------------------------------------------

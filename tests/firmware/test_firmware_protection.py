@@ -521,6 +521,12 @@ def test_a_new_protection_is_connected_ready_for_nothing_and_open() -> None:
     assert p.clear_latched() == CommandResult.DONE
 
 
+def test_before_the_first_cycle_no_latch_is_cleared() -> None:
+    protection = Protection(nmc())
+    protection.restore_latched(1 << Fault.SHORT_CIRCUIT)
+    assert protection.clear_latched() == CommandResult.REFUSED_UNSAFE
+
+
 @pytest.mark.parametrize("name", ["start", "block", "fault"])
 def test_a_pack_that_may_close_nothing_is_not_connected(name: str) -> None:
     pack = Pack()

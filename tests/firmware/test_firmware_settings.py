@@ -60,7 +60,7 @@ def test_an_unknown_key_is_refused() -> None:
     assert refused(cov=3700).startswith("cov is not a setting")
 
 
-@pytest.mark.parametrize("value", ["3700", 3700.0, True, None, [3700]])
+@pytest.mark.parametrize("value", ["3700", 3700.0, True, False, None, [3700]])
 def test_a_limit_must_be_a_whole_number(value: object) -> None:
     assert refused(cov_mv=value) == f"cov_mv {value!r} must be a whole number"
 
@@ -345,6 +345,12 @@ def test_a_changed_copy_keeps_all_else_and_leaves_the_original() -> None:
 def test_a_copy_changes_nothing_that_comes_from_the_file_alone() -> None:
     settings = Settings.from_dict(PACK)
     assert numbers(settings.changed({"address": 9, "contactors": 1})) == numbers(settings)
+
+
+def test_a_number_out_of_range_in_a_copy_is_named() -> None:
+    with pytest.raises(SettingsError) as error:
+        Settings.from_dict(PACK).changed({"detail_every": 5})
+    assert str(error.value) == "detail_every 5 is out of range (10 to 3600)"
 
 
 def test_a_copy_is_checked() -> None:
