@@ -62,11 +62,15 @@ _HIGH = array("H", (
 ))  # fmt: skip
 
 
-def crc32(data: "bytes | bytearray | memoryview", start: int, end: int) -> int:
-    """CRC-32 (IEEE 802.3) of ``data[start:end]``; only the result is a long integer."""
+def crc32(data: "bytes | bytearray | memoryview", start: int, end: int, before: int = 0) -> int:
+    """CRC-32 (IEEE 802.3) of ``data[start:end]``, behind what gave the CRC ``before``.
+
+    Only CRCs as such are long integers.
+    """
     low_of = _LOW
     high_of = _HIGH
-    low = high = 0xFFFF
+    low = before & 0xFFFF ^ 0xFFFF
+    high = before >> 16 ^ 0xFFFF
     for i in range(start, end):
         byte = data[i]
         for _ in range(2):

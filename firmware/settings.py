@@ -98,7 +98,8 @@ class Settings:
         self.profile = find_profile(profile)
         self.rated_mah = rated_mah
         self.address = address  # Modbus unit, 1..247
-        self.afe, _most, self.bleed_dua_mv = AFES[0]  # which front end is on the board
+        # Which front end is on the board: the first that measures so many cells.
+        self.afe, _most, self.bleed_dua_mv = AFES[n_cells > AFES[0][1]]
         self.chip_cells: "tuple[int, ...]" = ()  # of each of its chips; (): as evenly as can be
         self.baudrate = 115200
         self.shunt_uohm = 500

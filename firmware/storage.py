@@ -21,6 +21,10 @@ import struct
 from common.crc import crc32
 from common.mp import const
 
+TYPE_CHECKING = False  # boards have no typing
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 MAX_BYTES = const(4096)
 
 _MAGIC = const(b"ECHR")
@@ -51,17 +55,25 @@ class Storage:
 
     def save(self, name: str, data: "bytes | bytearray") -> None:
         """Write the record; ``OSError`` when that fails, and the record is what it was."""
-        if len(data) > MAX_BYTES:
-            raise ValueError("record %s: %d bytes, at most %d fit" % (name, len(data), MAX_BYTES))
+        self.save_parts(name, len(data), (data,))
+
+    def save_parts(self, name: str, length: int, parts: "Iterable[bytes | bytearray]") -> None:
+        """``save`` of what comes in parts, ``length`` bytes in all: memory may lack for all."""
+        if length > MAX_BYTES:
+            raise ValueError("record %s: %d bytes, at most %d fit" % (name, length, MAX_BYTES))
         if name not in self._newest:
             self.load(name)
         slot, sequence = self._newest[name]
         slot = 1 - slot
         sequence += 1
-        content = struct.pack(_HEAD, _MAGIC, _VERSION, sequence, len(data)) + data
-        content += struct.pack("<L", crc32(content, 0, len(content)))
+        head = struct.pack(_HEAD, _MAGIC, _VERSION, sequence, length)
+        crc = crc32(head, 0, _HEAD_BYTES)
         with open(self._path(name, slot), "wb") as file:
-            file.write(content)
+            file.write(head)
+            for part in parts:
+                file.write(part)
+                crc = crc32(part, 0, len(part), crc)
+            file.write(struct.pack("<L", crc))
             file.flush()
             if hasattr(os, "fsync"):
                 os.fsync(file.fileno())
@@ -76,12 +88,16 @@ class Storage:
     def _read(self, name: str, slot: int) -> "tuple[int, bytes] | None":
         """``(sequence, data)`` of a slot, ``None`` when it is not whole."""
         try:
-            with open(self._path(name, slot), "rb") as file:
-                content = file.read(_HEAD_BYTES + MAX_BYTES + _CRC_BYTES + 1)
+            path = self._path(name, slot)
+            n_bytes = os.stat(path)[6]
+            if not _HEAD_BYTES + _CRC_BYTES <= n_bytes <= _HEAD_BYTES + MAX_BYTES + _CRC_BYTES:
+                return None
+            with open(path, "rb") as file:
+                content = file.read(n_bytes)
         except OSError:
             return None
-        end = len(content) - _CRC_BYTES
-        if end < _HEAD_BYTES:
+        end = n_bytes - _CRC_BYTES
+        if len(content) != n_bytes:
             return None
         magic, version, sequence, length = struct.unpack_from(_HEAD, content, 0)
         if magic != _MAGIC or version != _VERSION or length != end - _HEAD_BYTES:

@@ -384,8 +384,8 @@ class Estimators:
     # --- what survives power-off ----------------------------------------------------------
 
     def state(self) -> bytes:
-        """What ``restore`` takes up again (``estimators_state.save``)."""
-        return estimators_state.save(self)
+        """What ``restore`` takes up again (``estimators_state``)."""
+        return b"".join(estimators_state.parts(self))
 
     def restore(self, data: bytes) -> bool:
         """Take up ``state()`` of before; whether all of it was of use.

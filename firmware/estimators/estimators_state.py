@@ -12,6 +12,8 @@ from common.mp import const
 
 TYPE_CHECKING = False  # boards have no typing, and the estimators import this
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from firmware.estimators.estimators import Estimators
 
 _VERSION = const(3)
@@ -28,47 +30,47 @@ _CELLS = const("<B")  # whether the differences are known
 _CELL = const("<ffffl")  # per cell: difference, leak, their variances, uAh bled
 
 
-def save(e: "Estimators") -> bytes:
-    """What ``restore`` takes up again: some 300 bytes, and 49 a cell."""
+def size(e: "Estimators") -> int:
+    """Bytes of all ``parts``: some 300, and 49 a cell."""
+    return _state_bytes(e.n_cells, len(e.lifetime.words))
+
+
+def parts(e: "Estimators") -> "Iterator[bytes]":
+    """What ``restore`` takes up again, piece by piece: a board may lack memory for all at once."""
     soc, soh, resistance, lifetime = e.soc, e.soh, e.resistance, e.lifetime
     offset, loss, cells = e.offset, e.self_discharge, e.differences
     now_s = e.now_s
     n_words = len(lifetime.words)
-    parts = [
-        struct.pack(
-            _HEAD, _VERSION, e.n_cells, n_words, e.rated_mah, e.profile_crc, now_s, soh.count
-        )
-    ]
-    parts += [struct.pack("<l", word) for word in lifetime.words]
-    parts += [struct.pack("<l", word) for word in lifetime.rest]
+    yield struct.pack(
+        _HEAD, _VERSION, e.n_cells, n_words, e.rated_mah, e.profile_crc, now_s, soh.count
+    )
+    for words in (lifetime.words, lifetime.rest):
+        for word in words:
+            yield struct.pack("<l", word)
     level, var = soc.predict()
-    parts.append(struct.pack(_SOC, soc.known, level, var**0.5))
-    parts.append(
-        struct.pack(
-            _CHARGE, offset.bias_ua, int(offset.var_ua2**0.5 + 0.5), _age(offset.at_s, now_s),
-            loss.rate, loss.var, _age(loss.at_s, now_s),
-        )
+    yield struct.pack(_SOC, soc.known, level, var**0.5)
+    yield struct.pack(
+        _CHARGE, offset.bias_ua, int(offset.var_ua2**0.5 + 0.5), _age(offset.at_s, now_s),
+        loss.rate, loss.var, _age(loss.at_s, now_s),
     )  # fmt: skip
-    parts += [
-        struct.pack(
+    for i in range(e.n_cells):
+        yield struct.pack(
             _HEALTH, soh.soh[i], soh.variance(i, now_s), soh.best[i], soh.own[i],
             soh.method[i], soh.at_s[i],
+        )  # fmt: skip
+    yield struct.pack(_RESISTANCE, resistance.count, resistance.at_s)
+    for i in range(e.n_cells):
+        yield struct.pack(_PAIR, resistance.r[i], resistance.var[i])
+    yield _power(e)
+    yield struct.pack(_CELLS, cells.known)
+    for i in range(e.n_cells):
+        yield struct.pack(
+            _CELL, cells.d[i], cells.leak[i], cells.dd[i], cells.ll[i], cells.bled_uah[i]
         )
-        for i in range(e.n_cells)
-    ]  # fmt: skip
-    parts.append(struct.pack(_RESISTANCE, resistance.count, resistance.at_s))
-    parts += [struct.pack(_PAIR, resistance.r[i], resistance.var[i]) for i in range(e.n_cells)]
-    parts.append(_power(e))
-    parts.append(struct.pack(_CELLS, cells.known))
-    parts += [
-        struct.pack(_CELL, cells.d[i], cells.leak[i], cells.dd[i], cells.ll[i], cells.bled_uah[i])
-        for i in range(e.n_cells)
-    ]
-    return b"".join(parts)
 
 
 def restore(e: "Estimators", data: bytes) -> bool:
-    """Take up ``save()`` of before; whether all of it was of use (see ``Estimators.restore``)."""
+    """Take up the ``parts`` of before, joined; whether all was of use (``Estimators.restore``)."""
     head = struct.calcsize(_HEAD)
     if len(data) < head:
         return False
