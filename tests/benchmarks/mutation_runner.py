@@ -74,6 +74,9 @@ class Runner:
             if not len(noticed) % 100:
                 sys.stderr.write(f"{len(noticed)} of {len(self.mutants)} tried\n")
             noticed.append(bool(items) and self._forked(partial(self._try, mutant, items)) != 0)
+        # What would make every test fail must not pass for mutants that were noticed.
+        if self._forked(partial(self._try, {"name": ""}, session.items)):
+            raise SystemExit("at the end a test fails without a mutant")
         self.results.write_text(json.dumps(noticed), encoding="utf-8")
         return True
 

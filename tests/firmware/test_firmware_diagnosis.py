@@ -378,6 +378,13 @@ def test_a_reading_on_its_way_up_goes_down_one_by_one() -> None:
     assert judge.active == ["CELL_SPREAD"], "6 were left"
 
 
+def test_two_readings_on_their_way_up_keep_both_switches_from_closing() -> None:
+    judge = Judge()
+    set_cells(judge.snapshot, [2799, 3800, 3800, 4251])
+    judge.cycle()
+    assert judge.diagnosis.pending == BOTH
+
+
 FAST = [
     ("CELL_OVER_VOLTAGE", 4251), ("CELL_UNDER_VOLTAGE", 2799), ("CHARGE_OVER_TEMPERATURE", 451),
     ("CHARGE_UNDER_TEMPERATURE", -1), ("FET_OVER_TEMPERATURE", 901),
