@@ -52,7 +52,8 @@ def test_a_kept_reading_is_given_again_and_one_that_is_not_is_unknown(rig: Rig) 
         assert rig.app.recall(seq)
         assert rig.read(models.RECALL)["Seq"] == seq
     assert not rig.app.recall(1 << 30)
-    assert rig.read(models.RECALL)["Seq"] is None
+    recalled = rig.read(models.RECALL)
+    assert (recalled["Seq"], recalled["UpS"], recalled["V"]) == (1 << 30, None, None)
 
 
 def test_the_memory_that_is_free_is_told_where_the_interpreter_knows(

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 from core_fakes import BOTH, FakeAfe, nmc, set_cells, set_temperatures
 
@@ -244,14 +246,37 @@ def test_an_insulation_monitor_is_heard(
     assert bench.faults == faults
 
 
-def test_contactors_are_judged_by_their_own_contacts(bench: Bench) -> None:
-    bench.board.contactors_closed = lambda: 0
+def with_contactors(drive: Callable[[int], None]) -> Bench:
+    settings = nmc()
+    settings.contactors = 1
+    bench = Bench()
+    bench.measurement = Measurement(bench.afe, settings, bench.board)
+    bench.board.drive_switches = drive  # type: ignore[method-assign]
+    bench.board.switch_feedback = lambda: 0  # type: ignore[method-assign]
+    bench.cycle(2)
+    return bench
+
+
+def test_contactors_are_judged_by_their_own_contacts() -> None:
+    told: list[int] = []
+    bench = with_contactors(told.append)
     bench.measurement.set_switches(BOTH)
     bench.cycle()
     assert bench.faults == [], "a command may take a cycle"
     bench.cycle()
     assert bench.snapshot.switches == BOTH, "what the chip drives is not what conducts"
     assert bench.faults == ["SWITCH_MISMATCH"]
+    assert told == [BOTH]
+
+
+def test_contactors_that_cannot_be_driven_leave_the_chip_open() -> None:
+    def broken(_bits: int) -> None:
+        raise OSError(5)
+
+    bench = with_contactors(broken)
+    assert not bench.measurement.set_switches(BOTH)
+    assert bench.measurement.commanded is None
+    assert bench.afe.next.switches == 0
 
 
 def test_a_chip_that_will_not_open_one_switch_is_told_to_open_all(bench: Bench) -> None:
