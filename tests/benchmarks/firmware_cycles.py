@@ -15,8 +15,8 @@ import time
 
 from estimators_cycles import mem32, reader
 
-import firmware.app
-import firmware.storage
+from firmware import app as application
+from firmware import storage
 from firmware.boards.desk import DeskBoard
 from firmware.settings import Settings
 
@@ -223,20 +223,20 @@ def main(session, read=None) -> None:
     own, outside = costs_of_counting(read)
     board = ReplayBoard(session)
     files = Files()
-    kept = (firmware.app.gc, firmware.storage.os)
-    collector = Counted(read, firmware.app.gc.collect)
-    firmware.app.gc = Collector(collector.run)
-    firmware.storage.os = files
-    firmware.storage.open = files.open
+    kept = (application.gc, storage.os)
+    collector = Counted(read, application.gc.collect)
+    application.gc = Collector(collector.run)
+    storage.os = files
+    storage.open = files.open
     try:
         _replay(session, board, read, collector, own, outside)
     finally:
-        firmware.app.gc, firmware.storage.os = kept
-        del firmware.storage.open
+        application.gc, storage.os = kept
+        del storage.open
 
 
 def _replay(session, board, read, collector, own, outside) -> None:
-    app = firmware.app.App(board, Settings.from_dict(json.loads(session.SETTINGS)))
+    app = application.App(board, Settings.from_dict(json.loads(session.SETTINGS)))
     counted = []
     for task in app.executive.tasks:
         counter = Counted(read, task.function)
