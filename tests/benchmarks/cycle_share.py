@@ -52,7 +52,7 @@ from gateway.planner import DETAIL_BLOCKS, Plan
 N_CELLS = 16
 PROFILE = "nca"
 CYCLES = 75
-DETAILS_AT = (30, 60)  # 60: the cycle in which free memory is counted, too
+DETAILS_AT = (30, 58)  # 58: a cycle in which the image has most to write, too
 TIME_AT = 10
 RECALL_AT = 40
 FAULT_AT = 70
@@ -213,6 +213,8 @@ def report(found: "list[Row]", dearest_estimate: int) -> float:
     usual = statistics.median(whole)
     dearest, at = max((row["all"], row["cycle"]) for row in steady if row is not saving)
     line("all", usual, dearest, at)
+    at_once = sum(max(row[name] for row in steady if row is not saving) for name in names)
+    print(f"each part at its dearest, which no cycle was: {percent(at_once):.1f} %")
     print(f"one update of the estimators takes up to {dearest_estimate} instructions in a day")
     print(f"the first cycle, which configures the chip: {first['all']} instructions")
     print(
