@@ -1,14 +1,15 @@
-"""Cycles an instruction of ``Estimators.update`` on the RP2040's core.
+"""Cycles an instruction of the firmware on the RP2040's core.
 
-    python tests/benchmarks/core_cycles.py [--miss CYCLES] [--profile NAME]
+    python tests/benchmarks/core_cycles.py [--miss CYCLES] [--profile NAME | --cycle N]
 
 Runs some updates of ``estimators_cycles.py`` on the emulated Cortex-M0+ (built by
-``estimators_cost.py --source``), instruction by instruction, and adds up what each takes: by Arm's
-table for the core with memory that never waits, and besides ``--miss`` cycles (50: 0.4 us at
-125 MHz) whenever code or a literal is not in the RP2040's cache of its flash: 16 kB, two ways,
-lines of 8 bytes. What is read of the flash as data is not in the trace. Before each update the
-cache is taken as cold: the board's other tasks have used it. Needs objdump of
-gcc-arm-none-eabi.
+``estimators_cost.py --source``), or with ``--cycle`` what the whole firmware does from the N-th
+measurement of ``firmware_cycles.py`` to the next (built by ``cycle_share.py --source``),
+instruction by instruction, and adds up what each takes: by Arm's table for the core with memory
+that never waits, and besides ``--miss`` cycles (50: 0.4 us at 125 MHz) whenever code or data that
+is read of flash is not in the RP2040's cache of it: 16 kB, two ways, lines of 8 bytes. Before each
+update, and before the cycle, the cache is taken as cold. Needs objdump of gcc-arm-none-eabi; a
+cycle's trace takes up to 5 GB of disk and some minutes.
 """
 
 import argparse
@@ -17,7 +18,6 @@ import socket
 import subprocess
 import tempfile
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,39 +45,33 @@ def updates():
         gc.collect()
         estimators.update(s)
     gc.collect()"""
-Trace = list[tuple[int, str]]  # address, function
+CYCLE = """\
+import json, session, firmware_cycles
+from firmware import app as application
+from firmware import storage
+from firmware.settings import Settings
+storage.os = files = firmware_cycles.Files()
+storage.open = files.open
+board = firmware_cycles.ReplayBoard(session)
+app = application.App(board, Settings.from_dict(json.loads(session.SETTINGS)))
+def until(seq):
+    while app.snapshot.seq <= seq: app.step()
+until({before})"""
+FLASH_END = 0x10000000
+REGISTERS = {f"r{i}": i for i in range(13)} | {"sl": 10, "fp": 11, "ip": 12}
 Code = dict[int, tuple[str, str]]  # at an address: operation, operands
 
 
-def traced(name: str, folder: Path) -> "list[Trace]":
-    """The instructions of each update: what runs between two collections of garbage."""
-    monitor, log = folder / "monitor", folder / "log"
+def traced(setup: str, call: str, log: Path) -> None:
+    """Write the instructions of ``call`` and the registers before each into ``log``."""
+    monitor = log.with_name("monitor")
     board = core("-singlestep", "-D", str(log), "-monitor", f"unix:{monitor},server,nowait")
     with board, socket.socket(socket.AF_UNIX) as control:
-        board.run(SETUP.format(name=name, updates=UPDATES), seconds=300)
+        board.run(setup, seconds=300)
         control.connect(str(monitor))
-        control.sendall(b"log exec,nochain\n")
+        control.sendall(b"log exec,nochain,cpu\n")
         time.sleep(1)
-        board.run("updates()", seconds=300)
-    updates: list[Trace] = [[]]
-    collecting = False
-    for address, function in _lines(log):
-        if function.startswith("gc_collect"):
-            collecting = True
-        elif collecting and function == "mp_execute_bytecode":
-            updates.append([])
-            collecting = False
-        if not collecting:
-            updates[-1].append((address, function))
-    return updates[1 : UPDATES + 1]
-
-
-def _lines(log: Path) -> "Iterator[tuple[int, str]]":
-    with log.open(encoding="utf-8") as lines:
-        for line in lines:
-            words = line.split()
-            if len(words) > 3 and words[0] == "Trace" and words[-1] not in WAITING:
-                yield int(words[3].split("/")[1], 16), words[-1]
+        board.run(call, seconds=600)
 
 
 def disassembled() -> Code:
@@ -101,6 +95,39 @@ def cycles(operation: str, operands: str, taken: bool) -> int:
     return 2 if operation in TWO or taken else 1
 
 
+class Instruction:
+    """What of an instruction is the same whenever it runs."""
+
+    def __init__(self, at: int, operation: str, operands: str) -> None:
+        self.cycles = [cycles(operation, operands, taken) for taken in (False, True)]
+        self.next = at + (4 if operation in WIDE else 2)
+        self.literal: int | None = None
+        self.load: tuple[int, int | None, int, int] | None = None  # base, index, offset, words
+        found = re.search(r"\[(\w+)(?:, (#?)(\w+))?\]", operands)
+        if operation == "ldmia":
+            base = operands.split(",", maxsplit=1)[0].rstrip("!")
+            self.load = (REGISTERS[base], None, 0, self.cycles[0] - 1)
+        elif operation.startswith("ldr") and found and found[1] == "pc":
+            self.literal = (at + 4 & ~3) + int(found[3])
+        elif operation.startswith("ldr") and found and found[1] != "sp":
+            index = None if found[2] or not found[3] else REGISTERS[found[3]]
+            offset = int(found[3]) if found[2] else 0
+            self.load = (REGISTERS[found[1]], index, offset, 1)
+
+    def reads(self, lines: "Iterator[str]") -> "list[int]":
+        """Addresses in flash of the words it loads; ``lines`` begin with the registers."""
+        if self.literal is not None:
+            return [self.literal]
+        if self.load is None:
+            return []
+        base, index, offset, words = self.load
+        registers: list[int] = []
+        while len(registers) <= max(base, index or 0):
+            registers += [int(word[4:], 16) for word in next(lines).split()]
+        first = registers[base] + (offset if index is None else registers[index]) & 0xFFFFFFFF
+        return [first + 4 * i for i in range(words)] if first < FLASH_END else []
+
+
 class Cache:
     """Of the flash: two ways, lines of 8 bytes; counts what was not in it."""
 
@@ -118,32 +145,66 @@ class Cache:
             ways.reverse()
 
 
-def replay(trace: Trace, code: Code) -> "tuple[int, int]":
-    """``(cycles without waiting, misses)`` of one update."""
-    total = 0
-    cache = Cache()
-    for (at, _function), (then, _next) in pairwise(trace):
-        operation, operands = code[at]
-        total += cycles(operation, operands, then != at + (4 if operation in WIDE else 2))
-        cache.read(at)
-        literal = re.search(r"\[pc, #(\d+)\]", operands)
-        if literal:
-            cache.read((at + 4 & ~3) + int(literal[1]))
-    return total, cache.misses
+class Count:
+    """What has run since the cache was cold."""
+
+    def __init__(self) -> None:
+        self.instructions = self.cycles = 0
+        self.cache = Cache()
+        self._before: Instruction | None = None
+
+    def add(self, at: int, instruction: Instruction, reads: "list[int]") -> None:
+        if self._before is not None:
+            self.cycles += self._before.cycles[at != self._before.next]
+        self._before = instruction
+        self.instructions += 1
+        self.cache.read(at)
+        for address in reads:
+            self.cache.read(address)
+
+
+def counts(log: Path, whole: bool) -> "list[Count]":
+    """Of each update: what runs between two collections of garbage; or of the ``whole`` call."""
+    code = {at: Instruction(at, *words) for at, words in disassembled().items()}
+    found = [Count()]
+    collecting = False
+    running = False  # the call, and no longer what compiled it
+    with log.open(encoding="utf-8") as lines:
+        for line in lines:
+            words = line.split()
+            if len(words) < 4 or words[0] != "Trace" or words[-1] in WAITING:
+                continue
+            function = words[-1]
+            if function.startswith("gc_collect"):
+                collecting = True
+            elif function == "mp_execute_bytecode":
+                running = True
+                if collecting and not whole:
+                    found.append(Count())
+                collecting = False
+            if running if whole else not collecting:
+                at = int(words[3].split("/")[1], 16)
+                found[-1].add(at, code[at], code[at].reads(lines))
+    return found if whole else found[1 : UPDATES + 1]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--miss", type=int, default=50)
     parser.add_argument("--profile", default="nca")
+    parser.add_argument("--cycle", type=int, metavar="N")
     args = parser.parse_args()
-    code = disassembled()
+    setup, call = SETUP.format(name=args.profile, updates=UPDATES), "updates()"
+    if args.cycle is not None:
+        setup, call = CYCLE.format(before=args.cycle - 1), f"until({args.cycle})"
     with tempfile.TemporaryDirectory() as folder:
-        traces = traced(args.profile, Path(folder))
-    instructions = sum(map(len, traces))
-    counted = [replay(trace, code) for trace in traces]
-    plain, misses = (sum(column) for column in zip(*counted, strict=True))
-    print(f"{len(traces)} updates, {instructions} instructions, {plain} cycles, {misses} misses")
+        log = Path(folder) / "log"
+        traced(setup, call, log)
+        counted = counts(log, args.cycle is not None)
+    instructions = sum(count.instructions for count in counted)
+    plain = sum(count.cycles for count in counted)
+    misses = sum(count.cache.misses for count in counted)
+    print(f"{instructions} instructions, {plain} cycles, {misses} misses")
     print(f"{plain / instructions:.2f} cycles an instruction with memory that never waits")
     print(f"figure: {(plain + misses * args.miss) / instructions:.2f} cycles an instruction")
 

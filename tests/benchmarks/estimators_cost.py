@@ -19,10 +19,10 @@ RP2040's own core (Cortex-M0+) with the firmware frozen into it, runs the day in
 unpacked MicroPython to compile (see ``tests/tools/micropython_m0/build.sh``); later runs take what
 was compiled.
 
-CPI: ``core_cycles.py`` traces updates and finds 1.56 cycles an instruction by Arm's table for the
-core, and 2.05 when all code is read from flash through the RP2040's cache (16 kB, two ways, lines
-of 8 bytes: its data sheet), cold at first, and a miss costs 50 cycles. 2.3 leaves room for what
-is read of the flash as data: the bytecode of an update, some 6 kB, would make 0.2.
+CPI: ``core_cycles.py`` traces updates and finds 1.54 cycles an instruction by Arm's table for the
+core, and 2.17 when all code and data of flash are read through the RP2040's cache (16 kB, two
+ways, lines of 8 bytes: its data sheet), cold at first, and a miss costs 50 cycles. 2.3 leaves some
+room; of a whole cycle of the firmware, most of it loops, it is 1.76.
 
 Without ``--profile`` the figure is the largest of the profiles with most to do: one with a circuit
 (``nca``: the SOC filter), one with charge windows (``lco-cs2``).

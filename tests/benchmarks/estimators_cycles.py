@@ -13,7 +13,7 @@ except ImportError:  # CPython
     mem32 = None
 try:
     from time import ticks_us
-except ImportError:  # CPython, the emulated board
+except ImportError:  # CPython
     ticks_us = None
 
 from common.profiles import profile
