@@ -67,9 +67,10 @@ class Executive:
         """Run every task that is due, once."""
         board = self.board
         began_us = board.ticks_us()
+        now_ms = board.ticks_ms()
         for task in self.tasks:
             if task.period_ms:
-                late_ms = board.ticks_diff(board.ticks_ms(), task.due_ms)
+                late_ms = board.ticks_diff(now_ms, task.due_ms)
                 if late_ms < 0:
                     continue
                 self._schedule(task, late_ms)
@@ -84,6 +85,7 @@ class Executive:
                 self._try(task)
             took_us = board.ticks_diff(board.ticks_us(), start_us)
             task.longest_us = max(task.longest_us, took_us)
+            now_ms = board.ticks_ms()
         took_us = board.ticks_diff(board.ticks_us(), began_us)
         self.loop_us = max(self.loop_us, took_us)
 
