@@ -417,3 +417,66 @@ def test_a_serial_number_must_fit_its_registers(serial: object) -> None:
 @pytest.mark.parametrize("profile", [None, 7, ["lfp"]])
 def test_a_profile_must_be_a_name(profile: object) -> None:
     assert refused(profile=profile) == f"profile {profile!r} must be a string"
+
+
+# --- which front end is on the board -------------------------------------------------------------
+
+CHIPS_ARE = (
+    "of ltc6813 alone, 1 to 4 numbers of 3 to 18 that make n_cells 16 (correct or remove it)"
+)
+
+
+def test_a_pack_has_the_first_front_end_that_measures_so_many_cells() -> None:
+    for n_cells, afe, bleed_dua_mv in ((16, "bq76952", 103), (17, "ltc6813", 256)):
+        settings = Settings("P", n_cells, "nmc", 50000)
+        settings.check()
+        assert (settings.afe, settings.bleed_dua_mv) == (afe, bleed_dua_mv)
+        assert settings.chip_cells == ()
+
+
+def test_a_front_end_is_chosen_by_name_and_knows_what_it_bleeds() -> None:
+    settings = Settings.from_dict({**PACK, "n_cells": 16, "afe": "ltc6813"})
+    assert (settings.afe, settings.bleed_dua_mv) == ("ltc6813", 256)
+    other = settings.changed({"cov_mv": settings.cov_mv - 10})
+    assert (other.afe, other.bleed_dua_mv, other.chip_cells) == ("ltc6813", 256, ())
+    for afe, most in (("bq76952", 16), ("ltc6813", 72)):
+        assert Settings.from_dict({**PACK, "n_cells": most, "afe": afe}).n_cells == most
+    taken = Settings("P", 16, "nmc", 50000)
+    taken.take(settings)
+    assert (taken.afe, taken.bleed_dua_mv) == ("ltc6813", 256)
+
+
+def test_a_front_end_that_does_not_fit_is_refused() -> None:
+    assert refused(n_cells=17, afe="bq76952") == (
+        "n_cells 17: a bq76952 measures up to 16 (a chain of ltc6813 more: set afe)"
+    )
+    for afe in ("BQ76952", "", 7, None):
+        assert refused(afe=afe) == f"afe {afe!r} is not known (use one of bq76952, ltc6813)"
+
+
+@pytest.mark.parametrize("chips", [[16], [3, 13], [4, 4, 4, 4], [8, 8]])
+def test_the_cells_of_each_chip_may_be_told(chips: list[int]) -> None:
+    pack = {**PACK, "n_cells": 16, "afe": "ltc6813"}
+    settings = Settings.from_dict({**pack, "chip_cells": chips})
+    assert settings.chip_cells == tuple(chips)
+    assert settings.changed({}).chip_cells == tuple(chips)
+    assert settings.config_crc != Settings.from_dict(pack).config_crc
+
+
+@pytest.mark.parametrize(
+    "chips", [[2, 14], [19, -3], [8, 9], [8, 7], [4, 3, 3, 3, 3], ["8", 8], [8.0, 8.0], 16, None]
+)
+def test_cells_of_chips_that_cannot_be_are_refused_in_full(chips: object) -> None:
+    told = tuple(chips) if isinstance(chips, list) else chips
+    message = refused(n_cells=16, afe="ltc6813", chip_cells=chips)
+    assert message == f"chip_cells {told!r}: {CHIPS_ARE}"
+
+
+def test_cells_of_chips_are_for_a_chain_alone() -> None:
+    assert refused(n_cells=16, chip_cells=[8, 8]) == f"chip_cells (8, 8): {CHIPS_ARE}"
+    pack = {**PACK, "n_cells": 19, "afe": "ltc6813"}
+    with pytest.raises(SettingsError, match="chip_cells"):
+        Settings.from_dict({**pack, "chip_cells": [19]})
+    assert Settings.from_dict({**pack, "chip_cells": [16, 3]}).chip_cells == (16, 3)
+    pack = {**PACK, "n_cells": 18, "afe": "ltc6813"}
+    assert Settings.from_dict({**pack, "chip_cells": [18]}).chip_cells == (18,)
