@@ -43,7 +43,10 @@ class SmallWorld(threading.Thread):
         self.lines = 0
 
     def run(self) -> None:
-        sock, _ = self.listener.accept()
+        try:
+            sock, _ = self.listener.accept()
+        except OSError:  # it was closed before anybody came
+            return
         with contextlib.suppress(OSError, EOFError), sock, sock.makefile("rb") as stream:
             while True:
                 head = stream.read(link.REQUEST_HEADER_BYTES)
