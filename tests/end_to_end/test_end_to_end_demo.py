@@ -39,10 +39,10 @@ def left_over(mark: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 def test_four_packs_get_the_grades_they_deserve(desk_micropython: str) -> None:
     process = demo("graded", "--json", "--exit-when-graded")
-    output, errors = process.communicate(timeout=400)
+    output, errors = process.communicate(timeout=580)
     assert process.returncode == 0, errors
     assert left_over("graded") == []
     lines = [json.loads(line) for line in output.splitlines()]
