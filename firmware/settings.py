@@ -99,7 +99,7 @@ class Settings:
         self.rated_mah = rated_mah
         self.address = address  # Modbus unit, 1..247
         # Which front end is on the board: the first that measures so many cells.
-        self.afe, _most, self.bleed_dua_mv = AFES[n_cells > AFES[0][1]]
+        self.afe = AFES[n_cells > AFES[0][1]][0]
         self.chip_cells: "tuple[int, ...]" = ()  # of each of its chips; (): as evenly as can be
         self.baudrate = 115200
         self.shunt_uohm = 500
@@ -231,7 +231,6 @@ class Settings:
         for name, _low, _high in RANGES:
             setattr(self, name, getattr(other, name))
         self.afe = other.afe
-        self.bleed_dua_mv = other.bleed_dua_mv
         self.chip_cells = other.chip_cells
 
     def _hard_limits(self) -> "tuple[tuple[str, int, int], ...]":
@@ -256,20 +255,18 @@ class Settings:
         return 100 + 20 * self.n_cells
 
     def _check_afe(self) -> None:
-        for name, most, bleed_dua_mv in AFES:
-            if name == self.afe:
-                if self.n_cells > most:
-                    raise SettingsError(
-                        "n_cells %d: a %s measures up to %d (a chain of ltc6813 more: set afe)"
-                        % (self.n_cells, name, most)
-                    )
-                self._check_chips()
-                self.bleed_dua_mv = bleed_dua_mv
-                return
-        raise SettingsError(
-            "afe %r is not known (use one of %s)"
-            % (self.afe, ", ".join([each[0] for each in AFES]))
-        )
+        names = [each[0] for each in AFES]
+        if self.afe not in names:
+            raise SettingsError(
+                "afe %r is not known (use one of %s)" % (self.afe, ", ".join(names))
+            )
+        most = AFES[names.index(self.afe)][1]
+        if self.n_cells > most:
+            raise SettingsError(
+                "n_cells %d: a %s measures up to %d (a chain of ltc6813 more: set afe)"
+                % (self.n_cells, self.afe, most)
+            )
+        self._check_chips()
 
     def _check_chips(self) -> None:
         total = 0
@@ -278,8 +275,10 @@ class Settings:
             return
         if self.afe == "ltc6813" and isinstance(chips, tuple) and len(chips) <= _MOST_CHIPS:
             for n in chips:
-                if isinstance(n, int) and _CHIP_LEAST <= n <= _CHIP_MOST:
-                    total += n
+                if not isinstance(n, int) or not _CHIP_LEAST <= n <= _CHIP_MOST:
+                    total = 0
+                    break
+                total += n
         if total != self.n_cells:
             raise SettingsError(
                 "chip_cells %r: of ltc6813 alone, 1 to %d numbers of %d to %d that make n_cells "
@@ -299,6 +298,11 @@ class Settings:
                     "%s %d cannot be seen: shunt_uohm %d measures up to %d mA (lower one)"
                     % (name, value, self.shunt_uohm, highest_ma)
                 )
+
+    @property
+    def bleed_dua_mv(self) -> int:
+        """What the front end draws from a bled cell, in 0.1 uA for each of its mV."""
+        return next(each[2] for each in AFES if each[0] == self.afe)
 
     @property
     def config_crc(self) -> int:

@@ -464,7 +464,20 @@ def test_the_cells_of_each_chip_may_be_told(chips: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "chips", [[2, 14], [19, -3], [8, 9], [8, 7], [4, 3, 3, 3, 3], ["8", 8], [8.0, 8.0], 16, None]
+    "chips",
+    [
+        [16, 0],
+        [8, 8, "x"],
+        [2, 14],
+        [19, -3],
+        [8, 9],
+        [8, 7],
+        [4, 3, 3, 3, 3],
+        ["8", 8],
+        [8.0, 8.0],
+        16,
+        None,
+    ],
 )
 def test_cells_of_chips_that_cannot_be_are_refused_in_full(chips: object) -> None:
     told = tuple(chips) if isinstance(chips, list) else chips
