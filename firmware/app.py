@@ -30,7 +30,7 @@ from firmware.board import Board
 from firmware.cell_tests import CellTests
 from firmware.crashes import Crashes, cause_of, tell
 from firmware.diagnosis import N_FAULTS
-from firmware.estimators import estimators_state as state
+from firmware.estimators import estimators_state
 from firmware.estimators.estimators import Estimators
 from firmware.executive import NEEDED, OPTIONAL, VITAL, Executive
 from firmware.executive import Task as Entry
@@ -338,8 +338,8 @@ class App(Commands):
             storage.save("test", self.tests.state())
             self.tests.changed = False
         if now_s - self._saved_s >= _SAVE_EVERY_S and self._restored:
-            estimators = self.estimators
-            storage.save_parts("estimates", state.size(estimators), state.parts(estimators))
+            e = self.estimators
+            storage.save_parts("estimates", estimators_state.size(e), estimators_state.parts(e))
             self._saved_s = now_s
 
     def _load_number(self, name: str, absent: int = 0) -> int:

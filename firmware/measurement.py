@@ -113,9 +113,8 @@ class Measurement:
         Contactors are told first: they need no bus. An AFE that does not open one switch is told
         to open all, which is the shortest of all commands.
         """
-        if (
-            allowed != self._told
-        ):  # the same once more, to an AFE that did not obey, is nothing new
+        # The same once more, to an AFE that did not obey, is nothing new.
+        if allowed != self._told:
             self._settled = 0
             self._told = allowed
         self.commanded = None

@@ -181,17 +181,13 @@ class Ina228:
 
     def read_current(self) -> None:
         """Take ``current_ma``, ``bus_mv`` and the sum; the sum counts only with ``count``."""
-        data = self._three
-        self._read(_CURRENT, data)
-        raw = (data[0] << 16 | data[1] << 8 | data[2]) >> 4
+        raw = self._read_20_bits(_CURRENT)
         if raw & 0x80000:
             raw -= 0x100000
         shunt = self._shunt_uohm
         self.current_ma = (raw * 625 + shunt) // (2 * shunt)
         if self._bus:
-            self._read(_BUS, data)
-            raw = (data[0] << 16 | data[1] << 8 | data[2]) >> 4
-            self.bus_mv = (raw * 25 + 64) >> 7  # 195.3125 uV each
+            self.bus_mv = (self._read_20_bits(_BUS) * 25 + 64) >> 7  # 195.3125 uV each
         self._read_sum()
         for _ in range(_TRIES):
             high, low = self._high, self._low
@@ -248,6 +244,11 @@ class Ina228:
         """From there to the sum as read last: it counts modulo 2^40."""
         turns = ((self._high - high + 0x8000) & 0xFFFF) - 0x8000
         return (turns << 24) + self._low - low
+
+    def _read_20_bits(self, register: int) -> int:
+        data = self._three
+        self._read(register, data)
+        return (data[0] << 16 | data[1] << 8 | data[2]) >> 4
 
     def _read_word(self, register: int) -> int:
         self._read(register, self._two)

@@ -37,7 +37,7 @@ UART_BYTES = const(512)  # more than a Modbus frame, in both directions
 _POLL_MS = const(1)
 _WRITE_MARGIN_MS = const(20)  # over what the characters take
 _HALF_CLOCK_US = const(5)
-_CHAIN_WATCHDOG_MS = const(3000)  # nothing but a reset opens what the board itself drives
+_DRIVING_WATCHDOG_MS = const(3000)  # nothing but a reset opens what the board itself drives
 
 
 class Uart:
@@ -93,7 +93,7 @@ class MachineBoard(Board):
             lines = SwitchLines(pins)
             self.drive_switches = lines.drive_switches  # type: ignore[method-assign]
             self.switch_feedback = lines.switch_feedback  # type: ignore[method-assign]
-            self.watchdog_ms = _CHAIN_WATCHDOG_MS
+            self.watchdog_ms = _DRIVING_WATCHDOG_MS
         if "cs" in pins:
             line = SpiLine(self.open_spi(pins), pins["cs"])
             self.spi_transfer = line.transfer  # type: ignore[method-assign]

@@ -1,7 +1,6 @@
 """The firmware as a whole: cells and an emulated chip on one side, a Modbus host on the other."""
 
 import contextlib
-import gc
 import json
 import math
 import re
@@ -29,12 +28,7 @@ from firmware.settings import Settings, SettingsError
 from firmware.storage import Storage
 from sim.bq76952 import Faults
 
-
-@pytest.fixture(autouse=True)
-def thaw() -> Iterator[None]:
-    """Undo what the rig does to the garbage collection."""
-    yield
-    gc.unfreeze()
+pytestmark = pytest.mark.usefixtures("thaw")
 
 
 @pytest.fixture

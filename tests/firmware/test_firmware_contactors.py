@@ -1,7 +1,5 @@
 """Contactors that the board drives, in place of the FETs of a BQ76952."""
 
-import gc
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,11 +11,7 @@ BOTH = (True, True)
 NONE = (False, False)
 
 
-@pytest.fixture(autouse=True)
-def thaw() -> Iterator[None]:
-    """Undo what the rig does to the garbage collection."""
-    yield
-    gc.unfreeze()
+pytestmark = pytest.mark.usefixtures("thaw")
 
 
 def rig_of(tmp_path: Path, **settings: int) -> Rig:

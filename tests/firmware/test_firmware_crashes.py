@@ -1,8 +1,7 @@
 """Crashes are counted over restarts; after some in a row the firmware does only what it must."""
 
-import gc
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -145,11 +144,7 @@ def test_flash_that_takes_nothing_stops_nothing_and_is_said(
 # --- the firmware as a whole ------------------------------------------------------------------
 
 
-@pytest.fixture(autouse=True)
-def thaw() -> Iterator[None]:
-    """Undo what the rig does to the garbage collection."""
-    yield
-    gc.unfreeze()
+pytestmark = pytest.mark.usefixtures("thaw")
 
 
 @pytest.fixture

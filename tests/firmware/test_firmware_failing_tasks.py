@@ -1,7 +1,5 @@
 """What a failing task does to the rest: the pack stays measured, protected and told of."""
 
-import gc
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,12 +11,7 @@ from common.codes import Cause, Command, CommandResult, Fault, State, Task
 from firmware.app import App
 from firmware.storage import Storage
 
-
-@pytest.fixture(autouse=True)
-def thaw() -> Iterator[None]:
-    """Undo what the rig does to the garbage collection."""
-    yield
-    gc.unfreeze()
+pytestmark = pytest.mark.usefixtures("thaw")
 
 
 @pytest.fixture

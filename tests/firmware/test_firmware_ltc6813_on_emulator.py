@@ -3,8 +3,6 @@
 Driver and emulator were written apart; here they meet, with all of the firmware around them.
 """
 
-import gc
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,11 +18,7 @@ BOTH = (True, True)
 NONE = (False, False)
 
 
-@pytest.fixture(autouse=True)
-def thaw() -> Iterator[None]:
-    """Undo what the rig does to the garbage collection."""
-    yield
-    gc.unfreeze()
+pytestmark = pytest.mark.usefixtures("thaw")
 
 
 def chain(tmp_path: Path, **spec: object) -> Rig:

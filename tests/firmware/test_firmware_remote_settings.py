@@ -1,12 +1,10 @@
 """Limits set over Modbus: by the holder of the key, as a whole, within the profile, or not."""
 
-import gc
 import json
 import re
 import struct
 import sys
 from array import array
-from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 
@@ -56,11 +54,7 @@ PROVISIONED = {
 NEW = {"cov_mv": 4180, "ocd_ma": 15000, "utc_dc": 55, "record_every": 7, "detail_every": 12}
 
 
-@pytest.fixture(autouse=True)
-def thaw() -> Iterator[None]:
-    """Undo what the rig does to the garbage collection."""
-    yield
-    gc.unfreeze()
+pytestmark = pytest.mark.usefixtures("thaw")
 
 
 @pytest.fixture
