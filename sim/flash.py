@@ -53,7 +53,7 @@ class NorFlash:
     the mask of the bits that are stuck at 0 in each of their bytes. ``spend(us)``, where given,
     is told what each operation takes (``erase_us``, ``program_us`` a page). With ``cut_at`` the
     operation of that number, from 0, is torn by ``cut_how`` and raises ``PowerCut``, as does all
-    that follows.
+    that follows. A chip with bit errors is not ``strict``: what was erased may not be any more.
     """
 
     def __init__(self, n_blocks: int = 0, image: "bytearray | None" = None) -> None:
@@ -70,13 +70,17 @@ class NorFlash:
         self.cut_at = -1
         self.cut_how: "str | int" = "before"
         self.dead = False
+        self.strict = True
 
     def readblocks(self, block: int, buffer: bytearray, offset: int = 0) -> int:
         """Fill ``buffer`` from the block."""
         if self.dead:
             return self._refuse()
         at = self._place(block, offset, len(buffer))
-        buffer[:] = memoryview(self.image)[at : at + len(buffer)]
+        try:
+            buffer[:] = memoryview(self.image)[at : at + len(buffer)]
+        except MemoryError:  # as in _refuse
+            return -errno.EIO
         return 0
 
     def writeblocks(self, block: int, buffer: "bytes | bytearray", offset: int = 0) -> int:
@@ -129,12 +133,14 @@ class NorFlash:
         if self.log is not None:
             self.log.append(operation)
         (self.erases if kind == ERASE else self.programs)[block] += 1
-        apply(self.image, operation, worn if isinstance(worn, int) else 0)
+        apply(self.image, operation, worn if isinstance(worn, int) else 0, self.strict)
         if self.spend is not None:
             self.spend(self.erase_us if kind == ERASE else self.program_us)  # type: ignore[operator]
 
 
-def apply(image: bytearray, operation: "tuple[int, int, bytes]", stuck: int = 0) -> None:
+def apply(
+    image: bytearray, operation: "tuple[int, int, bytes]", stuck: int = 0, strict: bool = True
+) -> None:
     """Carry out a whole operation; ``stuck`` are bits of each byte that stay 0."""
     kind, at, data = operation
     if kind == ERASE:
@@ -142,13 +148,15 @@ def apply(image: bytearray, operation: "tuple[int, int, bytes]", stuck: int = 0)
         return
     old = int.from_bytes(image[at : at + len(data)], "little")
     new = int.from_bytes(data, "little")
-    if new & old != new and not stuck:
+    if new & old != new and strict and not stuck:
         raise RuleError("program of what is not erased at byte %d" % at)
     image[at : at + len(data)] = (new & old).to_bytes(len(data), "little")
 
 
-def tear(image: bytearray, operation: "tuple[int, int, bytes]", how: "str | int") -> None:
-    """What a cut within the operation leaves; ``how`` is one of ``TEARS``."""
+def tear(
+    image: bytearray, operation: "tuple[int, int, bytes]", how: "str | int | tuple[int]"
+) -> None:
+    """What a cut within the operation leaves; ``how`` is one of ``TEARS``, or (bytes,) done."""
     kind, at, data = operation
     n = BLOCK_BYTES if kind == ERASE else len(data)
     whole = bytearray(image[at : at + n])
@@ -162,6 +170,8 @@ def tear(image: bytearray, operation: "tuple[int, int, bytes]", how: "str | int"
         done = n - 1
     elif isinstance(how, int):
         done = n * how // 16
+    elif isinstance(how, tuple):
+        done = how[0]
     else:
         some = mixed(image[at : at + n], whole, int(how[-1]))
         image[at : at + n] = some

@@ -62,7 +62,7 @@ def test_a_write_cut_at_any_byte_leaves_the_record_as_it_was(tmp_path: Path) -> 
             # the next save must not destroy the only whole slot before it is complete itself
             restarted.save("boot", b"next")
             assert Storage(str(tmp_path)).load("boot") == b"next"
-            assert (tmp_path / "boot.1").read_bytes()[11:16] == b"newer"
+            assert (tmp_path / "second" / "boot.1").read_bytes()[11:16] == b"newer"
 
 
 @settings(max_examples=200, deadline=None)
@@ -74,7 +74,7 @@ def test_a_changed_byte_makes_a_slot_count_no_more(
     storage = Storage(str(root))
     storage.save("boot", b"old")
     storage.save("boot", b"new")
-    slot = root / "boot.1"
+    slot = root / "second" / "boot.1"
     content = bytearray(slot.read_bytes())
     content[place % len(content)] ^= change
     slot.write_bytes(content)
@@ -88,7 +88,8 @@ def test_rubbish_in_a_slot_is_no_record(
 ) -> None:
     root = tmp_path_factory.mktemp("flash")
     (root / "boot.0").write_bytes(rubbish)
-    (root / "boot.1").write_bytes(rubbish[::-1])
+    (root / "second").mkdir()
+    (root / "second" / "boot.1").write_bytes(rubbish[::-1])
     assert Storage(str(root)).load("boot") is None
 
 
