@@ -10,6 +10,7 @@
 | image | ``period_ms`` | writes what is known into the register image |
 | serve | whenever the loop wakes | answers Modbus on the UART |
 | settings | 1 s | goes on with settings that were written over Modbus |
+| update | 1 s; 50 ms | takes another image of the firmware, and tries it |
 | store | 1 s | saves latches and commands when they change, estimates now and then |
 | keep | ``period_ms`` | collects garbage, feeds the watchdog when every task has run |
 
@@ -43,9 +44,11 @@ from firmware.remote_settings import RemoteSettings, in_force
 from firmware.settings import Settings
 from firmware.snapshot import Snapshot
 from firmware.storage import Storage
+from firmware.update import Update
 
 _SAVE_EVERY_S = const(300)
 _STORE_MS = const(1000)
+_UPDATE_MS = const(50)  # while an image is received or checked
 _RETRY_S = const(10)  # after flash has refused
 _LOOK_MS = const(80)  # after something was seen: the chip has measured anew by then
 _MOST_LOOKS = const(3)  # in a row, after one that failed
@@ -124,6 +127,9 @@ class App(Commands):
         self.remote = self.pdu_server.limits = RemoteSettings(
             source, self.storage, self.image, self.measurement, self.protection, self.snapshot
         )
+        update = Update(self.image.map.block(models.UPDATE), board.root, board.name, self.afe.name)
+        self.update = self.pdu_server.update = update
+        self._well_s = 0  # uptime since which nothing has failed
         self._rtu: RtuServer | None = None
         self._bled = 0  # what the AFE was last told to bleed; -1: not known
         self._bled_cycles = 0
@@ -140,6 +146,7 @@ class App(Commands):
             ("image", period_ms, self._publish, NEEDED),
             ("serve", 0, self._serve, NEEDED),
             ("settings", _STORE_MS, self.remote.update, NEEDED),
+            ("update", _STORE_MS, self._update, NEEDED),
             ("store", _STORE_MS, self._store, NEEDED),
             ("keep", period_ms, self._keep, VITAL),
         )
@@ -263,6 +270,21 @@ class App(Commands):
         due_ms = tasks[1 if self.protection.hurry else 0].due_ms
         return board.ticks_diff(due_ms, board.ticks_ms())
 
+    def _update(self) -> None:
+        update = self.update
+        snapshot = self.snapshot
+        now_s = snapshot.uptime_s
+        if not snapshot.valid or not self.pdu_server.server_messages:
+            self._well_s = now_s
+        update.step(self._free_ms(), now_s - self._well_s)
+        update.supervise(snapshot)
+        if update.busy:
+            board = self.board
+            task = self.executive.current
+            task.due_ms = board.ticks_add(board.ticks_ms(), _UPDATE_MS)  # type: ignore[union-attr]
+        if update.restart and not self._restart:
+            self._restart = _RESTART_CYCLES
+
     def _store(self) -> None:
         now_s = self.snapshot.uptime_s
         if now_s < self._retry_s:
@@ -298,6 +320,7 @@ class App(Commands):
     def _task_failed(self, entry: Entry, error: Exception) -> None:
         """Whatever a failed task has left half done must not be taken for true."""
         gc.collect()  # memory may be what it lacked
+        self._well_s = self.snapshot.uptime_s
         if entry.failures == 1:
             tell(entry.name, error)
         number = task_number(entry.name)
@@ -395,6 +418,12 @@ class App(Commands):
                 self.crashes.leave()
                 self._restart = _RESTART_CYCLES
             return CommandResult.DONE
+        if code == Command.START_UPDATE:
+            if self.protection.connected or self.protection.allowed:
+                return CommandResult.REFUSED_UNSAFE
+            return CommandResult.DONE if self.update.start() else CommandResult.REFUSED_BUSY
+        if code == Command.ABANDON_UPDATE:
+            return CommandResult.DONE if self.update.abandon() else CommandResult.REFUSED_BUSY
         return CommandResult.REFUSED_UNKNOWN
 
     def _start_test(self, kind: int) -> int:
