@@ -185,6 +185,7 @@ class Image:
         self._file = open(path, "rb")  # noqa: SIM115  for as long as the board runs
         header = read_header(self._file.read(FIRST_BYTES))
         if header is None:
+            self._file.close()
             raise OSError(22)
         self._table = self._file.read(header[8])
         self._data_at = FIRST_BYTES + header[8]

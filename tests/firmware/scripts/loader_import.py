@@ -1,0 +1,32 @@
+"""Run on MicroPython: the loader starts modules out of an image; files are read side by side.
+
+    loader_import.py ROOT
+
+Prints what the module returns, and what of the image's file system is seen.
+"""
+
+import os
+import sys
+
+from firmware import loader
+
+print(loader.start("package.part", sys.argv[1]))
+print(loader.start("package.part", sys.argv[1], ["arguments"]))
+mount = sys.path[0]
+print(loader.slot, mount)
+print(os.stat(mount + "/package")[0] == 0x4000, os.stat(mount + "/package/part.py")[6])
+for name in ("/package/absent.py", "/pack", "/part.py"):
+    try:
+        os.stat(mount + name)
+        print("there is", name)
+    except OSError as error:
+        print(error.errno)
+for mode in ("w", "a", "r+"):
+    try:
+        open(mount + "/package/part.py", mode)  # noqa: PTH123, SIM115
+        print("opened", mode)
+    except OSError as error:
+        print(error.errno)
+one = open(mount + "/package/part.py", "rb")  # noqa: PTH123, SIM115
+two = open(mount + "/package/big.py", "rb")  # noqa: PTH123, SIM115
+print(one.read(20), two.read(7), one.read(3), len(two.read()))
