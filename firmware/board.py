@@ -12,6 +12,7 @@ line (DE) and gives it back when the last character has left, or after the time 
 (``OSError``). Nothing here may wait without an end. docs/board.md says how to port.
 """
 
+import gc
 import time
 
 from firmware.afe import Afe
@@ -53,6 +54,10 @@ class Board:
     def feed_watchdog(self) -> None:
         """Say that all is well; the hardware resets the board when this stays away."""
         raise NotImplementedError
+
+    def collect_garbage(self) -> None:
+        """Called at the end of each cycle, when nothing is urgent."""
+        gc.collect()
 
     def reset(self) -> None:
         """Start anew, as after power-on; on the desk, where ending is enough, do nothing."""

@@ -9,6 +9,7 @@ start it says why in one line and ends with 2. Runs under CPython as well.
 """
 
 import errno
+import gc
 import os
 import select
 import socket
@@ -23,6 +24,7 @@ from firmware.modbus.tcp import TcpServer
 from firmware.settings import Settings, SettingsError
 
 WATCHDOG_MS = const(8000)
+COLLECT_EVERY = const(10)  # cycles: the desk's heap is large, and holds the compiled source too
 
 _TICKS_MASK = const(0x3FFFFFFF)  # ticks wrap at 2**30, as on most boards
 _TICKS_HALF = const(0x20000000)
@@ -30,6 +32,7 @@ _DATA_BYTES = const(1024)
 _UART_BYTES = const(256)
 _FIRST_PORT = const(20000)
 _N_PORTS = const(20000)
+_SHORT_SLEEP_US = const(10000)
 
 
 class LinkLostError(BaseException):
@@ -39,18 +42,20 @@ class LinkLostError(BaseException):
 class Link:
     """Requests to the world and its answers; keeps the virtual time of the last answer.
 
-    The link's time is of 64 bits; it is taken apart and put together byte by byte, so that small
-    integers of 31 bits suffice for twelve days.
+    Times are taken apart and put together byte by byte, so that small integers of 31 bits suffice
+    for twelve days.
     """
 
     def __init__(self, path: str) -> None:
         self.now_ms = 0
         self.now_us = 0  # 0..999 on top
+        self.received = 0  # not 0: UART bytes wait to be read
         self.data = bytearray(_DATA_BYTES)  # payload of the last answer
         self.poll: "select.poll | None" = None  # with what is served while the world thinks
         self.tcp: TcpServer | None = None
         self.out = bytearray(link.REQUEST_HEADER_BYTES + _DATA_BYTES)
         self._head = bytearray(link.ANSWER_HEADER_BYTES)
+        self._slept_us = 0  # since the last answer: goes with the next request
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._micropython = hasattr(self._sock, "readinto")
         # MicroPython wants the raw sockaddr_un
@@ -75,27 +80,43 @@ class Link:
         out[0] = op
         out[1] = length & 0xFF
         out[2] = length >> 8
+        slept_us = self._slept_us
+        out[3] = slept_us & 0xFF
+        out[4] = slept_us >> 8 & 0xFF
+        out[5] = slept_us >> 16 & 0xFF
+        out[6] = slept_us >> 24
+        self._slept_us = 0
         self._send(link.REQUEST_HEADER_BYTES + length)
         if op == link.WAIT and self.poll is not None:
             self._serve_tcp()
         head = self._head
         self._receive(head, link.ANSWER_HEADER_BYTES)
-        now_ms = now_us = 0
-        for i in range(8, 0, -1):
-            now_us = now_us << 8 | head[i]
-            now_ms = (now_ms << 8) + now_us // 1000
-            now_us %= 1000
-        self.now_ms = now_ms
-        self.now_us = now_us
-        length = head[9] | head[10] << 8
+        self.now_ms = head[1] | head[2] << 8 | head[3] << 16 | head[4] << 24
+        if head[5]:
+            self.now_ms += head[5] << 32
+        self.now_us = head[9] | head[10] << 8
+        length = head[11] | head[12] << 8
         if length > _DATA_BYTES:
             raise LinkLostError("answer of %d bytes" % length)
         if length:
             self._receive(self.data, length)
-        if head[0] != link.OK:
-            code = errno.ETIMEDOUT if head[0] == link.TIMEOUT else errno.EIO
+        status = head[0]
+        self.received = status & link.RECEIVED
+        status ^= self.received
+        if status != link.OK:
+            code = errno.ETIMEDOUT if status == link.TIMEOUT else errno.EIO
             raise OSError(code, "refused by the world")
         return length
+
+    def sleep(self, us: int) -> None:
+        """Let ``us`` pass. ``OSError`` when it is too long (``link.SLEEP_LIMIT_US``)."""
+        self._slept_us += us
+        if self._slept_us > _SHORT_SLEEP_US:  # a watchdog may bite
+            self.request(link.NOW, 0)
+            return
+        us += self.now_us
+        self.now_ms += us // 1000
+        self.now_us = us % 1000
 
     def put(self, at: int, value: int, size: int) -> None:
         """Lay an unsigned number out in the payload, little-endian."""
@@ -195,8 +216,8 @@ class LinkUart:
 
     def any(self) -> int:
         """How many bytes can be read at once."""
-        if self._start == self._end:
-            world = self._link
+        world = self._link
+        if self._start == self._end and world.received:
             world.put(0, _UART_BYTES, 2)
             n = world.request(link.UART_READ, 2)
             for i in range(n):
@@ -232,6 +253,7 @@ class UnixBoard(Board):
         self.uart = LinkUart(self.link)
         self.link.request(link.HELLO, self.link.put_bytes(0, serial.encode()))
         self.reset_cause = self.link.data[0]
+        self._uncollected = 0
 
     def ticks_ms(self) -> int:
         """Virtual milliseconds, wrapping."""
@@ -261,8 +283,7 @@ class UnixBoard(Board):
 
     def sleep_us(self, us: int) -> None:
         """Let a short virtual time pass, at most a second, whatever the UART receives."""
-        self.link.put(0, us, 4)
-        self.link.request(link.SLEEP_US, 4)
+        self.link.sleep(us)
 
     def spi_transfer(self, out: "bytes | bytearray | memoryview", into: bytearray) -> None:
         """One transfer with chip select low; ``into`` is as long as ``out``. ``OSError``."""
@@ -283,6 +304,12 @@ class UnixBoard(Board):
         """The switches that truly conduct (``codes.Switch``)."""
         self.link.request(link.FEEDBACK, 0)
         return self.link.data[0]
+
+    def collect_garbage(self) -> None:
+        """Once in ``COLLECT_EVERY`` cycles: to look through all of it each time is dear."""
+        self._uncollected = (self._uncollected + 1) % COLLECT_EVERY
+        if not self._uncollected:
+            gc.collect()
 
     def recover_i2c(self) -> None:
         """Nine clocks and a stop: frees a bus that the chip holds in the middle of a byte."""

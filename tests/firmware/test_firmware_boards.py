@@ -52,11 +52,12 @@ class SmallWorld(threading.Thread):
                 head = stream.read(link.REQUEST_HEADER_BYTES)
                 if len(head) < link.REQUEST_HEADER_BYTES:
                     return
-                op, length = struct.unpack(link.REQUEST_HEADER, head)
+                op, length, slept_us = struct.unpack(link.REQUEST_HEADER, head)
+                self.now_us += slept_us
                 status, payload = self.answer(op, stream.read(length))
-                sock.sendall(
-                    struct.pack(link.ANSWER_HEADER, status, self.now_us, len(payload)) + payload
-                )
+                status |= link.RECEIVED if self.line else 0
+                now = divmod(self.now_us, 1000)
+                sock.sendall(struct.pack(link.ANSWER_HEADER, status, *now, len(payload)) + payload)
 
     def answer(self, op: int, payload: bytes) -> tuple[int, bytes]:
         if op == link.HELLO:
@@ -75,7 +76,7 @@ class SmallWorld(threading.Thread):
             (until_us,) = struct.unpack("<Q", payload)
             assert until_us >= self.now_us
             self.now_us = until_us
-            return link.OK, bytes([bool(self.line)])
+            return link.OK, b""
         if op == link.UART_WRITE:
             self.line += payload
         if op == link.UART_READ:
@@ -84,8 +85,6 @@ class SmallWorld(threading.Thread):
             return link.OK, data
         if op == link.SPI:
             return link.OK, bytes(byte ^ 0xFF for byte in payload)
-        if op == link.SLEEP_US:
-            self.now_us += struct.unpack("<I", payload)[0]
         if op == link.DRIVE:
             (self.lines,) = payload
         if op == link.FEEDBACK:

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -217,8 +218,9 @@ def test_nothing_is_left_after_close(tmp_path):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_boards_end_with_their_simulator(tmp_path, how):
     script = f"""
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background ignores it
 from sim.pack import PackSpec
 from sim.world import World
 def command(socket, root, spec):
@@ -262,7 +264,7 @@ def test_who_does_not_say_hello_is_sent_away(tmp_path):
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as board:
             board.connect(str(server.path))
-            board.sendall(bytes((link.NOW, 0, 0)))
+            board.sendall(struct.pack(link.REQUEST_HEADER, link.NOW, 0, 0))
             assert server.accept(1.0) is None
             assert board.recv(100)[0] == link.REJECTED
             assert board.recv(100) == b""
