@@ -14,9 +14,10 @@ goes with the next one and passes before it. The board's code itself takes no vi
 | WAIT | until_us u64 | |
 | UART_READ | most bytes u16 | bytes |
 | UART_WRITE | bytes | |
-| WATCHDOG | timeout_ms u32 | |
+| WATCHDOG | timeout_ms u32 | no answer |
 | NOW | | |
 | SPI | bytes out | as many bytes in |
+| SPI_WRITE | bytes out | no answer |
 | DRIVE | switch lines u8 (``codes.Switch``) | |
 | FEEDBACK | | feedback lines u8 (``codes.Switch``) |
 | I2C_CLOCKS | | |
@@ -24,9 +25,10 @@ goes with the next one and passes before it. The board's code itself takes no vi
 WAIT ends at ``until_us`` or as soon as the UART has received something. UART_WRITE drives the
 line until the last character has left and answers then. I2C writes, then reads after a repeated
 start; status NACK when the device did not acknowledge, TIMEOUT when the bus hung. I2C_CLOCKS sends
-nine clocks and a stop. SPI is one transfer with chip select low. A board without SPI and switch
-lines of its own is REJECTED there. RECEIVED stands beside any status while UART bytes wait to be
-read. A board whose watchdog ran out finds its socket closed.
+nine clocks and a stop. SPI and SPI_WRITE are one transfer with chip select low. A board without
+SPI and switch lines of its own is REJECTED there. RECEIVED stands beside any status while UART
+bytes wait to be read. What has no answer may wait in the board until the next request goes with
+it. A board whose watchdog ran out finds its socket closed.
 """
 
 from common.mp import const
@@ -42,6 +44,7 @@ SPI = const(8)
 DRIVE = const(9)
 FEEDBACK = const(10)
 I2C_CLOCKS = const(11)
+SPI_WRITE = const(12)
 
 OK = const(0)
 NACK = const(1)

@@ -66,10 +66,11 @@ class Board:
         """Wait ``us`` or a little longer, doing nothing else."""
         _sleep_us(us)
 
-    def spi_transfer(self, out: "bytes | bytearray", into: "bytearray") -> None:
+    def spi_transfer(self, out: "bytes | bytearray", into: "bytearray | None") -> None:
         """One transaction with chip select low: send ``out``, fill ``into``, of the same length.
 
-        SPI mode 3, at most 1 MHz (the LTC6820's). ``OSError`` when the bus fails.
+        ``None``: what comes back means nothing. SPI mode 3, at most 1 MHz (the LTC6820's).
+        ``OSError`` when the bus fails.
         """
         raise NotImplementedError
 

@@ -1,8 +1,7 @@
 """The world's end of the desk link: takes boards in, reads their requests, answers.
 
 The protocol is ``common.link``. A board that says nothing for ``patience_s`` of real time (it
-hangs in a loop of its own) counts as lost, as does one whose process has ended, and one that asks
-again before it was answered.
+hangs in a loop of its own) counts as lost, as does one whose process has ended.
 """
 
 from __future__ import annotations
@@ -38,6 +37,7 @@ class Connection:
     def __init__(self, sock: socket.socket, patience_s: float = PATIENCE_S) -> None:
         self._socket = sock
         self.descriptor = sock.fileno()
+        self._pending = b""
         sock.setblocking(True)
         # A kernel timeout costs no system call of its own, a Python timeout costs one a read.
         seconds = int(patience_s)
@@ -46,14 +46,13 @@ class Connection:
 
     def request(self) -> tuple[int, int, bytes]:
         """The next request as ``(op, slept_us, payload)``; waits for it. ``LinkLost``."""
-        data = b""
+        data = self._pending
         while True:
             if len(data) >= _HEADER_BYTES:
                 op, length, slept_us = _REQUEST.unpack_from(data)
                 end = _HEADER_BYTES + length
-                if len(data) > end:
-                    raise LinkLost("the firmware asked again before it was answered")
-                if len(data) == end:
+                if len(data) >= end:
+                    self._pending = data[end:]
                     return op, slept_us, data[_HEADER_BYTES:end]
             try:
                 more = self._socket.recv(_RECEIVE_BYTES)

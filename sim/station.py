@@ -32,6 +32,7 @@ SENDING = 3
 OFF = 4
 
 _BITS = (Switch.CHARGE, Switch.DISCHARGE, Switch.PRECHARGE, Switch.PREDISCHARGE)
+_UNANSWERED = (link.SPI_WRITE, link.WATCHDOG)
 _SHARED = (link.WAIT, link.UART_WRITE)
 _LOOK_AHEAD_US = 20_000  # so far from its waking a board on a quiet line may wait by itself
 _CHIP_GRAIN_US = 50_000  # during transfers alone the chip sees the world no finer than this
@@ -167,15 +168,20 @@ class Station:
     def take(self) -> None:
         """Take one request of a board that is ``RUNNING``, and answer it.
 
-        What others on the line may notice is not done yet, but stands in ``asked``.
+        What has no answer and came before it is done. What others on the line may notice is not
+        done yet, but stands in ``asked``.
         """
         connection = self.connection
         if connection is None:
             return
         try:
-            op, slept_us, payload = connection.request()
-            if slept_us and not self._slept(slept_us):
-                return
+            op, payload = self._next(connection)
+            while op in _UNANSWERED:
+                if op == link.WATCHDOG:
+                    self._feed(payload)
+                else:
+                    self._spi(payload)
+                op, payload = self._next(connection)
             if op == link.I2C:
                 self._answer(*self._i2c(payload))
             elif op == link.SPI:
@@ -208,21 +214,29 @@ class Station:
             received = link.RECEIVED if self.received else 0
             self.connection.answer(status | received, self.local_us, payload)
 
-    def _slept(self, us: int) -> bool:
-        """Let pass what the board has slept before its request; whether that is still served."""
+    def _next(self, connection: Connection) -> tuple[int, bytes]:
+        op, slept_us, payload = connection.request()
+        if slept_us:
+            self._sleep(slept_us)
+        return op, payload
+
+    def _feed(self, payload: bytes) -> None:
+        if len(payload) != _U32.size:
+            raise LinkLost("the firmware fed its watchdog without a time")
+        self.watchdog_us = self.local_us + 1000 * int(_U32.unpack(payload)[0])
+
+    def _sleep(self, us: int) -> None:
+        """Let pass what the board has slept before its request; ``LinkLost`` when that ends it."""
         if us >= link.SLEEP_LIMIT_US:
-            self._answer(link.REJECTED)
-            return False
+            raise LinkLost(f"the firmware slept {us} us at once")
         end_us = self.local_us + us
         if self.watchdog_us is not None and end_us >= self.watchdog_us:
-            self.detach(_WATCHDOG, ResetCause.WATCHDOG)
-            return False
+            raise LinkSilent(_WATCHDOG)
         self.local_us = end_us
         if self._front_end is None:
             self._waited = True
         else:
             self._front_end.wait(us)  # what is at its pins has not changed
-        return True
 
     def _i2c(self, payload: bytes) -> tuple[int, bytes]:
         if len(payload) < 3:
@@ -266,9 +280,6 @@ class Station:
                 self._answer(link.OK, data)
             elif op == link.UART_WRITE:
                 self._send(payload)
-            elif op == link.WATCHDOG:
-                self.watchdog_us = self.local_us + 1000 * int(_U32.unpack(payload)[0])
-                self._answer()
             elif op == link.NOW:
                 self._answer()
             elif op in {link.DRIVE, link.FEEDBACK} and self._lines is not None:

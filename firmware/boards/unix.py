@@ -32,7 +32,9 @@ _DATA_BYTES = const(1024)
 _UART_BYTES = const(256)
 _FIRST_PORT = const(20000)
 _N_PORTS = const(20000)
+_MOST_SLEEP_US = const(1000000)
 _SHORT_SLEEP_US = const(10000)
+_MOST_KEPT = const(256)  # bytes of requests without an answer that wait for the next one
 
 
 class LinkLostError(BaseException):
@@ -53,7 +55,8 @@ class Link:
         self.data = bytearray(_DATA_BYTES)  # payload of the last answer
         self.poll: "select.poll | None" = None  # with what is served while the world thinks
         self.tcp: TcpServer | None = None
-        self.out = bytearray(link.REQUEST_HEADER_BYTES + _DATA_BYTES)
+        self._out = bytearray(_MOST_KEPT + link.REQUEST_HEADER_BYTES + _DATA_BYTES)
+        self._kept = 0  # bytes that wait in it: the next request is laid out behind them
         self._head = bytearray(link.ANSWER_HEADER_BYTES)
         self._slept_us = 0  # since the last answer: goes with the next request
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -72,21 +75,12 @@ class Link:
         self.tcp = server
 
     def request(self, op: int, length: int) -> int:
-        """Send ``op`` with the ``length`` bytes laid out in ``out``; bytes of the answer.
+        """Send ``op`` with the ``length`` bytes that are laid out; bytes of the answer.
 
         ``OSError`` when the device did not answer, ``LinkLostError`` when the world is gone.
         """
-        out = self.out
-        out[0] = op
-        out[1] = length & 0xFF
-        out[2] = length >> 8
-        slept_us = self._slept_us
-        out[3] = slept_us & 0xFF
-        out[4] = slept_us >> 8 & 0xFF
-        out[5] = slept_us >> 16 & 0xFF
-        out[6] = slept_us >> 24
-        self._slept_us = 0
-        self._send(link.REQUEST_HEADER_BYTES + length)
+        self._lay_out(op, length)
+        self._send()
         if op == link.WAIT and self.poll is not None:
             self._serve_tcp()
         head = self._head
@@ -108,8 +102,30 @@ class Link:
             raise OSError(code, "refused by the world")
         return length
 
+    def keep(self, op: int, length: int) -> None:
+        """As ``request``, for an ``op`` without an answer: it goes with the next request."""
+        self._lay_out(op, length)
+        if self._kept > _MOST_KEPT:
+            self._send()
+
+    def _lay_out(self, op: int, length: int) -> None:
+        out = self._out
+        at = self._kept
+        out[at] = op
+        out[at + 1] = length & 0xFF
+        out[at + 2] = length >> 8
+        slept_us = self._slept_us
+        out[at + 3] = slept_us & 0xFF
+        out[at + 4] = slept_us >> 8 & 0xFF
+        out[at + 5] = slept_us >> 16 & 0xFF
+        out[at + 6] = 0
+        self._slept_us = 0
+        self._kept = at + link.REQUEST_HEADER_BYTES + length
+
     def sleep(self, us: int) -> None:
-        """Let ``us`` pass. ``OSError`` when it is too long (``link.SLEEP_LIMIT_US``)."""
+        """Let ``us`` pass. ``OSError`` for more than a second."""
+        if us > _MOST_SLEEP_US:
+            raise OSError(errno.EINVAL, "too long a sleep")
         self._slept_us += us
         if self._slept_us > _SHORT_SLEEP_US:  # a watchdog may bite
             self.request(link.NOW, 0)
@@ -120,32 +136,35 @@ class Link:
 
     def put(self, at: int, value: int, size: int) -> None:
         """Lay an unsigned number out in the payload, little-endian."""
-        at += link.REQUEST_HEADER_BYTES
+        at += self._kept + link.REQUEST_HEADER_BYTES
         for i in range(size):
-            self.out[at + i] = value >> 8 * i & 0xFF
+            self._out[at + i] = value >> 8 * i & 0xFF
 
     def put_time(self, at: int, ms: int, us: int) -> None:
         """Lay a time out in the payload: eight bytes of microseconds."""
-        at += link.REQUEST_HEADER_BYTES
+        at += self._kept + link.REQUEST_HEADER_BYTES
         for i in range(8):
             us += (ms & 0xFF) * 1000
-            self.out[at + i] = us & 0xFF
+            self._out[at + i] = us & 0xFF
             us >>= 8
             ms >>= 8
 
     def put_bytes(self, at: int, data: "bytes | bytearray | memoryview") -> int:
         """Lay bytes out in the payload; where the next ones go."""
-        start = link.REQUEST_HEADER_BYTES + at
+        out = self._out
+        start = self._kept + link.REQUEST_HEADER_BYTES + at
         for i in range(len(data)):
-            self.out[start + i] = data[i]
+            out[start + i] = data[i]
         return at + len(data)
 
-    def _send(self, length: int) -> None:
+    def _send(self) -> None:
+        length = self._kept
+        self._kept = 0
         try:
             if self._micropython:
-                self._sock.write(self.out, length)  # type: ignore[attr-defined]
+                self._sock.write(self._out, length)  # type: ignore[attr-defined]
             else:
-                self._sock.sendall(memoryview(self.out)[:length])
+                self._sock.sendall(memoryview(self._out)[:length])
         except OSError:
             raise LinkLostError("cannot send")  # noqa: B904  MicroPython has no "from"
 
@@ -285,9 +304,14 @@ class UnixBoard(Board):
         """Let a short virtual time pass, at most a second, whatever the UART receives."""
         self.link.sleep(us)
 
-    def spi_transfer(self, out: "bytes | bytearray | memoryview", into: bytearray) -> None:
+    def spi_transfer(
+        self, out: "bytes | bytearray | memoryview", into: "bytearray | None"
+    ) -> None:
         """One transfer with chip select low; ``into`` is as long as ``out``. ``OSError``."""
         world = self.link
+        if into is None:
+            world.keep(link.SPI_WRITE, world.put_bytes(0, out))
+            return
         n = len(into)
         if world.request(link.SPI, world.put_bytes(0, out)) != n:
             raise OSError(errno.EIO, "short answer")
@@ -318,7 +342,7 @@ class UnixBoard(Board):
     def feed_watchdog(self) -> None:
         """Put the watchdog off by ``WATCHDOG_MS``."""
         self.link.put(0, WATCHDOG_MS, 4)
-        self.link.request(link.WATCHDOG, 4)
+        self.link.keep(link.WATCHDOG, 4)
 
     def listen(self, server: TcpServer, port: int) -> int:
         """Serve Modbus TCP on 127.0.0.1 while waiting; the port, chosen when 0."""

@@ -55,6 +55,8 @@ class SmallWorld(threading.Thread):
                 op, length, slept_us = struct.unpack(link.REQUEST_HEADER, head)
                 self.now_us += slept_us
                 status, payload = self.answer(op, stream.read(length))
+                if op in {link.SPI_WRITE, link.WATCHDOG}:
+                    continue
                 status |= link.RECEIVED if self.line else 0
                 now = divmod(self.now_us, 1000)
                 sock.sendall(struct.pack(link.ANSWER_HEADER, status, *now, len(payload)) + payload)
@@ -251,6 +253,56 @@ def test_a_port_that_is_taken_is_not_taken_for_another(board, monkeypatch) -> No
             board.listen(server, taken)
 
 
+def test_what_has_no_answer_goes_in_its_order_with_the_next_request(world, board) -> None:
+    small, _path = world
+    heard = []
+    real = small.answer
+
+    def answer(op: int, payload: bytes) -> tuple[int, bytes]:
+        heard.append((op, payload, small.now_us))
+        return real(op, payload)
+
+    small.answer = answer
+    board.spi_transfer(b"a", None)
+    board.sleep_us(400)
+    board.spi_transfer(b"bc", None)
+    board.feed_watchdog()
+    board.sleep_us(700)
+    assert (board.link.now_ms, board.link.now_us) == (6, 100)
+    assert heard == []
+    board.drive_switches(1)
+    eight_seconds = (8000).to_bytes(4, "little")
+    assert heard == [
+        (link.SPI_WRITE, b"a", 5000),
+        (link.SPI_WRITE, b"bc", 5400),
+        (link.WATCHDOG, eight_seconds, 5400),
+        (link.DRIVE, b"\x01", 6100),
+    ]
+    assert (board.link.now_ms, board.link.now_us) == (6, 100)
+    for _ in range(100):
+        board.spi_transfer(bytes(60), None)
+    assert board.switch_feedback() == 1
+    assert len(heard) == 105
+
+
+def test_a_long_sleep_passes_at_once_and_one_too_long_is_refused(world, board) -> None:
+    small, _path = world
+    board.sleep_us(9000)
+    assert small.now_us == 5000
+    board.sleep_us(1_000_000)
+    assert small.now_us == 1_014_000
+    with pytest.raises(OSError, match="too long a sleep"):
+        board.sleep_us(1_000_001)
+
+
+def test_garbage_is_collected_once_in_some_cycles(board, monkeypatch) -> None:
+    collected = []
+    monkeypatch.setattr(unix.gc, "collect", lambda: collected.append(1))
+    for _ in range(2 * unix.COLLECT_EVERY):
+        board.collect_garbage()
+    assert len(collected) == 2
+
+
 def test_an_answer_that_is_too_short_is_an_error_of_the_bus(world, board) -> None:
     small, _path = world
     small.answer = lambda _op, _payload: (link.OK, b"\x01")
@@ -265,14 +317,14 @@ def test_an_answer_beyond_all_bounds_ends_the_board(world, board) -> None:
     small, _path = world
     small.answer = lambda _op, _payload: (link.OK, bytes(2000))
     with pytest.raises(unix.LinkLostError, match="answer of 2000 bytes"):
-        board.feed_watchdog()
+        board.switch_feedback()
 
 
 def test_a_world_that_goes_away_is_the_power_going_off(board) -> None:
     with pytest.raises(unix.LinkLostError, match="closed"):
         board.i2c.readfrom_mem_into(11, 0, bytearray(1))
     with pytest.raises(unix.LinkLostError, match="cannot send"):
-        board.feed_watchdog()
+        board.switch_feedback()
 
 
 def test_a_world_that_breaks_off_in_a_request_is_the_power_going_off(tmp_path: Path) -> None:
@@ -280,9 +332,9 @@ def test_a_world_that_breaks_off_in_a_request_is_the_power_going_off(tmp_path: P
         listener.bind(str(tmp_path / "world"))
         listener.listen()
         made = unix.Link(str(tmp_path / "world"))
-        made.out[3:10] = b"unread!"
         sock, _ = listener.accept()
-        made._send(10)
+        made.keep(link.NOW, 0)
+        made._send()
         sock.close()  # with bytes unread: the other side is reset
         with pytest.raises(unix.LinkLostError, match="cannot receive"):
             made._receive(bytearray(4), 4)

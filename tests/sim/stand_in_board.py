@@ -27,12 +27,15 @@ class Board:
         self.reset_cause = self.ask(link.HELLO, serial.encode())[1][0]
 
     def ask(self, op: int, payload: bytes = b"") -> tuple[int, bytes]:
-        self.socket.sendall(struct.pack(link.REQUEST_HEADER, op, len(payload), 0) + payload)
+        self.tell(op, payload)
         header = self._take(link.ANSWER_HEADER_BYTES)
         status, ms, us, length = struct.unpack(link.ANSWER_HEADER, header)
         self.now_us = 1000 * ms + us
         self.received = bool(status & link.RECEIVED)
         return status & ~link.RECEIVED, self._take(length)
+
+    def tell(self, op: int, payload: bytes) -> None:
+        self.socket.sendall(struct.pack(link.REQUEST_HEADER, op, len(payload), 0) + payload)
 
     def _take(self, n: int) -> bytes:
         data = b""
@@ -66,7 +69,7 @@ def main() -> None:
         cycles += 1
         next_us += 1_000_000
         if mode == "hang" and cycles == 3 and board.reset_cause == 1:
-            board.ask(link.WATCHDOG, struct.pack("<I", 1000))
+            board.tell(link.WATCHDOG, struct.pack("<I", 1000))
             board.wait(1 << 50)
         while board.now_us < next_us:
             if board.wait(next_us):

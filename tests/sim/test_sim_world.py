@@ -242,8 +242,11 @@ with World(board_command=command, folder=Path({str(tmp_path)!r}), speed=5.0) as 
         board = int(parent.stdout.readline())
     assert is_running(board)
     parent.send_signal(how)
-    parent.wait(10)
-    end_s = time.monotonic() + 5
+    try:
+        parent.wait(30)
+    finally:
+        parent.kill()
+    end_s = time.monotonic() + 30
     while is_running(board) and time.monotonic() < end_s:
         time.sleep(0.02)
     assert not is_running(board)
