@@ -45,7 +45,7 @@ class SmallWorld(threading.Thread):
     def run(self) -> None:
         try:
             sock, _ = self.listener.accept()
-        except OSError:  # it was closed before anybody came
+        except OSError:  # it was ended before anybody came
             return
         with contextlib.suppress(OSError, EOFError), sock, sock.makefile("rb") as stream:
             while True:
@@ -60,6 +60,14 @@ class SmallWorld(threading.Thread):
                 status |= link.RECEIVED if self.line else 0
                 now = divmod(self.now_us, 1000)
                 sock.sendall(struct.pack(link.ANSWER_HEADER, status, *now, len(payload)) + payload)
+
+    def end(self) -> None:
+        """Wait for the thread, so that what it dies of is told of the test that used it."""
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)  # closing alone would not wake it
+        self.join(30)
+        self.listener.close()
+        assert not self.is_alive()
 
     def answer(self, op: int, payload: bytes) -> tuple[int, bytes]:
         if op == link.HELLO:
@@ -102,7 +110,7 @@ def world(tmp_path: Path) -> Iterator[tuple[SmallWorld, Path]]:
     world = SmallWorld(path)
     world.start()
     yield world, path
-    world.listener.close()
+    world.end()
 
 
 GREETING = f"echelon {__version__} unix P1 boot 1\n"
@@ -189,7 +197,7 @@ def test_a_board_whose_world_goes_away_ends_quietly(tmp_path: Path, interpreter:
     world.answer = answer  # type: ignore[method-assign]
     world.start()
     done = run(interpreter, "-m", "firmware.boards.unix", str(path), str(tmp_path))
-    world.listener.close()
+    world.end()
     assert (done.returncode, done.stdout, done.stderr) == (0, GREETING, "")
 
 
