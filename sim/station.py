@@ -120,6 +120,7 @@ class Station:
         self.ended_by_itself = False
         self.dead = False  # nobody starts it again
         self.reset_cause: int = ResetCause.POWER_ON
+        self.grain_us = _PACK_GRAIN_US  # of cells and chip while the board is silent
         self._chip_us = 0
         self._pack_us = 0
         self._fets = (False,) * 4
@@ -367,7 +368,7 @@ class Station:
         chip = self.chip
         fets = self.conducting()
         passed_us = now_us - self._pack_us
-        if passed_us >= _PACK_GRAIN_US or (passed_us > 0 and fets != self._fets):
+        if passed_us >= self.grain_us or (passed_us > 0 and fets != self._fets):
             self.pack.step(passed_us / US_PER_S, *fets[:2], chip.balance_mask, *fets[2:])
             self._pack_us = now_us
             self._fets = fets

@@ -97,8 +97,8 @@ def test_a_host_and_its_boards_talk_over_the_line(tmp_path):
         runner.start()
         try:
             with (
-                serial.Serial(bus.port, 115200, timeout=2) as host,
-                serial.Serial(other.port, 115200, timeout=2) as far_host,
+                serial.Serial(bus.port, 115200, timeout=20) as host,
+                serial.Serial(other.port, 115200, timeout=20) as far_host,
             ):
                 for text in (b"one", b"two"):
                     host.write(text)
