@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
     not has_micropython(), reason="micropython is neither beside this Python nor on PATH"
 )
 
-SPEED = 30.0
+SPEED = 10.0  # a board keeps ten minutes: one of real time in which a gateway must come again
 KILLS = 3
 GATEWAY_ONLY = ("gateway_time", "recalled")  # may differ between two copies of one reading
 
