@@ -24,7 +24,8 @@ from firmware.modbus.tcp import TcpServer
 from firmware.settings import Settings, SettingsError
 
 WATCHDOG_MS = const(8000)
-COLLECT_EVERY = const(10)  # cycles: the desk's heap is large, and holds the compiled source too
+COLLECT_EVERY = const(10)  # cycles, with the desk's heap, which holds the compiled source too
+_LARGE_HEAP = const(524288)  # bytes: a smaller one stands for a board's
 
 _TICKS_MASK = const(0x3FFFFFFF)  # ticks wrap at 2**30, as on most boards
 _TICKS_HALF = const(0x20000000)
@@ -272,6 +273,7 @@ class UnixBoard(Board):
         self.uart = LinkUart(self.link)
         self.link.request(link.HELLO, self.link.put_bytes(0, serial.encode()))
         self.reset_cause = self.link.data[0]
+        self._collect_every = COLLECT_EVERY if _heap_bytes() >= _LARGE_HEAP else 1
         self._uncollected = 0
 
     def ticks_ms(self) -> int:
@@ -330,8 +332,8 @@ class UnixBoard(Board):
         return self.link.data[0]
 
     def collect_garbage(self) -> None:
-        """Once in ``COLLECT_EVERY`` cycles: to look through all of it each time is dear."""
-        self._uncollected = (self._uncollected + 1) % COLLECT_EVERY
+        """Once in some cycles where the heap is large: looking through all of it is dear."""
+        self._uncollected = (self._uncollected + 1) % self._collect_every
         if not self._uncollected:
             gc.collect()
 
@@ -360,6 +362,12 @@ class UnixBoard(Board):
                     raise
         self.link.serve_while_waiting(server, poll)
         return number
+
+
+def _heap_bytes() -> int:
+    if not hasattr(gc, "mem_free"):
+        return _LARGE_HEAP
+    return gc.mem_free() + gc.mem_alloc()  # type: ignore[attr-defined,no-any-return]
 
 
 def _real_us() -> int:

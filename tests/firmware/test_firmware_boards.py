@@ -303,12 +303,19 @@ def test_a_long_sleep_passes_at_once_and_one_too_long_is_refused(world, board) -
         board.sleep_us(1_000_001)
 
 
-def test_garbage_is_collected_once_in_some_cycles(board, monkeypatch) -> None:
+@pytest.mark.parametrize(("free", "times"), [(2_000_000, 2), (100_000, 2 * unix.COLLECT_EVERY)])
+def test_garbage_of_a_large_heap_is_collected_once_in_some_cycles(
+    world, monkeypatch, free: int, times: int
+) -> None:
+    monkeypatch.setattr(unix.gc, "mem_free", lambda: free, raising=False)
+    monkeypatch.setattr(unix.gc, "mem_alloc", lambda: 30_000, raising=False)
+    board = unix.UnixBoard(str(world[1]), ".", "P1")
     collected = []
     monkeypatch.setattr(unix.gc, "collect", lambda: collected.append(1))
     for _ in range(2 * unix.COLLECT_EVERY):
         board.collect_garbage()
-    assert len(collected) == 2
+    board.link._sock.close()
+    assert len(collected) == times
 
 
 def test_an_answer_that_is_too_short_is_an_error_of_the_bus(world, board) -> None:
