@@ -300,7 +300,7 @@ class App(Commands):
         self._report(_STORAGE, False)
 
     def _keep(self) -> None:
-        gc.collect()
+        self.board.collect_garbage()
         overruns = self.executive.overruns
         self._report(_OVERRUN, overruns != self._overruns)
         self._overruns = overruns

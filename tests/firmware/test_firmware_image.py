@@ -138,7 +138,7 @@ def client(pack: Pack) -> Generator[SunSpecModbusClientDeviceTCP]:
 
     thread = threading.Thread(target=serve)
     thread.start()
-    device = SunSpecModbusClientDeviceTCP(3, "127.0.0.1", port, timeout=5)
+    device = SunSpecModbusClientDeviceTCP(3, "127.0.0.1", port, timeout=20)
     try:
         device.scan()
         yield device
