@@ -170,13 +170,15 @@ def test_files_come_out_of_an_image_in_micropython(tmp_path, image, micropython)
     }
     (tmp_path / "image.0").write_bytes(image(files))
     assert lines(micropython, "loader_import.py", tmp_path) == [
-        "(3, 'package.part', None)",
         "(3, 'package.part', ['arguments'])",
         "0 /firmware.image",
         f"True {len(part)}",
         *["2"] * 3,
         *["30"] * 3,
-        "b'import package\\ndef s' b'# long\\n' b'tar' 10493",
+        "20 b'import package\\ndef s'",
+        "7 b'# long\\n'",
+        "3 b'tar'",
+        "10493 b'# long\\n# long\\n# long'",
     ]
 
 

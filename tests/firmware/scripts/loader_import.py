@@ -10,7 +10,6 @@ import sys
 
 from firmware import loader
 
-print(loader.start("package.part", sys.argv[1]))
 print(loader.start("package.part", sys.argv[1], ["arguments"]))
 mount = sys.path[0]
 print(loader.slot, mount)
@@ -29,4 +28,7 @@ for mode in ("w", "a", "r+"):
         print(error.errno)
 one = open(mount + "/package/part.py", "rb")  # noqa: PTH123, SIM115
 two = open(mount + "/package/big.py", "rb")  # noqa: PTH123, SIM115
-print(one.read(20), two.read(7), one.read(3), len(two.read()))
+for file, n_bytes in ((one, 20), (two, 7), (one, 3), (two, 20000)):
+    buffer = bytearray(n_bytes)
+    n_bytes = file.readinto(buffer)
+    print(n_bytes, bytes(buffer[:20]))
