@@ -387,7 +387,7 @@ class Differences:
         least = soc_bp = width = 0.0
         for i in range(self._n):
             if self._soh.known(i):
-                z, lo, hi = self._cell_soc(i, room, slope, sigma)
+                z, lo, hi = self._cell_soc(i, self.interval(i), room, slope, sigma)
                 left = (z - empty_bp) * self.capacity(i)[0]
                 if found < 0 or left < least:
                     found = i
@@ -406,18 +406,27 @@ class Differences:
             sigma = math.sqrt(var) / 10000
             room, slope = self.mean_room(level)
         for i in range(self._n):
-            soc_bp = self._cell_soc(i, room, slope, sigma) if known else None
-            _put(block, ("Soc", "SocLo", "SocHi"), i, soc_bp)
-            _put(block, ("Dif", "DifLo", "DifHi"), i, self.interval(i) if self.known else None)
-            _put(block, ("Leak", "LeakLo", "LeakHi"), i, self.leak_interval(i))
-            block.set_cell("Bled", i, self.bled_uah[i] // 1000)
+            row: list[int | None] = [None] * 10
+            if self.known:
+                d = self.interval(i)
+                _put(row, 3, d)
+                if known:
+                    _put(row, 0, self._cell_soc(i, d, room, slope, sigma))
+            _put(row, 6, self.leak_interval(i))
+            row[9] = self.bled_uah[i] // 1000
+            block.set_row(i, row)
 
     def _cell_soc(
-        self, i: int, room: float, slope: float, sigma: float
+        self,
+        i: int,
+        difference: "tuple[float, float, float]",
+        room: float,
+        slope: float,
+        sigma: float,
     ) -> "tuple[float, float, float]":
         c, sigma_c = self.capacity(i)
-        empty = (room - self.d[i]) / c
-        d, _lo, hi = self.interval(i)
+        d, _lo, hi = difference
+        empty = (room - d) / c
         own = (hi - d) / 2 / c
         size = empty * sigma_c / c
         common = slope * sigma / c
@@ -452,11 +461,7 @@ def _clip(fraction: float) -> float:
     return 10000 * min(1.0, max(0.0, fraction))
 
 
-def _put(
-    block: Block,
-    names: "tuple[str, str, str]",
-    i: int,
-    figure: "tuple[float, float, float] | None",
-) -> None:
-    for k in range(3):
-        block.set_cell(names[k], i, None if figure is None else math.floor(figure[k] + 0.5))
+def _put(row: "list[int | None]", at: int, figure: "tuple[float, float, float] | None") -> None:
+    if figure is not None:
+        for k in range(3):
+            row[at + k] = math.floor(figure[k] + 0.5)

@@ -411,19 +411,20 @@ class Estimators:
         put("RAge", None if figure is None else self.now_s - self.resistance.at_s)
 
     def _publish_cell(self, block: Block, i: int, now_s: int) -> None:
-        put = block.set_cell
+        """SOH with its interval, method and age in hours; resistance with its interval."""
         soh = self.soh
-        known = soh.known(i)
-        figure = soh.interval(i, now_s) if known else (None, None, None)
-        put("Soh", i, _whole(figure[0], 1))
-        put("SohLo", i, _whole(figure[1], 1))
-        put("SohHi", i, _whole(figure[2], 1))
-        put("Mth", i, soh.method[i])
-        put("AgeH", i, (now_s - soh.at_s[i]) // 3600 if known else None)
-        figure = self.resistance.interval(i) or (None, None, None)
-        put("R", i, _whole(figure[0], 10))
-        put("RLo", i, _whole(figure[1], 10))
-        put("RHi", i, _whole(figure[2], 10))
+        row: list[int | None] = [None] * 8
+        row[3] = soh.method[i]
+        if soh.known(i):
+            figure = soh.interval(i, now_s)
+            for k in range(3):
+                row[k] = int(figure[k] + 0.5)
+            row[4] = (now_s - soh.at_s[i]) // 3600
+        resistance = self.resistance.interval(i)
+        if resistance is not None:
+            for k in range(3):
+                row[5 + k] = int(resistance[k] / 10 + 0.5)
+        block.set_row(i, row)
 
     # --- what survives power-off ----------------------------------------------------------
 
@@ -449,7 +450,3 @@ def _put_interval(
     block.set(name, None if value is None else int(value * scale + 0.5))
     block.set(name + "Lo", None if low is None else int(low * scale))
     block.set(name + "Hi", None if high is None else int(high * scale) + 1)
-
-
-def _whole(value: "float | None", unit: int) -> "int | None":
-    return None if value is None else int(value / unit + 0.5)
