@@ -80,6 +80,8 @@ class Estimators:
         self.soh_age_s: int | None = None
         self.fec_centi = 0
         self._minute = -1
+        self._wh: tuple[float, float, float] | None = None
+        self._reckoned = False  # that, for the next write
         self._told = False  # the open anchor: what is not weighed yet
         self._window_cell = -1  # the next that a charge's windows are to tell of
         self._window_gains = False  # they have told something
@@ -332,15 +334,23 @@ class Estimators:
         for i in range(self.n_cells):
             self._publish_cell(block, i, now_s)
 
+    def reckon(self) -> None:
+        """Find what ``publish_energy`` would else have to find first: both take long."""
+        self._wh = self.remaining_wh()
+        self._reckoned = True
+
     def publish_energy(self, block: Block) -> None:
         """Write the energy model, all but what the image stamps."""
+        if not self._reckoned:
+            self.reckon()
+        self._reckoned = False
         self._publish_power(block)
         self._publish_charge(block)
 
     def _publish_power(self, block: Block) -> None:
         put = block.set
         energy = self.energy
-        _put_interval(block, "Wh", self.remaining_wh(), 10)
+        _put_interval(block, "Wh", self._wh, 10)
         put("WhA", energy.current_ma)
         power = energy.power(8000)
         _put_interval(block, "P80", power, 1)
