@@ -141,7 +141,7 @@ class Block:
     def set_row(self, cell: int, row: "list[int | None]") -> None:
         """Write all numbers of the cell with index ``cell``: as ``set_cell``, nine times as fast.
 
-        ``row`` has one for each point, in the model's order; what it holds then is of no use.
+        ``row`` has one for each point, in the model's order, and none any more when it is written.
         """
         kinds = self._cell_kinds
         for i in range(len(row)):
@@ -159,6 +159,8 @@ class Block:
             elif value is None or not -0x8000 <= value >> 16 <= 0x7FFF:
                 row[i] = -0x80000000
         pack_into(self._cell_format, self._image, self._cells + cell * self._cell_bytes, *row)
+        for i in range(len(row)):
+            row[i] = None
 
     def set_text(self, name: str, text: str) -> None:
         """Write a string, cut to its registers and filled with zeros."""

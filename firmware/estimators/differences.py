@@ -405,8 +405,8 @@ class Differences:
             level, var = soc.predict()
             sigma = math.sqrt(var) / 10000
             room, slope = self.mean_room(level)
+        row: list[int | None] = [None] * 10
         for i in range(self._n):
-            row: list[int | None] = [None] * 10
             if self.known:
                 d = self.interval(i)
                 _put(row, 3, d)

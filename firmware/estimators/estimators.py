@@ -331,8 +331,9 @@ class Estimators:
         put("Chem", self._settings.profile.chemistry)
         block.set_text("Prof", self._settings.profile.name)
         put("ProfCrc", self.profile_crc)
+        row: list[int | None] = [None] * 8
         for i in range(self.n_cells):
-            self._publish_cell(block, i, now_s)
+            self._publish_cell(block, row, i, now_s)
 
     def reckon(self) -> None:
         """Find what ``publish_energy`` would else have to find first: both take long."""
@@ -420,10 +421,9 @@ class Estimators:
         put("RPulse", PULSE_MS)
         put("RAge", None if figure is None else self.now_s - self.resistance.at_s)
 
-    def _publish_cell(self, block: Block, i: int, now_s: int) -> None:
+    def _publish_cell(self, block: Block, row: "list[int | None]", i: int, now_s: int) -> None:
         """SOH with its interval, method and age in hours; resistance with its interval."""
         soh = self.soh
-        row: list[int | None] = [None] * 8
         row[3] = soh.method[i]
         if soh.known(i):
             figure = soh.interval(i, now_s)

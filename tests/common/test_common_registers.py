@@ -101,6 +101,7 @@ def test_a_row_is_written_as_its_points_one_by_one(model_id, data):
         single.set_cell(name, 1, number)
     whole.set_row(1, row)
     assert whole.bytes() == single.bytes()
+    assert row == [None] * len(names), "ready for the next cell"
 
 
 @pytest.mark.parametrize("n_cells", [1, 4, 16])
