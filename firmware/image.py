@@ -243,6 +243,8 @@ class Image:
         if first or turn == 6:
             estimators.publish_lifetime(self._lifetime)
             self._stamp(self._lifetime, seq)
+        if turn == 7:
+            estimators.reckon()
         if first or turn == 8:
             estimators.publish_energy(self._energy)
             self._energy.set("Boot", self._boot)

@@ -78,6 +78,19 @@ def bench() -> Bench:
 # --- reading -----------------------------------------------------------------------------
 
 
+def test_every_part_is_read_as_it_stands_now_however_many_were_asked_for(bench: Bench) -> None:
+    first = bench.map.block(models.SNAPSHOT).address - 40000
+    parts = [(first + i, count) for count in (1, 2, 50) for i in range(20)]
+    for filled in (0x11, 0xA5):
+        start, end = 2 * first, 2 * (first + 70)
+        for at in range(start, end):
+            bench.map.image[at] = filled ^ (at & 0xFF)
+        for at, count in parts:
+            answer = bench.read(40000 + at, count)
+            assert answer[2:] == bench.map.image[2 * at : 2 * (at + count)]
+            assert answer[1] == 2 * count == len(answer) - 2
+
+
 @pytest.mark.parametrize("function", [3, 4])
 def test_the_map_begins_with_suns_at_40000(bench: Bench, function: int) -> None:
     assert bench.read(40000, 2, function) == bytes([function, 4]) + b"SunS"
