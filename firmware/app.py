@@ -21,6 +21,7 @@ In safe mode (``firmware.crashes``) there is no balance, estimate or test, and o
 """
 
 import gc
+import sys
 
 from common import __version__, models
 from common.codes import Command, CommandResult, Refusal, Task, Test
@@ -127,7 +128,10 @@ class App(Commands):
         self.remote = self.pdu_server.limits = RemoteSettings(
             source, self.storage, self.image, self.measurement, self.protection, self.snapshot
         )
-        update = Update(self.image.map.block(models.UPDATE), board.root, board.name, self.afe.name)
+        update = Update(
+            self.image.map.block(models.UPDATE), board.root, board.name, self.afe.name,
+            sys.modules.get("loader"),
+        )  # fmt: skip
         self.update = self.pdu_server.update = update
         self._well_s = 0  # uptime since which nothing has failed
         self._rtu: RtuServer | None = None

@@ -2,8 +2,9 @@ r"""What starts first on a board that is updated over Modbus: it chooses between
 
 An image is one file, made by ``echelon image``: all of the firmware, with its SHA-256 (the format
 is below). A board has two, ``image.0`` and ``image.1``; the loader mounts one of them, read-only,
-and starts the firmware in it. A copy of this file lies on the board as ``loader.py``; an update
-never changes it, so it imports nothing of ours, and what it writes keeps its layout.
+and starts the firmware in it. This file lies on the board as ``loader.py`` and is not in an image:
+an update never changes it, so it imports nothing of ours, and what it writes, and what
+``firmware.update`` uses of it, stays as it is.
 
     # main.py
     import loader

@@ -95,7 +95,6 @@ package(
         "image.py",
         "image_sunspec.py",
         "limits.py",
-        "loader.py",
         "main.py",
         "measurement.py",
         "modbus/__init__.py",

@@ -15,7 +15,10 @@ Refused is an image that was not signed with the fleet's key (``update.key`` in 
 than any that was healthy here. Healthy is a pack that has measured for ``_HEALTHY_S`` without a
 failed task, and was spoken to over Modbus: who cannot be reached cannot be mended.
 
-    >>> update = Update(block, root, "rp2", "bq76952")
+``loader`` is the board's own copy of ``firmware.loader``, which has started this; ``None``: none has.
+It may be older than this file, so no more is asked of it than it always had.
+
+    >>> update = Update(block, root, "rp2", "bq76952", sys.modules.get("loader"))
     >>> update.receive(0, request, 10, 240)
     0
     >>> update.step(free_ms, 0)
@@ -28,9 +31,17 @@ import sys
 
 from common.mp import const
 from common.registers import Block
-from firmware import loader
 from firmware.rsa import KEY_BYTES, Check
 from firmware.snapshot import Snapshot
+
+TYPE_CHECKING = False  # boards have no typing
+if TYPE_CHECKING:
+    from typing import Any
+
+_HEADER_BYTES = const(128)  # of an image: the header, with the digest; and the signature
+_DIGEST_AT = const(24)
+_FIRST_BYTES = const(512)
+_NO_SLOT = const(255)
 
 _BUFFER_BYTES = const(1024)
 _WRITE_BYTES = const(512)  # so much at once, or the rest
@@ -63,27 +74,21 @@ _DEVICE_FAILURE = const(-4)
 _BUSY = const(-6)
 
 
-def running_slot() -> int:
-    """The slot of the image that runs; ``loader.NONE`` when it did not come from one."""
-    resident = sys.modules.get("loader")
-    slot: int = getattr(resident, "slot", loader.NONE)
-    return slot
-
-
 class Update:
     """The UPDATE model of a board, and the image it receives."""
 
     def __init__(
-        self, block: Block, root: str, board: str, afe: str, slot: "int | None" = None
+        self, block: Block, root: str, board: str, afe: str, loader: "object | None"
     ) -> None:
         self.have = 0  # bytes received, the first not synced included
         self.restart = False  # the board is to start anew
         self._block = block
         self._root = root
         self._names = (afe.encode(), board.encode())
-        self._slot = running_slot() if slot is None else slot
+        self._loader: "Any" = loader
+        self._slot: int = _NO_SLOT if loader is None else self._loader.slot
         self._size = 0  # of the image being received; 0 until its header is accepted
-        self._head = bytearray(loader.FIRST_BYTES)
+        self._head = bytearray(_FIRST_BYTES)
         self._buffer = bytearray(_BUFFER_BYTES)
         self._filled = 0
         self._file: "object | None" = None
@@ -93,16 +98,17 @@ class Update:
         self._digested = 0
         self._start = self._abandon = False
         self._state = _UNSUPPORTED
-        self._record = loader.Record(root)
-        self._result = self._record.result
-        if self._slot != loader.NONE:
-            self._path = loader.image_path(root, 1 - self._slot)
+        self._result = _NONE
+        if self._slot != _NO_SLOT:
+            self._record = self._loader.Record(root)
+            self._result = self._record.result
+            self._path = self._loader.image_path(root, 1 - self._slot)
             if self._record.trial == self._slot:
                 self._state = _TRIAL
             elif self._key() is not None:
                 self._state = _IDLE
                 self._find_part()
-        self._tell_digest("Run1", loader.image_path(root, self._slot))
+            self._tell_digest("Run1", self._loader.image_path(root, self._slot))
         self._tell()
 
     @property
@@ -129,7 +135,7 @@ class Update:
             return 0
         if offset != self.have:
             return _ILLEGAL_ADDRESS
-        limit = self._size or loader.FIRST_BYTES
+        limit = self._size or _FIRST_BYTES
         if end > limit:
             return _ILLEGAL_VALUE
         if not self._size:
@@ -144,7 +150,7 @@ class Update:
         for i in range(n_bytes):
             target[place + i] = data[at + i]
         self.have = end
-        if not self._size and end == loader.FIRST_BYTES:
+        if not self._size and end == _FIRST_BYTES:
             self._state = _CHECKING
         self._tell()
         return 0
@@ -191,10 +197,10 @@ class Update:
             if not left_s and not self.restart:
                 print("update: not healthy in %d s" % _TRIAL_S)
                 self.restart = True
-        put = self._block.set
-        put("Left", left_s)
-        put("Seq", snapshot.seq or None)
-        put("SeqEnd", snapshot.seq or None)
+        block = self._block
+        block.set("Left", left_s)
+        block.set("Seq", snapshot.seq or None)
+        block.set("SeqEnd", snapshot.seq or None)
 
     # --- receiving ------------------------------------------------------------------------
 
@@ -203,14 +209,14 @@ class Update:
         try:
             size = os.stat(self._path)[6]
             with open(self._path, "rb") as file:
-                head = file.read(loader.FIRST_BYTES)
+                head = file.read(_FIRST_BYTES)
         except OSError:
             return
-        header = loader.read_header(head)
-        if header is None or len(head) < loader.FIRST_BYTES:
+        header = self._loader.read_header(head)
+        if header is None or len(head) < _FIRST_BYTES:
             return
         self._head[:] = head
-        self._size = loader.FIRST_BYTES + header[9]
+        self._size = _FIRST_BYTES + header[9]
         self.have = self._synced = min(size, self._size)
         if self.have < self._size:
             self._state = _RECEIVING
@@ -258,14 +264,14 @@ class Update:
         if check is None:
             if self._size:  # all is in flash, and only that counts
                 with open(self._path, "rb") as file:
-                    self._head[:] = file.read(loader.FIRST_BYTES)
+                    self._head[:] = file.read(_FIRST_BYTES)
             refused = self._break_rules()
             if refused:
                 self._end(refused)
                 return
             head = bytes(self._head)
-            digest = hashlib.sha256(head[: loader.HEADER_BYTES]).digest()
-            at = loader.HEADER_BYTES
+            digest = hashlib.sha256(head[:_HEADER_BYTES]).digest()
+            at = _HEADER_BYTES
             self._check = Check(self._key() or b"", head[at : at + KEY_BYTES], digest)
         elif check.step():
             return
@@ -277,7 +283,7 @@ class Update:
             self._accept()
 
     def _break_rules(self) -> int:
-        header = loader.read_header(bytes(self._head))
+        header = self._loader.read_header(bytes(self._head))
         if header is None:
             return _REFUSED_FORMAT
         interpreter = getattr(sys.implementation, "_mpy", 0)
@@ -286,25 +292,25 @@ class Update:
         for wanted, name in zip(header[11:], self._names):  # noqa: B905
             if wanted.strip(b"\x00") not in (b"", name):
                 return _REFUSED_BOARD
-        if loader.version_number(header) < self._record.lowest:
+        if self._loader.version_number(header) < self._record.lowest:
             return _REFUSED_VERSION
         return _NONE
 
     def _accept(self) -> None:
         """The header is in order: the other image is overwritten from now on."""
-        header = loader.read_header(bytes(self._head))
+        header = self._loader.read_header(bytes(self._head))
         self._file = open(self._path, "wb")  # noqa: SIM115
         self._file.write(self._head)
         self._close()
         self._synced = self.have
-        self._size = loader.FIRST_BYTES + header[9]  # type: ignore[index]
+        self._size = _FIRST_BYTES + header[9]  # type: ignore[index]
         self._state = _RECEIVING
 
     def _go_on_digesting(self) -> None:
-        n_bytes = self._size - loader.FIRST_BYTES - self._digested
+        n_bytes = self._size - _FIRST_BYTES - self._digested
         if n_bytes:
             with open(self._path, "rb") as file:
-                file.seek(loader.FIRST_BYTES + self._digested)
+                file.seek(_FIRST_BYTES + self._digested)
                 data = file.read(min(n_bytes, _READ_BYTES))
             if not data:
                 self._end(_DAMAGED)
@@ -312,7 +318,7 @@ class Update:
             self._digest.update(data)  # type: ignore[union-attr]
             self._digested += len(data)
             return
-        header = loader.read_header(bytes(self._head))
+        header = self._loader.read_header(bytes(self._head))
         if self._digest.digest() != header[10]:  # type: ignore[union-attr, index]
             self._end(_DAMAGED)
             return
@@ -353,12 +359,12 @@ class Update:
             return
         record = self._record
         record.active = self._slot
-        record.trial = loader.NONE
+        record.trial = _NO_SLOT
         record.result = _DONE
-        with open(loader.image_path(self._root, self._slot), "rb") as file:
-            header = loader.read_header(file.read(loader.HEADER_BYTES))
+        with open(self._loader.image_path(self._root, self._slot), "rb") as file:
+            header = self._loader.read_header(file.read(_HEADER_BYTES))
         if header is not None:
-            record.lowest = max(record.lowest, loader.version_number(header))
+            record.lowest = max(record.lowest, self._loader.version_number(header))
         try:
             record.save()
         except OSError as error:  # until the trial's time is over
@@ -386,7 +392,7 @@ class Update:
         put = self._block.set
         put("UpSt", self._state)
         put("UpRes", self._result)
-        put("Slot", None if self._slot == loader.NONE else self._slot)
+        put("Slot", None if self._slot == _NO_SLOT else self._slot)
         put("Have", self.have)
         put("Size", self._size or None)
         put("Img1", None)
@@ -397,11 +403,11 @@ class Update:
     def _tell_digest(self, name: str, path: str) -> None:
         try:
             with open(path, "rb") as file:
-                self._put_digest(name, file.read(loader.HEADER_BYTES))
+                self._put_digest(name, file.read(_HEADER_BYTES))
         except OSError:
             pass
 
     def _put_digest(self, name: str, head: "bytes | bytearray") -> None:
-        at = loader.DIGEST_AT
+        at = _DIGEST_AT
         block = self._block
         block.put_bytes(2 * block.layout.offset(name), memoryview(head)[at : at + 8])

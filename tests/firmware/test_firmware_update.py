@@ -40,6 +40,11 @@ def image(key):
     return make
 
 
+def started(slot):
+    """The loader, as it is when it has started the image ``slot``."""
+    return types.SimpleNamespace(**{**vars(loader), "slot": slot})
+
+
 class Board:
     """A board's files, and its ``Update``."""
 
@@ -59,7 +64,7 @@ class Board:
 
     def boot(self):
         self.slot = loader.choose(str(self.root))
-        self.update = Update(self.block, str(self.root), "unix", "bq76952", self.slot)
+        self.update = Update(self.block, str(self.root), "unix", "bq76952", started(self.slot))
 
     def get(self, name):
         return self.block.get(name)
@@ -377,16 +382,15 @@ def test_without_its_key_a_board_takes_nothing(board, image, content):
     assert not board.update.abandon()
 
 
-def test_a_board_that_the_loader_did_not_start_takes_nothing(board):
-    board.update = Update(board.block, str(board.root), "unix", "bq76952")
-    assert board.say()[0] == UpdateState.UNSUPPORTED
+@pytest.mark.parametrize("resident", [None, started(loader.NONE)])
+def test_a_board_that_the_loader_did_not_start_takes_nothing(board, image, resident):
+    board.update = Update(board.block, str(board.root), "unix", "bq76952", resident)
+    assert board.say() == (UpdateState.UNSUPPORTED, UpdateResult.NONE)
     assert board.get("Slot") is None
-
-
-def test_the_loader_says_which_image_runs(monkeypatch):
-    assert update.running_slot() == loader.NONE
-    monkeypatch.setitem(sys.modules, "loader", types.SimpleNamespace(slot=1))
-    assert update.running_slot() == 1
+    assert board.update.receive(0, image(), 0, CHUNK) == FAILURE
+    board.update.step(1000, 60)
+    assert not board.update.start()
+    assert not board.update.abandon()
 
 
 def test_a_raw_key_is_as_good_as_hex(board, key, image):
@@ -447,6 +451,9 @@ def test_the_numbers_are_those_of_the_codes(root):
         "REFUSED_BOARD", "STORAGE", "ABANDONED",
     ):  # fmt: skip
         assert getattr(update, "_" + name) == getattr(UpdateResult, name)
+    for name in ("HEADER_BYTES", "FIRST_BYTES", "DIGEST_AT"):
+        assert getattr(update, "_" + name) == getattr(loader, name)
+    assert update._NO_SLOT == loader.NONE
     for name in ("NONE", "DONE", "NOT_HEALTHY", "DAMAGED"):
         assert getattr(loader, "RESULT_" + name) == getattr(UpdateResult, name)
 

@@ -53,7 +53,8 @@ class Board:
         slot = loader.choose(ROOT)
         self.running = read(loader.image_path(ROOT, slot))
         assert self.running in self.known, "slot %d" % slot
-        self.update = Update(BLOCK, ROOT, "unix", "bq76952", slot)
+        loader.slot = slot
+        self.update = Update(BLOCK, ROOT, "unix", "bq76952", loader)
 
     def power_cut(self):
         """Start after a cut; the chip keeps what it has."""
