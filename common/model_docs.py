@@ -14,6 +14,7 @@ _HEADER = {
 
 _STAMP = {
     "SnCrc": ("", "CRC-32 (IEEE 802.3) of the serial number: whose answer this is."),
+    "SnEnd": ("", "The same as SnCrc, for what is read in several requests."),
     "Seq": ("", "Counts measurement cycles since boot; equals SeqEnd in an answer that is whole."),
     "SeqEnd": ("", "Seq again. Where the two differ the answer is torn: read again."),
     "Boot": ("", "How often the board has started; Seq and UpS begin anew with each."),

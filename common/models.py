@@ -46,6 +46,7 @@ N_TEMPERATURE_BINS = 8  # < 0, 0-10, 10-20, 20-30, 30-40, 40-45, 45-60, > 60 deg
 _HEAD = (("ID L", "uint16"),)
 _STAMP = (("SnCrc Seq", "uint32"),)
 _TAIL = (("SeqEnd", "uint32"),)
+_LONG_TAIL = (("SnEnd SeqEnd", "uint32"),)  # of what takes two requests: both say whose it is
 
 _COMMON_POINTS = _HEAD + (
     ("Mn Md", "string:16"),
@@ -353,12 +354,12 @@ MODELS = (
         (),
     ),
     (SNAPSHOT, "snapshot", "Echelon Snapshot", _SNAPSHOT_POINTS, ("Cell", _SNAPSHOT_CELL), _TAIL),
-    (HEALTH, "health", "Echelon Health", _HEALTH_POINTS, ("Cell", _HEALTH_CELL), _TAIL),
+    (HEALTH, "health", "Echelon Health", _HEALTH_POINTS, ("Cell", _HEALTH_CELL), _LONG_TAIL),
     (LIFETIME, "lifetime", "Echelon Lifetime", _LIFETIME_POINTS, None, _TAIL),
     (PROTECTION, "protection", "Echelon Protection", _PROTECTION_POINTS, None, _TAIL),
     (DEVICE, "device", "Echelon Device and Time", _DEVICE_POINTS, None, _TAIL),
-    (ENERGY, "energy", "Echelon Energy", _ENERGY_POINTS, ("Cell", _ENERGY_CELL), _TAIL),
-    (TEST, "test", "Echelon Test", _TEST_POINTS, ("Cell", _TEST_CELL), _TAIL),
+    (ENERGY, "energy", "Echelon Energy", _ENERGY_POINTS, ("Cell", _ENERGY_CELL), _LONG_TAIL),
+    (TEST, "test", "Echelon Test", _TEST_POINTS, ("Cell", _TEST_CELL), _LONG_TAIL),
     (SETTINGS, "settings", "Echelon Settings", _SETTINGS_POINTS, None, _TAIL),
     (UPDATE, "update", "Echelon Update", _UPDATE_POINTS, None, _TAIL),
     (CONTROL, "control", "Echelon Control", _CONTROL_POINTS, None, ()),

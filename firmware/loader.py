@@ -110,7 +110,8 @@ class Record:
 
 
 def _digest(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()[:_RECORD_CHECK]
+    check: bytes = hashlib.sha256(data).digest()[:_RECORD_CHECK]
+    return check
 
 
 def image_path(root: str, n: int) -> str:

@@ -15,8 +15,8 @@ Refused is an image that was not signed with the fleet's key (``update.key`` in 
 than any that was healthy here. Healthy is a pack that has measured for ``_HEALTHY_S`` without a
 failed task, and was spoken to over Modbus: who cannot be reached cannot be mended.
 
-``loader`` is the board's own copy of ``firmware.loader``, which has started this; ``None``: none has.
-It may be older than this file, so no more is asked of it than it always had.
+``loader`` is the board's own copy of ``firmware.loader``, which has started this; ``None`` where
+none has. It may be older than this file, so no more is asked of it than it always had.
 
     >>> update = Update(block, root, "rp2", "bq76952", sys.modules.get("loader"))
     >>> update.receive(0, request, 10, 240)
@@ -77,24 +77,22 @@ _BUSY = const(-6)
 class Update:
     """The UPDATE model of a board, and the image it receives."""
 
-    def __init__(
-        self, block: Block, root: str, board: str, afe: str, loader: "object | None"
-    ) -> None:
+    def __init__(self, block: Block, root: str, board: str, afe: str, loader: "Any") -> None:
         self.have = 0  # bytes received, the first not synced included
         self.restart = False  # the board is to start anew
         self._block = block
         self._root = root
         self._names = (afe.encode(), board.encode())
-        self._loader: "Any" = loader
+        self._loader = loader
         self._slot: int = _NO_SLOT if loader is None else self._loader.slot
         self._size = 0  # of the image being received; 0 until its header is accepted
         self._head = bytearray(_FIRST_BYTES)
         self._buffer = bytearray(_BUFFER_BYTES)
         self._filled = 0
-        self._file: "object | None" = None
+        self._file: "Any" = None
         self._synced = 0
         self._check: "Check | None" = None
-        self._digest: "object | None" = None
+        self._digest: "Any" = None
         self._digested = 0
         self._start = self._abandon = False
         self._state = _UNSUPPORTED
@@ -233,7 +231,7 @@ class Update:
         if self._filled >= _WRITE_BYTES or (done and self._filled):
             if self._file is None:
                 self._file = open(self._path, "ab")  # noqa: SIM115  for several steps
-            self._file.write(memoryview(self._buffer)[: self._filled])  # type: ignore[attr-defined]
+            self._file.write(memoryview(self._buffer)[: self._filled])
             self._filled = 0
             if done or self.have - self._synced >= _SYNC_BYTES:
                 self._close()
@@ -246,7 +244,7 @@ class Update:
         """What was written is then safe."""
         if self._file is not None:
             file, self._file = self._file, None
-            file.close()  # type: ignore[attr-defined]
+            file.close()
             if hasattr(os, "sync"):
                 os.sync()
 
@@ -303,7 +301,7 @@ class Update:
         self._file.write(self._head)
         self._close()
         self._synced = self.have
-        self._size = _FIRST_BYTES + header[9]  # type: ignore[index]
+        self._size = _FIRST_BYTES + header[9]
         self._state = _RECEIVING
 
     def _go_on_digesting(self) -> None:
@@ -315,11 +313,11 @@ class Update:
             if not data:
                 self._end(_DAMAGED)
                 return
-            self._digest.update(data)  # type: ignore[union-attr]
+            self._digest.update(data)
             self._digested += len(data)
             return
         header = self._loader.read_header(bytes(self._head))
-        if self._digest.digest() != header[10]:  # type: ignore[union-attr, index]
+        if self._digest.digest() != header[10]:
             self._end(_DAMAGED)
             return
         self._digest = self._check = None
@@ -336,7 +334,7 @@ class Update:
         self._abandon = False
         try:
             if file is not None:
-                file.close()  # type: ignore[attr-defined]
+                file.close()
             if overwritten:
                 os.remove(self._path)
         except OSError as error:

@@ -135,7 +135,7 @@ class Updater:
     def _has_restarted(self, status: Decoded) -> bool:
         if _digest(status, "Run") == self._wanted:
             return True
-        return status["UpSt"] != UpdateState.READY and status["UpRes"] != UpdateResult.NONE
+        return bool(status["UpSt"] != UpdateState.READY and status["UpRes"] != UpdateResult.NONE)
 
     @property
     def _wanted(self) -> bytes:

@@ -40,11 +40,9 @@ class Images:
         """``changes``: (file, text in it, what stands there instead)."""
         text = ".".join(str(part) for part in version)
         sources = dict(self._sources)
-        for name, before, after in (
-            ("common/__init__.py", re.search(r"__version__ = .*", sources["common/__init__.py"])[0],
-             f'__version__ = "{text}"'),
-            *changes,
-        ):  # fmt: skip
+        about = "common/__init__.py"
+        said = re.search(r"__version__ = .*", sources[about])[0]
+        for name, before, after in ((about, said, f'__version__ = "{text}"'), *changes):
             assert before in sources[name]
             sources[name] = sources[name].replace(before, after)
         self._size["compile_all"](sources, "armv7emsp", self._folder)

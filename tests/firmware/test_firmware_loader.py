@@ -4,6 +4,7 @@ import os
 import struct
 import sys
 import types
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -43,10 +44,8 @@ def state(root):
 
 
 def damage(root, n):
-    path = loader.image_path(root, n)
-    with open(path, "r+b") as file:
-        file.seek(-1, os.SEEK_END)
-        file.write(b"?")
+    path = Path(loader.image_path(root, n))
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
 
 
 def test_a_new_board_starts_its_first_image(root):
@@ -90,25 +89,22 @@ def test_the_other_image_serves_when_the_active_one_is_damaged(root, capsys):
     damage(root, 0)
     assert loader.choose(root) == 1
     assert capsys.readouterr().out == "loader: image.0 is missing or damaged\n"
-    os.remove(loader.image_path(root, 1))
+    Path(loader.image_path(root, 1)).unlink()
     assert loader.choose(root) == loader.NONE
 
 
 def test_an_image_is_whole_or_it_is_not(root):
     path = loader.image_path(root, 0)
-    with open(path, "rb") as file:
-        data = file.read()
+    data = Path(path).read_bytes()
     assert loader.is_whole(path)
     for bad in (
         b"", data[:100], data[:-1], data + b"\0", b"X" + data[1:],
         data[:8] + b"\2" + data[9:], data[:100] + b"\1" + data[101:][:411],
     ):  # fmt: skip
-        with open(path, "wb") as file:
-            file.write(bad)
+        Path(path).write_bytes(bad)
         assert not loader.is_whole(path), bad[:20]
     for at in (24, 30, 55, loader.FIRST_BYTES, len(data) - 1):
-        with open(path, "wb") as file:
-            file.write(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        Path(path).write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
         assert not loader.is_whole(path)
     assert not loader.is_whole(path + ".absent")
 
@@ -136,13 +132,11 @@ def test_the_record_is_written_in_turn_and_survives_a_torn_one(root):
     record(root, active=1, lowest=6)
     record(root, active=0, trial=1, lowest=7)
     newest = [f"{root}/loader.{n}" for n in (0, 1)]
-    sizes = {os.path.getsize(path) for path in newest}
+    sizes = {Path(path).stat().st_size for path in newest}
     assert sizes == {struct.calcsize("<4sBLBBBBL") + 8}
-    with open(newest[1], "rb") as file:
-        data = file.read()
+    data = Path(newest[1]).read_bytes()
     for torn in (b"", data[:-1], data + b"\0", data[:9] + b"\x09" + data[10:], b"\0" * len(data)):
-        with open(newest[1], "wb") as file:
-            file.write(torn)
+        Path(newest[1]).write_bytes(torn)
         found = loader.Record(root)
         assert (found.sequence, found.active, found.trial, found.lowest) == (2, 1, loader.NONE, 6)
     found.save()
@@ -152,12 +146,10 @@ def test_the_record_is_written_in_turn_and_survives_a_torn_one(root):
 def test_a_record_of_another_layout_is_none(root):
     record(root, active=1)
     data = struct.pack("<4sBLBBBBL", b"ECHB", 2, 9, 1, 255, 0, 0, 0)
-    with open(f"{root}/loader.0", "wb") as file:
-        file.write(data + loader._digest(data))
+    Path(f"{root}/loader.0").write_bytes(data + loader._digest(data))
     assert loader.Record(root).sequence == 1
     data = struct.pack("<4sBLBBBBL", b"ECHX", 1, 9, 1, 255, 0, 0, 0)
-    with open(f"{root}/loader.0", "wb") as file:
-        file.write(data + loader._digest(data))
+    Path(f"{root}/loader.0").write_bytes(data + loader._digest(data))
     assert loader.Record(root).sequence == 1
 
 
@@ -204,7 +196,7 @@ def desk(monkeypatch):
     monkeypatch.setitem(sys.modules, "board_of_a_test", board)
     machine = types.ModuleType("machine")
     machine.reset = lambda: done.append("reset")
-    machine.WDT = lambda timeout: done.append(timeout)
+    machine.WDT = lambda timeout: done.append(timeout)  # noqa: PLW0108  by its name
     monkeypatch.setitem(sys.modules, "machine", machine)
     yield types.SimpleNamespace(done=done, board=board, machine=machine)
     for image in images:

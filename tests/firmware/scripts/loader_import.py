@@ -13,10 +13,11 @@ from firmware import loader
 print(loader.start("package.part", sys.argv[1], ["arguments"]))
 mount = sys.path[0]
 print(loader.slot, mount)
-print(os.stat(mount + "/package")[0] == 0x4000, os.stat(mount + "/package/part.py")[6])
+kind = os.stat(mount + "/package")[0]  # noqa: PTH116
+print(kind == 0x4000, os.stat(mount + "/package/part.py")[6])  # noqa: PTH116
 for name in ("/package/absent.py", "/pack", "/part.py"):
     try:
-        os.stat(mount + name)
+        os.stat(mount + name)  # noqa: PTH116
         print("there is", name)
     except OSError as error:
         print(error.errno)
@@ -30,5 +31,4 @@ one = open(mount + "/package/part.py", "rb")  # noqa: PTH123, SIM115
 two = open(mount + "/package/big.py", "rb")  # noqa: PTH123, SIM115
 for file, n_bytes in ((one, 20), (two, 7), (one, 3), (two, 20000)):
     buffer = bytearray(n_bytes)
-    n_bytes = file.readinto(buffer)
-    print(n_bytes, bytes(buffer[:20]))
+    print(file.readinto(buffer), bytes(buffer[:20]))

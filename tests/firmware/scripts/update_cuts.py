@@ -52,7 +52,7 @@ class Board:
         os.mount(os.VfsLfs2(self.flash, progsize=256), ROOT)
         slot = loader.choose(ROOT)
         self.running = read(loader.image_path(ROOT, slot))
-        assert self.running in self.known, "slot %d" % slot
+        assert self.running in self.known, str(slot)
         loader.slot = slot
         self.update = Update(BLOCK, ROOT, "unix", "bq76952", loader)
 
@@ -143,6 +143,7 @@ def exhaustive(folder, step):
         for how in TEARS:
             board = Board(NorFlash(image=bytearray(before)), (old, new))
             left = at
+            seen = 0
             cut = False
             board.flash.cut_at, board.flash.cut_how = left, how
             try:
