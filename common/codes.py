@@ -155,6 +155,8 @@ class Command:
     START_FULL_TEST = 5
     STOP_TEST = 6
     LEAVE_SAFE_MODE = 7  # starts anew
+    START_UPDATE = 8  # starts anew, with the image that was checked
+    ABANDON_UPDATE = 9
     SERVICE = 10
     SHUTDOWN = 11
 
@@ -166,7 +168,7 @@ class CommandResult:
     DONE = 1
     REFUSED_UNSAFE = 2
     REFUSED_UNKNOWN = 3
-    REFUSED_BUSY = 4  # a test is running, or settings are being applied
+    REFUSED_BUSY = 4  # a test is running, or settings are being applied; or nothing to be done
     REFUSED_SAFE_MODE = 5  # not done in safe mode
 
 
@@ -244,6 +246,7 @@ class Task:
     START = 8  # not a task yet
     GUARD = 9
     SETTINGS = 10
+    UPDATE = 11
 
 
 class Cause:

@@ -5,7 +5,7 @@ empty unit means a bare number. ``SYMBOLS`` says which class of ``codes`` names 
 ``doc`` looks both up; ``sunspec`` turns them into the SunSpec JSON files.
 """
 
-from common import codes, models, settings_codes
+from common import codes, models, settings_codes, update_codes
 
 _HEADER = {
     "ID": ("", "Model identifier."),
@@ -14,6 +14,7 @@ _HEADER = {
 
 _STAMP = {
     "SnCrc": ("", "CRC-32 (IEEE 802.3) of the serial number: whose answer this is."),
+    "SnEnd": ("", "The same as SnCrc, for what is read in several requests."),
     "Seq": ("", "Counts measurement cycles since boot; equals SeqEnd in an answer that is whole."),
     "SeqEnd": ("", "Seq again. Where the two differ the answer is torn: read again."),
     "Boot": ("", "How often the board has started; Seq and UpS begin anew with each."),
@@ -425,6 +426,19 @@ for _n in range(1, 9):
         "Response: part %d of 8. Write it with all settings in one request." % _n,
     )
 
+_UPDATE = {
+    "UpSt": ("", "How far an update is."),
+    "UpRes": ("", "What became of the last update."),
+    "Slot": ("", "The slot of the image that runs, 0 or 1."),
+    "Have": ("", "Bytes of the image that were received: go on from here."),
+    "Size": ("", "Bytes of the whole image, once its header was accepted."),
+    "Img1": ("", "The image in the other slot: the first half of 8 bytes of its SHA-256."),
+    "Img2": ("", "The image in the other slot: the second half."),
+    "Run1": ("", "The image that runs: the first half of 8 bytes of its SHA-256."),
+    "Run2": ("", "The image that runs: the second half."),
+    "Left": ("s", "Time left for an image on trial to be healthy."),
+}
+
 _CONTROL = {
     "Cmd": ("", "Write a command."),
     "CmdRes": ("", "What became of the last command."),
@@ -448,6 +462,7 @@ _POINTS = {
     models.ENERGY: _ENERGY,
     models.TEST: _TEST,
     models.SETTINGS: _SETTINGS,
+    models.UPDATE: _UPDATE,
     models.CONTROL: _CONTROL,
     models.RECALL: _SNAPSHOT,
 }
@@ -472,6 +487,7 @@ ABOUT = {
     models.ENERGY: "Energy, power, efficiency, self-discharge; charge of each cell.",
     models.TEST: "The commanded test: how far it is, and the result of the last one.",
     models.SETTINGS: "Limits in force, and how a client with the key of the board sets them.",
+    models.UPDATE: "The image of the firmware that runs, and the one that is received.",
     models.CONTROL: "What a client may write.",
     models.RECALL: (
         "A kept reading, chosen by RecSel of Echelon Control; laid out as Snapshot. Of a reading "
@@ -512,6 +528,8 @@ SYMBOLS = {
     "SetSt": settings_codes.SettingsState,
     "SetRes": settings_codes.SettingsResult,
     "SetSrc": settings_codes.SettingsSource,
+    "UpSt": update_codes.UpdateState,
+    "UpRes": update_codes.UpdateResult,
     "Mode": codes.Mode,
     "ErrTsk": codes.Task,
     "ErrWhy": codes.Cause,

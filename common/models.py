@@ -19,7 +19,7 @@ are in ``model_docs``, which boards do not load. Models 1, 802 and 805 are SunSp
 
 BASE_ADDRESS = 40000
 SUNS = b"SunS"
-MAP_VERSION = 2
+MAP_VERSION = 3
 
 COMMON = 1
 BATTERY = 802
@@ -34,6 +34,7 @@ RECALL = 64916
 ENERGY = 64917
 TEST = 64918
 SETTINGS = 64919
+UPDATE = 64921
 END = 0xFFFF
 
 MAX_CELLS = 72  # what ``Bal``, ``Bal2`` and ``Bal3`` have bits for
@@ -45,6 +46,7 @@ N_TEMPERATURE_BINS = 8  # < 0, 0-10, 10-20, 20-30, 30-40, 40-45, 45-60, > 60 deg
 _HEAD = (("ID L", "uint16"),)
 _STAMP = (("SnCrc Seq", "uint32"),)
 _TAIL = (("SeqEnd", "uint32"),)
+_LONG_TAIL = (("SnEnd SeqEnd", "uint32"),)  # of what takes two requests: both say whose it is
 
 _COMMON_POINTS = _HEAD + (
     ("Mn Md", "string:16"),
@@ -319,6 +321,18 @@ _SETTINGS_POINTS = (
     + _REMOTE_POINTS
 )
 
+_UPDATE_POINTS = (
+    _HEAD
+    + _STAMP
+    + (
+        ("UpSt UpRes", "enum16"),
+        ("Slot", "uint16"),
+        ("Have Size", "uint32"),
+        ("Img1 Img2 Run1 Run2", "uint32"),
+        ("Left", "uint16"),
+    )
+)
+
 _CONTROL_POINTS = _HEAD + (
     ("Cmd", "enum16", None, "RW"),
     ("CmdRes", "enum16"),
@@ -340,18 +354,21 @@ MODELS = (
         (),
     ),
     (SNAPSHOT, "snapshot", "Echelon Snapshot", _SNAPSHOT_POINTS, ("Cell", _SNAPSHOT_CELL), _TAIL),
-    (HEALTH, "health", "Echelon Health", _HEALTH_POINTS, ("Cell", _HEALTH_CELL), _TAIL),
+    (HEALTH, "health", "Echelon Health", _HEALTH_POINTS, ("Cell", _HEALTH_CELL), _LONG_TAIL),
     (LIFETIME, "lifetime", "Echelon Lifetime", _LIFETIME_POINTS, None, _TAIL),
     (PROTECTION, "protection", "Echelon Protection", _PROTECTION_POINTS, None, _TAIL),
     (DEVICE, "device", "Echelon Device and Time", _DEVICE_POINTS, None, _TAIL),
-    (ENERGY, "energy", "Echelon Energy", _ENERGY_POINTS, ("Cell", _ENERGY_CELL), _TAIL),
-    (TEST, "test", "Echelon Test", _TEST_POINTS, ("Cell", _TEST_CELL), _TAIL),
+    (ENERGY, "energy", "Echelon Energy", _ENERGY_POINTS, ("Cell", _ENERGY_CELL), _LONG_TAIL),
+    (TEST, "test", "Echelon Test", _TEST_POINTS, ("Cell", _TEST_CELL), _LONG_TAIL),
     (SETTINGS, "settings", "Echelon Settings", _SETTINGS_POINTS, None, _TAIL),
+    (UPDATE, "update", "Echelon Update", _UPDATE_POINTS, None, _TAIL),
     (CONTROL, "control", "Echelon Control", _CONTROL_POINTS, None, ()),
     (RECALL, "recall", "Echelon Recall", _SNAPSHOT_POINTS, ("Cell", _SNAPSHOT_CELL), _TAIL),
 )
 
-OURS = (SNAPSHOT, HEALTH, LIFETIME, PROTECTION, DEVICE, ENERGY, TEST, SETTINGS, CONTROL, RECALL)
+OURS = (
+    SNAPSHOT, HEALTH, LIFETIME, PROTECTION, DEVICE, ENERGY, TEST, SETTINGS, UPDATE, CONTROL, RECALL
+)  # fmt: skip
 
 
 def model(model_id: int) -> "tuple":  # type: ignore[type-arg]

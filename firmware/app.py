@@ -10,6 +10,7 @@
 | image | ``period_ms`` | writes what is known into the register image |
 | serve | whenever the loop wakes | answers Modbus on the UART |
 | settings | 1 s | goes on with settings that were written over Modbus |
+| update | 1 s; 50 ms | takes another image of the firmware, and tries it |
 | store | 1 s | saves latches and commands when they change, estimates now and then |
 | keep | ``period_ms`` | collects garbage, feeds the watchdog when every task has run |
 
@@ -20,6 +21,7 @@ In safe mode (``firmware.crashes``) there is no balance, estimate or test, and o
 """
 
 import gc
+import sys
 
 from common import __version__, models
 from common.codes import Command, CommandResult, Refusal, Task, Test
@@ -42,9 +44,11 @@ from firmware.protection import Protection
 from firmware.remote_settings import RemoteSettings, in_force
 from firmware.settings import Settings
 from firmware.snapshot import Snapshot
+from firmware.update import Update
 
 _SAVE_EVERY_S = const(300)
 _STORE_MS = const(1000)
+_UPDATE_MS = const(50)  # while an image is received or checked
 _RETRY_S = const(10)  # after flash has refused
 _WRITE_MS = const(150)  # some erases of flash in the usual case
 _MOST_PUT_OFF = const(30)  # turns, then it is written at any time
@@ -128,6 +132,12 @@ class App(Commands):
         self.remote = self.pdu_server.limits = RemoteSettings(
             source, self.storage, self.image, self.measurement, self.protection, self.snapshot
         )
+        update = Update(
+            self.image.map.block(models.UPDATE), board.root, board.name, self.afe.name,
+            sys.modules.get("loader"),
+        )  # fmt: skip
+        self.update = self.pdu_server.update = update
+        self._well_s = 0  # uptime since which nothing has failed
         self._rtu: RtuServer | None = None
         self._bled = 0  # what the AFE was last told to bleed; -1: not known
         self._bled_cycles = 0
@@ -144,6 +154,7 @@ class App(Commands):
             ("image", period_ms, self._publish, NEEDED),
             ("serve", 0, self._serve, NEEDED),
             ("settings", _STORE_MS, self.remote.update, NEEDED),
+            ("update", _STORE_MS, self._update, NEEDED),
             ("store", _STORE_MS, self._store, NEEDED),
             ("keep", period_ms, self._keep, VITAL),
         )
@@ -267,6 +278,21 @@ class App(Commands):
         board = self.board
         return board.ticks_diff(self.executive.tasks[task].due_ms, board.ticks_ms())
 
+    def _update(self) -> None:
+        update = self.update
+        snapshot = self.snapshot
+        now_s = snapshot.uptime_s
+        if not snapshot.valid or not self.pdu_server.server_messages:
+            self._well_s = now_s
+        update.step(self._free_ms(), now_s - self._well_s)
+        update.supervise(snapshot)
+        if update.busy:
+            board = self.board
+            task = self.executive.current
+            task.due_ms = board.ticks_add(board.ticks_ms(), _UPDATE_MS)  # type: ignore[union-attr]
+        if update.restart and not self._restart:
+            self._restart = _RESTART_CYCLES
+
     def _store(self) -> None:
         """Save one record that has changed, when neither measurement nor look is near."""
         free_ms = min(self._until_ms(0), self._until_ms(1))
@@ -296,7 +322,7 @@ class App(Commands):
         return saved
 
     def _keep(self) -> None:
-        gc.collect()
+        self.board.collect_garbage()
         overruns = self.executive.overruns
         self._report(_OVERRUN, overruns != self._overruns)
         self._overruns = overruns
@@ -316,6 +342,7 @@ class App(Commands):
     def _task_failed(self, entry: Entry, error: Exception) -> None:
         """Whatever a failed task has left half done must not be taken for true."""
         gc.collect()  # memory may be what it lacked
+        self._well_s = self.snapshot.uptime_s
         if entry.failures == 1:
             tell(entry.name, error)
         number = task_number(entry.name)
@@ -420,6 +447,12 @@ class App(Commands):
                 self.crashes.leave()
                 self._restart = _RESTART_CYCLES
             return CommandResult.DONE
+        if code == Command.START_UPDATE:
+            if self.protection.connected or self.protection.allowed:
+                return CommandResult.REFUSED_UNSAFE
+            return CommandResult.DONE if self.update.start() else CommandResult.REFUSED_BUSY
+        if code == Command.ABANDON_UPDATE:
+            return CommandResult.DONE if self.update.abandon() else CommandResult.REFUSED_BUSY
         return CommandResult.REFUSED_UNKNOWN
 
     def _start_test(self, kind: int) -> int:

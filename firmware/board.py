@@ -12,6 +12,7 @@ line (DE) and gives it back when the last character has left, or after the time 
 (``OSError``). Nothing here may wait without an end. docs/board.md says how to port.
 """
 
+import gc
 import time
 
 from firmware.afe import Afe
@@ -55,6 +56,10 @@ class Board:
         """Say that all is well; the hardware resets the board when this stays away."""
         raise NotImplementedError
 
+    def collect_garbage(self) -> None:
+        """Called at the end of each cycle, when nothing is urgent."""
+        gc.collect()
+
     def reset(self) -> None:
         """Start anew, as after power-on; on the desk, where ending is enough, do nothing."""
 
@@ -62,10 +67,11 @@ class Board:
         """Wait ``us`` or a little longer, doing nothing else."""
         _sleep_us(us)
 
-    def spi_transfer(self, out: "bytes | bytearray", into: "bytearray") -> None:
+    def spi_transfer(self, out: "bytes | bytearray", into: "bytearray | None") -> None:
         """One transaction with chip select low: send ``out``, fill ``into``, of the same length.
 
-        SPI mode 3, at most 1 MHz (the LTC6820's). ``OSError`` when the bus fails.
+        ``None``: what comes back means nothing. SPI mode 3, at most 1 MHz (the LTC6820's).
+        ``OSError`` when the bus fails.
         """
         raise NotImplementedError
 

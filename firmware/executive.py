@@ -23,6 +23,7 @@ from common.mp import const
 from firmware.board import Board
 
 LONGEST_WAIT_MS = const(1000)
+_FAR_MS = const(1 << 28)  # further off than any task may be due
 MAX_FAILURES = const(3)
 
 VITAL = const(0)
@@ -55,6 +56,7 @@ class Executive:
         self.board = board
         now_ms = board.ticks_ms()
         self.tasks = [Task(name, period, run, kind, now_ms) for name, period, run, kind in tasks]
+        self.due_ms = now_ms  # the earliest of all tasks with a period
         self.current: Task | None = None  # that runs, or ran last
         self.loop_us = 0  # the longest pass over all tasks that were due together
         self.overruns = 0  # cycles lost, of all tasks
@@ -68,8 +70,11 @@ class Executive:
         board = self.board
         began_us = board.ticks_us()
         now_ms = board.ticks_ms()
+        is_due = board.ticks_diff(now_ms, self.due_ms) >= 0
         for task in self.tasks:
             if task.period_ms:
+                if not is_due:
+                    continue
                 late_ms = board.ticks_diff(now_ms, task.due_ms)
                 if late_ms < 0:
                     continue
@@ -86,6 +91,8 @@ class Executive:
             took_us = board.ticks_diff(board.ticks_us(), start_us)
             task.longest_us = max(task.longest_us, took_us)
             now_ms = board.ticks_ms()
+        if is_due:
+            self._find_due()
         took_us = board.ticks_diff(board.ticks_us(), began_us)
         self.loop_us = max(self.loop_us, took_us)
 
@@ -93,10 +100,7 @@ class Executive:
         """The tick at which the loop must wake."""
         board = self.board
         now_ms = board.ticks_ms()
-        sleep_ms: int = LONGEST_WAIT_MS
-        for task in self.tasks:
-            if task.period_ms:
-                sleep_ms = min(sleep_ms, board.ticks_diff(task.due_ms, now_ms))
+        sleep_ms = min(LONGEST_WAIT_MS, board.ticks_diff(self.due_ms, now_ms))
         if self.wake is not None:
             wake_ms = self.wake()  # type: ignore[operator]
             if wake_ms is not None:
@@ -124,6 +128,16 @@ class Executive:
             if task.name == name:
                 return task.longest_us
         raise KeyError(name)
+
+    def _find_due(self) -> None:
+        """Tasks may choose when they are due, while they run."""
+        board = self.board
+        now_ms = board.ticks_ms()
+        soonest_ms: int = _FAR_MS
+        for task in self.tasks:
+            if task.period_ms:
+                soonest_ms = min(soonest_ms, board.ticks_diff(task.due_ms, now_ms))
+        self.due_ms = board.ticks_add(now_ms, soonest_ms)
 
     def _try(self, task: Task) -> None:
         try:

@@ -98,9 +98,9 @@ class Image:
         self._fill_settings()
         for ours in (
             self._snapshot, self._health, self._lifetime, self._protection, self._device,
-            self._energy, self._test, block(models.SETTINGS),
+            self._energy, self._test, block(models.SETTINGS), block(models.UPDATE),
         ):  # fmt: skip
-            ours.set("SnCrc", self._sn_crc)
+            self._own(ours)
         block(models.CONTROL).set("Cmd", 0)
         block(models.CONTROL).set("CmdRes", 0)
 
@@ -243,6 +243,8 @@ class Image:
         if first or turn == 6:
             estimators.publish_lifetime(self._lifetime)
             self._stamp(self._lifetime, seq)
+        if turn == 7:
+            estimators.reckon()
         if first or turn == 8:
             estimators.publish_energy(self._energy)
             self._energy.set("Boot", self._boot)
@@ -257,9 +259,14 @@ class Image:
             if block.get("Seq") is not None:
                 n_cells = block.layout.n_cells
                 block.clear()
-                block.set("SnCrc", self._sn_crc)
+                self._own(block)
                 if n_cells:
                     block.set("NCell", n_cells)
+
+    def _own(self, block: Block) -> None:
+        block.set("SnCrc", self._sn_crc)
+        if "SnEnd" in block.layout.index:
+            block.set("SnEnd", self._sn_crc)
 
     @staticmethod
     def _stamp(block: Block, seq: int) -> None:

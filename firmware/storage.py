@@ -29,7 +29,6 @@ from common.mp import const
 TYPE_CHECKING = False  # boards have no typing
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import BinaryIO
 
 MAX_BYTES = const(4096)
 MAGIC = const(b"ECHR")
@@ -39,6 +38,7 @@ CRC_BYTES = const(4)
 
 _VERSION = const(1)
 _READS = const(3)  # of what does not seem whole: a bus may have spoiled it
+_NOTHING = const((1, 0))  # as if slot 1 had been written: the first save goes to slot 0
 
 
 class Storage:
@@ -51,38 +51,53 @@ class Storage:
     def __init__(self, root: str) -> None:
         self.root = root
         self.damaged = False
-        self._newest: "dict[str, tuple[int, int]]" = {}  # name: (slot, sequence)
+        # name: (slot, sequence) of the newest; None: the slots could not be read
+        self._newest: "dict[str, tuple[int, int] | None]" = {}
         self._old: "set[str]" = set()  # names whose second slot is where it was once
 
     def load(self, name: str) -> "bytes | None":
         """The record's bytes; ``None`` when no slot of it is whole."""
         found = None
-        newest = (1, 0)  # as if slot 1 had been written: the first save goes to slot 0
+        newest: "tuple[int, int]" = _NOTHING
+        is_read = True
         for slot in (0, 1):
-            read = self._whole(name, slot)
-            if read is None:
+            try:
+                judged = self._whole(name, slot)
+            except OSError:
+                is_read = False
                 continue
-            if found is not None and abs(read[0] - newest[1]) != 1:
+            if judged is None:
+                continue
+            sequence, data = judged
+            if found is not None and abs(sequence - newest[1]) != 1:
                 self._tell(name)
-            if found is None or read[0] > newest[1]:
-                newest = (slot, read[0])
-                found = read[1]
-        self._newest[name] = newest
+            if found is None or sequence > newest[1]:
+                newest = (slot, sequence)
+                found = data
+        self._newest[name] = newest if is_read or found is not None else None
         return found
 
     def save(self, name: str, data: "bytes | bytearray") -> None:
-        """Write the record; ``OSError`` when that fails, and the record is what it was."""
+        """Write the record; ``OSError`` when that fails, and the record is what it was.
+
+        It fails as well when the record could not be read before, and can be now: whoever saves
+        goes on without what it holds.
+        """
         self.save_parts(name, len(data), (data,))
 
     def save_parts(self, name: str, length: int, parts: "Iterable[bytes | bytearray]") -> None:
         """``save`` of what comes in parts, ``length`` bytes in all: memory may lack for all."""
         if length > MAX_BYTES:
             raise ValueError("record %s: %d bytes, at most %d fit" % (name, length, MAX_BYTES))
-        if name not in self._newest:
-            self.load(name)
-        slot, sequence = self._newest[name]
-        slot = 1 - slot
-        sequence += 1
+        newest = self._newest.get(name)
+        if newest is None:
+            was_asked = name in self._newest
+            if self.load(name) is not None and was_asked:
+                self._newest[name] = None
+                raise OSError(errno.EIO)
+            newest = self._newest[name] or _NOTHING
+        slot = 1 - newest[0]
+        sequence = newest[1] + 1
         self.write(name, slot, _content(sequence, length, parts))
         self._newest[name] = (slot, sequence)
 
@@ -98,15 +113,16 @@ class Storage:
             content = _read(self._old_path(name))
             if content is not None:
                 self._old.add(name)
-        # A file system other than littlefs may leave the beginning of a file behind a cut.
-        if content is None or len(content) < HEAD_BYTES + CRC_BYTES:
-            return None
-        length = struct.unpack_from(HEAD, content, 0)[3]
-        return None if len(content) < HEAD_BYTES + length + CRC_BYTES else content
+        return content or None  # a cut may leave an empty file
 
     def write(self, name: str, slot: int, content: "Iterator[bytes | bytearray]") -> None:
         """Put ``content`` into a slot; back when it is there for good, else ``OSError``."""
-        with self._open(name, slot) as file:
+        if slot:
+            try:
+                os.mkdir("%s/second" % self.root)
+            except OSError:  # it is there; what else may be wrong shows below
+                pass
+        with open(self._path(name, slot), "wb") as file:
             for part in content:
                 file.write(part)
             file.flush()
@@ -123,35 +139,32 @@ class Storage:
         return "%s/%s%s.%d" % (self.root, "second/" if slot else "", name, slot)
 
     def _old_path(self, name: str) -> str:
-        """Where versions before 0.2.0 had the second slot."""
+        """Where the second slot was before it had a folder."""
         return "%s/%s.1" % (self.root, name)
-
-    def _open(self, name: str, slot: int) -> "BinaryIO":
-        path = self._path(name, slot)
-        try:
-            return open(path, "wb")
-        except OSError as error:
-            if not slot or error.errno != errno.ENOENT:
-                raise
-        os.mkdir("%s/second" % self.root)
-        return open(path, "wb")
 
     # --- slots ----------------------------------------------------------------------------
 
     def _whole(self, name: str, slot: int) -> "tuple[int, bytes] | None":
-        """``(sequence, data)`` of a slot, ``None`` when it is not whole."""
-        content = None
+        """``(sequence, data)`` of a slot, ``None`` when it is not whole.
+
+        ``OSError`` when it cannot be read, after some tries.
+        """
+        error = None
         for _ in range(_READS):
             try:
                 content = self.read(name, slot)
-            except OSError:
+            except OSError as problem:
+                error = problem
                 continue
+            error = None
             if content is None:
                 return None
             judged = _judge(content)
             if judged is not None:
                 return judged
         self._tell(name)
+        if error is not None:
+            raise error
         return None
 
     def _tell(self, name: str) -> None:
@@ -164,11 +177,12 @@ def _read(path: str) -> "bytes | None":
     try:
         n_bytes = min(os.stat(path)[6], HEAD_BYTES + MAX_BYTES + CRC_BYTES + 1)
         with open(path, "rb") as file:
-            return file.read(n_bytes)
+            content: bytes = file.read(n_bytes)
     except OSError as error:
         if error.errno == errno.ENOENT:
             return None
         raise
+    return content
 
 
 def _content(

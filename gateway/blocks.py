@@ -54,7 +54,7 @@ def decode_whole(layout: Layout, data: bytes, serial: str) -> Decoded:
     sequence, sequence_end, owner = block["Seq"], block["SeqEnd"], block["SnCrc"]
     if sequence != sequence_end:
         raise TornBlockError(f"{layout.label}: sequence {sequence} begins and {sequence_end} ends")
-    if owner != serial_crc(serial):
+    if owner != serial_crc(serial) or block.get("SnEnd", owner) != owner:
         raise WrongBlockError(f"{layout.label}: not of the pack {serial}")
     if layout.n_cells and block["NCell"] != layout.n_cells:
         raise WrongBlockError(

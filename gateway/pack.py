@@ -188,7 +188,8 @@ class Pack:
         request = read_request(self.unit, read.address, read.count)
         return read.cut(await self._master.exchange(request, self.retries))
 
-    async def _meet(self) -> Identity:
+    async def greet(self) -> tuple[Decoded, dict[int, tuple[int, int]]]:
+        """The common model, and ``{model id: (address, registers)}``, whatever its release."""
         data = await self._read(begin_read())
         if data[:4] != models.SUNS:
             raise NotAPackError(f"unit {self.unit}: no SunSpec map at {models.BASE_ADDRESS}")
@@ -198,7 +199,10 @@ class Pack:
             raise NotAPackError(f"unit {self.unit}: {error}") from error
         if not common["SN"]:
             raise NotAPackError(f"unit {self.unit}: the pack has no serial number")
-        found = await self._walk()
+        return common, await self._walk()
+
+    async def _meet(self) -> Identity:
+        common, found = await self.greet()
         if models.DEVICE in found:
             version = int.from_bytes(
                 await self._read(version_read(found[models.DEVICE][0])), "big"

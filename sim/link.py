@@ -15,8 +15,10 @@ from common import link
 if TYPE_CHECKING:
     from pathlib import Path
 
+PATIENCE_S = 20.0
 _RECEIVE_BYTES = 65536
 _REQUEST = struct.Struct(link.REQUEST_HEADER)
+_HEADER_BYTES = link.REQUEST_HEADER_BYTES
 _ANSWER = struct.Struct(link.ANSWER_HEADER)
 _TIMEVAL = struct.Struct("@ll")
 
@@ -32,8 +34,9 @@ class LinkSilent(LinkLost):
 class Connection:
     """One board's link."""
 
-    def __init__(self, sock: socket.socket, patience_s: float = 20.0) -> None:
+    def __init__(self, sock: socket.socket, patience_s: float = PATIENCE_S) -> None:
         self._socket = sock
+        self.descriptor = sock.fileno()
         self._pending = b""
         sock.setblocking(True)
         # A kernel timeout costs no system call of its own, a Python timeout costs one a read.
@@ -41,15 +44,16 @@ class Connection:
         limit = _TIMEVAL.pack(seconds, int((patience_s - seconds) * 1e6))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
 
-    def request(self) -> tuple[int, bytes]:
-        """The next request as ``(op, payload)``; waits for it. ``LinkLost``."""
+    def request(self) -> tuple[int, int, bytes]:
+        """The next request as ``(op, slept_us, payload)``; waits for it. ``LinkLost``."""
         data = self._pending
         while True:
-            if len(data) >= link.REQUEST_HEADER_BYTES:
-                end = link.REQUEST_HEADER_BYTES + (data[1] | data[2] << 8)
+            if len(data) >= _HEADER_BYTES:
+                op, length, slept_us = _REQUEST.unpack_from(data)
+                end = _HEADER_BYTES + length
                 if len(data) >= end:
                     self._pending = data[end:]
-                    return data[0], data[link.REQUEST_HEADER_BYTES : end]
+                    return op, slept_us, data[_HEADER_BYTES:end]
             try:
                 more = self._socket.recv(_RECEIVE_BYTES)
             except BlockingIOError:
@@ -63,7 +67,8 @@ class Connection:
     def answer(self, status: int, time_us: int, payload: bytes = b"") -> None:
         """Answer the request that was read last. ``LinkLost``."""
         try:
-            self._socket.sendall(_ANSWER.pack(status, time_us, len(payload)) + payload)
+            head = _ANSWER.pack(status, *divmod(time_us, 1000), len(payload))
+            self._socket.sendall(head + payload)
         except OSError as error:
             raise LinkLost(f"the link broke: {error}") from None
 
@@ -93,7 +98,7 @@ class LinkServer:
             return None
         connection = Connection(sock)
         try:
-            op, payload = connection.request()
+            op, _, payload = connection.request()
             if op == link.HELLO:
                 return payload.decode(), connection
             connection.answer(link.REJECTED, 0)

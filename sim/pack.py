@@ -218,8 +218,8 @@ class ModelledPack(Pack):
         cells.step(dt_s, self.current_a, bleed_a, self.spec.ambient_c)
         self.cell_v = cells.voltage_v
         self.time_s += dt_s
-        heat = cells.temperature_c
-        self.temperatures_c = tuple(float(heat[k]) for k in self._sensors)
+        heat = cells.temperature_c.tolist()
+        self.temperatures_c = tuple([heat[k] for k in self._sensors])
         self._warm_board(dt_s, self.spec.ambient_c, balance_mask)
 
     def _solve(
@@ -227,8 +227,8 @@ class ModelledPack(Pack):
     ) -> tuple[float, float]:
         """Current and terminal voltage that the demand and the switches lead to."""
         wanted = self.demand
-        emf_v = float(self.cells.emf_v().sum())
-        ohm = float(self.cells.r0_ohm.sum()) + _PATH_OHM
+        emf_v = float(np.add.reduce(self.cells.emf_v()))
+        ohm = float(np.add.reduce(self.cells.r0_ohm)) + _PATH_OHM
         if wanted.current_a > 0:
             if not charge_on:
                 if not precharge_on:

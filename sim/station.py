@@ -32,6 +32,8 @@ SENDING = 3
 OFF = 4
 
 _BITS = (Switch.CHARGE, Switch.DISCHARGE, Switch.PRECHARGE, Switch.PREDISCHARGE)
+_UNANSWERED = (link.SPI_WRITE, link.WATCHDOG)
+_SHARED = (link.WAIT, link.UART_WRITE)
 _LOOK_AHEAD_US = 20_000  # so far from its waking a board on a quiet line may wait by itself
 _CHIP_GRAIN_US = 50_000  # during transfers alone the chip sees the world no finer than this
 _PACK_GRAIN_US = 200_000  # and the cells no finer than this, unless a switch has moved
@@ -42,7 +44,6 @@ _U16 = struct.Struct("<H")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 _MOST_VIRTUAL_US = 1 << 62
-_MOST_SLEEP_US = US_PER_S
 _WATCHDOG = "its watchdog ran out"
 
 
@@ -106,6 +107,7 @@ class Station:
         self.line: Line | None = None
         self.connection: Connection | None = None
         self.state = OFF
+        self.asked: tuple[int, bytes] | None = None  # a request that touches the line
         self.local_us = 0
         self.wake_us = 0
         self.watchdog_us: int | None = None  # when it bites
@@ -118,6 +120,7 @@ class Station:
         self.ended_by_itself = False
         self.dead = False  # nobody starts it again
         self.reset_cause: int = ResetCause.POWER_ON
+        self.grain_us = _PACK_GRAIN_US  # of cells and chip while the board is silent
         self._chip_us = 0
         self._pack_us = 0
         self._fets = (False,) * 4
@@ -143,7 +146,7 @@ class Station:
         self.watchdog_us = None
         self.state = RUNNING
         self._free_until_us = self.local_us + _LOOK_AHEAD_US
-        connection.answer(link.OK, self.local_us, bytes((self.reset_cause,)))
+        self._answer(link.OK, bytes((self.reset_cause,)))
 
     def detach(self, why: str, reset_cause: int | None = None) -> None:
         """Cut the link; the chip and the cells go on by themselves.
@@ -158,25 +161,36 @@ class Station:
         if self.connection is not None:
             self.connection.close()
         self.connection = None
+        self.asked = None
         self.watchdog_us = None
         self.state = OFF
         self.lost = why
 
-    def serve(self) -> None:
-        """Take one request of a board that is ``RUNNING``, and answer it or block the board."""
+    def take(self) -> None:
+        """Take one request of a board that is ``RUNNING``, and answer it.
+
+        What has no answer and came before it is done. What others on the line may notice is not
+        done yet, but stands in ``asked``.
+        """
         connection = self.connection
         if connection is None:
             return
         try:
-            op, payload = connection.request()
+            op, payload = self._next(connection)
+            while op in _UNANSWERED:
+                if op == link.WATCHDOG:
+                    self._feed(payload)
+                else:
+                    self._spi(payload)
+                op, payload = self._next(connection)
             if op == link.I2C:
-                status, data = self._i2c(payload)
-                connection.answer(status, self.local_us, data)
+                self._answer(*self._i2c(payload))
             elif op == link.SPI:
-                status, data = self._spi(payload)
-                connection.answer(status, self.local_us, data)
+                self._answer(*self._spi(payload))
+            elif op in _SHARED:
+                self.asked = (op, payload)
             else:
-                self._other(connection, op, payload)
+                self._other(op, payload)
         except LinkSilent as lost:
             if self.watchdog_us is None:
                 self.detach(str(lost))
@@ -184,6 +198,46 @@ class Station:
                 self.detach(_WATCHDOG, ResetCause.WATCHDOG)
         except LinkLost as lost:
             self.detach(str(lost))
+
+    def do_asked(self) -> None:
+        """Do what stands in ``asked``: answer it or block the board."""
+        if self.asked is None:
+            return
+        op, payload = self.asked
+        self.asked = None
+        try:
+            self._other(op, payload)
+        except LinkLost as lost:
+            self.detach(str(lost))
+
+    def _answer(self, status: int = link.OK, payload: bytes = b"") -> None:
+        if self.connection is not None:
+            received = link.RECEIVED if self.received else 0
+            self.connection.answer(status | received, self.local_us, payload)
+
+    def _next(self, connection: Connection) -> tuple[int, bytes]:
+        op, slept_us, payload = connection.request()
+        if slept_us:
+            self._sleep(slept_us)
+        return op, payload
+
+    def _feed(self, payload: bytes) -> None:
+        if len(payload) != _U32.size:
+            raise LinkLost("the firmware fed its watchdog without a time")
+        self.watchdog_us = self.local_us + 1000 * int(_U32.unpack(payload)[0])
+
+    def _sleep(self, us: int) -> None:
+        """Let pass what the board has slept before its request; ``LinkLost`` when that ends it."""
+        if us >= link.SLEEP_LIMIT_US:
+            raise LinkLost(f"the firmware slept {us} us at once")
+        end_us = self.local_us + us
+        if self.watchdog_us is not None and end_us >= self.watchdog_us:
+            raise LinkSilent(_WATCHDOG)
+        self.local_us = end_us
+        if self._front_end is None:
+            self._waited = True
+        else:
+            self._front_end.wait(us)  # what is at its pins has not changed
 
     def _i2c(self, payload: bytes) -> tuple[int, bytes]:
         if len(payload) < 3:
@@ -216,70 +270,52 @@ class Station:
             self._waited = False
             self._step_chip(self.local_us)
 
-    def _other(self, connection: Connection, op: int, payload: bytes) -> None:
+    def _other(self, op: int, payload: bytes) -> None:
         try:
             if op == link.WAIT:
-                self._wait(connection, min(_U64.unpack(payload)[0], _MOST_VIRTUAL_US))
+                self._wait(min(_U64.unpack(payload)[0], _MOST_VIRTUAL_US))
             elif op == link.UART_READ:
                 most = _U16.unpack(payload)[0]
                 data = bytes(self.received[:most])
                 del self.received[:most]
-                connection.answer(link.OK, self.local_us, data)
+                self._answer(link.OK, data)
             elif op == link.UART_WRITE:
-                self._send(connection, payload)
-            elif op == link.WATCHDOG:
-                self.watchdog_us = self.local_us + 1000 * int(_U32.unpack(payload)[0])
-                connection.answer(link.OK, self.local_us)
+                self._send(payload)
             elif op == link.NOW:
-                connection.answer(link.OK, self.local_us)
-            elif op == link.SLEEP_US:
-                self._sleep(connection, int(_U32.unpack(payload)[0]))
+                self._answer()
             elif op in {link.DRIVE, link.FEEDBACK} and self._lines is not None:
                 self._let_chip_follow()
                 if op == link.FEEDBACK:
-                    closed = bytes((self._lines.feedback(),))
-                    connection.answer(link.OK, self.local_us, closed)
+                    self._answer(link.OK, bytes((self._lines.feedback(),)))
                 else:
                     self._lines.drive(int(_U8.unpack(payload)[0]))
-                    connection.answer(link.OK, self.local_us)
+                    self._answer()
             elif op == link.I2C_CLOCKS:
                 self.chip.clock_bus()
                 self.local_us += int(self.chip.last_bus_us)
-                connection.answer(link.OK, self.local_us)
+                self._answer()
             else:
-                connection.answer(link.REJECTED, self.local_us)
+                self._answer(link.REJECTED)
         except struct.error:
-            connection.answer(link.REJECTED, self.local_us)
+            self._answer(link.REJECTED)
 
-    def _sleep(self, connection: Connection, duration_us: int) -> None:
-        if duration_us > _MOST_SLEEP_US:
-            connection.answer(link.REJECTED, self.local_us)
-            return
-        end_us = self.local_us + duration_us
-        if self.watchdog_us is not None and end_us >= self.watchdog_us:
-            self.detach(_WATCHDOG, ResetCause.WATCHDOG)
-            return
-        self.local_us = end_us
-        self._waited = True
-        connection.answer(link.OK, self.local_us)
-
-    def _wait(self, connection: Connection, until_us: int) -> None:
+    def _wait(self, until_us: int) -> None:
         if self.received:
-            connection.answer(link.OK, self.local_us, b"\x01")
+            self._answer()
             return
         short = until_us <= self._free_until_us
         bitten = self.watchdog_us is not None and until_us >= self.watchdog_us
         if short and not bitten and (self.line is None or self.line.next_us() is None):
             self.local_us = max(self.local_us, until_us)
             self._waited = True
-            connection.answer(link.OK, self.local_us, b"\x00")
+            self._answer()
             return
         self.state = WAITING
         self.wake_us = max(self.local_us, until_us)
 
-    def _send(self, connection: Connection, data: bytes) -> None:
+    def _send(self, data: bytes) -> None:
         if self.line is None or not data:
-            connection.answer(link.OK, self.local_us)
+            self._answer()
             return
         self.state = SENDING
         self.wake_us = self.line.send(self.index, data, self.local_us)
@@ -307,18 +343,14 @@ class Station:
         if self.state == WAITING:
             if not (self.received or self.wake_us <= now_us):
                 return
-            payload = b"\x01" if self.received else b"\x00"
-        elif self.state == SENDING and self.wake_us <= now_us:
-            payload = b""
-        else:
+        elif self.state != SENDING or self.wake_us > now_us:
             return
         self.local_us = max(self.local_us, min(now_us, self.wake_us))
         self.state = RUNNING
         self._free_until_us = self.local_us + _LOOK_AHEAD_US
         self._waited = True
         try:
-            if self.connection is not None:
-                self.connection.answer(link.OK, self.local_us, payload)
+            self._answer()
         except LinkLost as lost:
             self.detach(str(lost))
 
@@ -336,7 +368,7 @@ class Station:
         chip = self.chip
         fets = self.conducting()
         passed_us = now_us - self._pack_us
-        if passed_us >= _PACK_GRAIN_US or (passed_us > 0 and fets != self._fets):
+        if passed_us >= self.grain_us or (passed_us > 0 and fets != self._fets):
             self.pack.step(passed_us / US_PER_S, *fets[:2], chip.balance_mask, *fets[2:])
             self._pack_us = now_us
             self._fets = fets

@@ -1,10 +1,11 @@
 """The world: packs, boards and lines in lock-step on one virtual clock.
 
-A round: every board that owes a request is served, in a fixed order, until all of them sleep or
-send; then time moves to the next thing that happens (a board wakes, a train of characters ends, a
-scheduled action), cells and chips follow, and the boards concerned run on. The boards are separate
-processes and compute at the same time; what they do takes effect in the fixed order, so that the
-same seed gives the same run, byte for byte, as long as no host talks on a line.
+A round: every board that owes a request is served until all of them sleep or send; then time moves
+to the next thing that happens (a board wakes, a train of characters ends, a scheduled action),
+cells and chips follow, and the boards concerned run on. The boards are separate processes and
+compute at the same time. Each has its own chip, which answers at once; what another board could
+notice takes effect in a fixed order, when all have come to such a request. So the same seed gives
+the same run, byte for byte, as long as no host talks on a line.
 
     >>> with World(seed=1) as world:                                 # doctest: +SKIP
     ...     pack = world.add_pack(PackSpec("P1", n_cells=14))
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import select
 import shutil
 import tempfile
 import time
@@ -33,7 +35,7 @@ from sim.afe import afe
 from sim.bench import Bench
 from sim.clock import US_PER_S, Clock
 from sim.firmware_process import FirmwareError, FirmwareProcess, unix_board_command
-from sim.link import LinkServer
+from sim.link import PATIENCE_S, LinkServer
 from sim.pack import ModelledPack, Pack, PackSpec
 from sim.replay import RecordedPack
 from sim.rs485 import HOST, HOST_TURNAROUND_US, HostPort, HostPorts, Line
@@ -244,11 +246,12 @@ class World:
         return self.time_s / max(1e-9, time.monotonic() - self._started_s)
 
     def _serve(self) -> None:
-        stations = [s for s in self.stations if s.state == st.RUNNING]
-        while stations:
-            for station in stations:
-                station.serve()
-            stations = [s for s in stations if s.state == st.RUNNING]
+        running = [s for s in self.stations if s.state == st.RUNNING]
+        while running:
+            _serve_alone(running)
+            for station in running:
+                station.do_asked()
+            running = [s for s in running if s.state == st.RUNNING]
 
     def _next_us(self, end_us: int | None) -> int:
         next_us = self.clock.now_us + _LONGEST_ROUND_US
@@ -365,6 +368,23 @@ class World:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _serve_alone(stations: Sequence[Station]) -> None:
+    """Serve each of ``stations``, whichever asks first, until it asks for what others notice."""
+    left = {s.connection.descriptor: s for s in stations if s.connection is not None}
+    poll = select.poll()
+    for descriptor in left:
+        poll.register(descriptor, select.POLLIN)
+    while left:
+        # The last one is waited for in the request itself; so are those that say nothing at all.
+        ready = poll.poll(PATIENCE_S * 1000) if len(left) > 1 else ()
+        for descriptor in [fd for fd, _ in ready] or list(left):
+            station = left[descriptor]
+            station.take()
+            if station.asked is not None or station.state != st.RUNNING:
+                poll.unregister(descriptor)
+                del left[descriptor]
 
 
 def _firmware_command(socket_path: Path, root: Path, spec: PackSpec) -> list[str]:

@@ -24,7 +24,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for(condition, timeout_s=20.0):
+def wait_for(condition, timeout_s=60.0):
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         if condition():
@@ -35,7 +35,7 @@ def wait_for(condition, timeout_s=20.0):
 
 def listens(port):
     with suppress(OSError):
-        socket.create_connection(("127.0.0.1", port), 0.2).close()
+        socket.create_connection(("127.0.0.1", port), 2.0).close()
         return True
     return False
 
@@ -71,7 +71,7 @@ class Subscriber:
         self.client.reconnect_delay_set(1, 1)
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
-        assert self.ready.wait(10)
+        assert self.ready.wait(60)
 
     def readings(self, kind="state"):
         """``{(serial, boot, seq): [message, ...]}``."""

@@ -62,16 +62,14 @@ class Ltc6813Bus:
         self.data = bytearray(_HEAD + _FRAME * n_chips)  # what the last read brought
         self._out = bytearray(b"\xff" * len(self.data))
         self._command = bytearray(_HEAD)
-        self._ignored = bytearray(_HEAD)
         self._dummy = bytearray(b"\xff")
-        self._dummy_in = bytearray(1)
 
     def wake(self, us: int) -> None:
         """Wake all chips, whatever state each is in: one pulse a chip, ``us`` apart."""
         board = self._board
         for _ in range(self.n_chips):
             try:
-                board.spi_transfer(self._dummy, self._dummy_in)  # type: ignore[attr-defined]
+                board.spi_transfer(self._dummy, None)  # type: ignore[attr-defined]
             except OSError:
                 self.errors += 1  # what comes next will fail by itself
             board.sleep_us(us)  # type: ignore[attr-defined]
@@ -79,7 +77,7 @@ class Ltc6813Bus:
     def command(self, code: int) -> None:
         """Send a command that has no answer. Whether it arrived only its effect can tell."""
         self._address(self._command, code)
-        self._send(code, self._command, self._ignored)
+        self._send(code, self._command, None)
 
     def read(self, code: int) -> None:
         """Read a register group of all chips into ``data``."""
@@ -120,7 +118,7 @@ class Ltc6813Bus:
             for i in range(GROUP_BYTES):
                 out[at + i] = groups[GROUP_BYTES * chip + i]
             self._seal(out, at, GROUP_BYTES)
-        self._send(code, out, self.data)
+        self._send(code, out, None)
         for i in range(_HEAD, len(out)):
             out[i] = 0xFF
 
@@ -183,7 +181,7 @@ class Ltc6813Bus:
                 return chip
         return -1
 
-    def _send(self, code: int, out: "bytearray", into: "bytearray") -> None:
+    def _send(self, code: int, out: "bytearray", into: "bytearray | None") -> None:
         for _ in range(2):
             try:
                 self._board.spi_transfer(out, into)  # type: ignore[attr-defined]

@@ -62,10 +62,13 @@ class SpiLine:
         self._spi = spi
         self._cs = machine.Pin(cs, machine.Pin.OUT, value=1)
 
-    def transfer(self, out: "bytes | bytearray", into: bytearray) -> None:
+    def transfer(self, out: "bytes | bytearray", into: "bytearray | None") -> None:
         """See ``Board.spi_transfer``."""
         self._cs.value(0)
         try:
-            self._spi.write_readinto(out, into)
+            if into is None:
+                self._spi.write(out)
+            else:
+                self._spi.write_readinto(out, into)
         finally:
             self._cs.value(1)

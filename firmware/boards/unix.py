@@ -9,6 +9,7 @@ start it says why in one line and ends with 2. Runs under CPython as well.
 """
 
 import errno
+import gc
 import os
 import select
 import socket
@@ -23,6 +24,8 @@ from firmware.modbus.tcp import TcpServer
 from firmware.settings import Settings, SettingsError
 
 WATCHDOG_MS = const(8000)
+COLLECT_EVERY = const(10)  # cycles, with the desk's heap, which holds the compiled source too
+_LARGE_HEAP = const(524288)  # bytes: a smaller one stands for a board's
 
 _TICKS_MASK = const(0x3FFFFFFF)  # ticks wrap at 2**30, as on most boards
 _TICKS_HALF = const(0x20000000)
@@ -30,6 +33,9 @@ _DATA_BYTES = const(1024)
 _UART_BYTES = const(256)
 _FIRST_PORT = const(20000)
 _N_PORTS = const(20000)
+_MOST_SLEEP_US = const(1000000)
+_SHORT_SLEEP_US = const(10000)
+_MOST_KEPT = const(256)  # bytes of requests without an answer that wait for the next one
 
 
 class LinkLostError(BaseException):
@@ -39,18 +45,21 @@ class LinkLostError(BaseException):
 class Link:
     """Requests to the world and its answers; keeps the virtual time of the last answer.
 
-    The link's time is of 64 bits; it is taken apart and put together byte by byte, so that small
-    integers of 31 bits suffice for twelve days.
+    Times are taken apart and put together byte by byte, so that small integers of 31 bits suffice
+    for twelve days.
     """
 
     def __init__(self, path: str) -> None:
         self.now_ms = 0
         self.now_us = 0  # 0..999 on top
+        self.received = 0  # not 0: UART bytes wait to be read
         self.data = bytearray(_DATA_BYTES)  # payload of the last answer
         self.poll: "select.poll | None" = None  # with what is served while the world thinks
         self.tcp: TcpServer | None = None
-        self.out = bytearray(link.REQUEST_HEADER_BYTES + _DATA_BYTES)
+        self._out = bytearray(_MOST_KEPT + link.REQUEST_HEADER_BYTES + _DATA_BYTES)
+        self._kept = 0  # bytes that wait in it: the next request is laid out behind them
         self._head = bytearray(link.ANSWER_HEADER_BYTES)
+        self._slept_us = 0  # since the last answer: goes with the next request
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._micropython = hasattr(self._sock, "readinto")
         # MicroPython wants the raw sockaddr_un
@@ -67,64 +76,96 @@ class Link:
         self.tcp = server
 
     def request(self, op: int, length: int) -> int:
-        """Send ``op`` with the ``length`` bytes laid out in ``out``; bytes of the answer.
+        """Send ``op`` with the ``length`` bytes that are laid out; bytes of the answer.
 
         ``OSError`` when the device did not answer, ``LinkLostError`` when the world is gone.
         """
-        out = self.out
-        out[0] = op
-        out[1] = length & 0xFF
-        out[2] = length >> 8
-        self._send(link.REQUEST_HEADER_BYTES + length)
+        self._lay_out(op, length)
+        self._send()
         if op == link.WAIT and self.poll is not None:
             self._serve_tcp()
         head = self._head
         self._receive(head, link.ANSWER_HEADER_BYTES)
-        now_ms = now_us = 0
-        for i in range(8, 0, -1):
-            now_us = now_us << 8 | head[i]
-            now_ms = (now_ms << 8) + now_us // 1000
-            now_us %= 1000
-        self.now_ms = now_ms
-        self.now_us = now_us
-        length = head[9] | head[10] << 8
+        self.now_ms = head[1] | head[2] << 8 | head[3] << 16 | head[4] << 24
+        if head[5]:
+            self.now_ms += head[5] << 32
+        self.now_us = head[9] | head[10] << 8
+        length = head[11] | head[12] << 8
         if length > _DATA_BYTES:
             raise LinkLostError("answer of %d bytes" % length)
         if length:
             self._receive(self.data, length)
-        if head[0] != link.OK:
-            code = errno.ETIMEDOUT if head[0] == link.TIMEOUT else errno.EIO
+        status = head[0]
+        self.received = status & link.RECEIVED
+        status ^= self.received
+        if status != link.OK:
+            code = errno.ETIMEDOUT if status == link.TIMEOUT else errno.EIO
             raise OSError(code, "refused by the world")
         return length
 
+    def keep(self, op: int, length: int) -> None:
+        """As ``request``, for an ``op`` without an answer: it goes with the next request."""
+        self._lay_out(op, length)
+        if self._kept > _MOST_KEPT:
+            self._send()
+
+    def _lay_out(self, op: int, length: int) -> None:
+        out = self._out
+        at = self._kept
+        out[at] = op
+        out[at + 1] = length & 0xFF
+        out[at + 2] = length >> 8
+        slept_us = self._slept_us
+        out[at + 3] = slept_us & 0xFF
+        out[at + 4] = slept_us >> 8 & 0xFF
+        out[at + 5] = slept_us >> 16 & 0xFF
+        out[at + 6] = 0
+        self._slept_us = 0
+        self._kept = at + link.REQUEST_HEADER_BYTES + length
+
+    def sleep(self, us: int) -> None:
+        """Let ``us`` pass. ``OSError`` for more than a second."""
+        if us > _MOST_SLEEP_US:
+            raise OSError(errno.EINVAL, "too long a sleep")
+        self._slept_us += us
+        if self._slept_us > _SHORT_SLEEP_US:  # a watchdog may bite
+            self.request(link.NOW, 0)
+            return
+        us += self.now_us
+        self.now_ms += us // 1000
+        self.now_us = us % 1000
+
     def put(self, at: int, value: int, size: int) -> None:
         """Lay an unsigned number out in the payload, little-endian."""
-        at += link.REQUEST_HEADER_BYTES
+        at += self._kept + link.REQUEST_HEADER_BYTES
         for i in range(size):
-            self.out[at + i] = value >> 8 * i & 0xFF
+            self._out[at + i] = value >> 8 * i & 0xFF
 
     def put_time(self, at: int, ms: int, us: int) -> None:
         """Lay a time out in the payload: eight bytes of microseconds."""
-        at += link.REQUEST_HEADER_BYTES
+        at += self._kept + link.REQUEST_HEADER_BYTES
         for i in range(8):
             us += (ms & 0xFF) * 1000
-            self.out[at + i] = us & 0xFF
+            self._out[at + i] = us & 0xFF
             us >>= 8
             ms >>= 8
 
     def put_bytes(self, at: int, data: "bytes | bytearray | memoryview") -> int:
         """Lay bytes out in the payload; where the next ones go."""
-        start = link.REQUEST_HEADER_BYTES + at
+        out = self._out
+        start = self._kept + link.REQUEST_HEADER_BYTES + at
         for i in range(len(data)):
-            self.out[start + i] = data[i]
+            out[start + i] = data[i]
         return at + len(data)
 
-    def _send(self, length: int) -> None:
+    def _send(self) -> None:
+        length = self._kept
+        self._kept = 0
         try:
             if self._micropython:
-                self._sock.write(self.out, length)  # type: ignore[attr-defined]
+                self._sock.write(self._out, length)  # type: ignore[attr-defined]
             else:
-                self._sock.sendall(memoryview(self.out)[:length])
+                self._sock.sendall(memoryview(self._out)[:length])
         except OSError:
             raise LinkLostError("cannot send")  # noqa: B904  MicroPython has no "from"
 
@@ -195,8 +236,8 @@ class LinkUart:
 
     def any(self) -> int:
         """How many bytes can be read at once."""
-        if self._start == self._end:
-            world = self._link
+        world = self._link
+        if self._start == self._end and world.received:
             world.put(0, _UART_BYTES, 2)
             n = world.request(link.UART_READ, 2)
             for i in range(n):
@@ -232,6 +273,8 @@ class UnixBoard(Board):
         self.uart = LinkUart(self.link)
         self.link.request(link.HELLO, self.link.put_bytes(0, serial.encode()))
         self.reset_cause = self.link.data[0]
+        self._collect_every = COLLECT_EVERY if _heap_bytes() >= _LARGE_HEAP else 1
+        self._uncollected = 0
 
     def ticks_ms(self) -> int:
         """Virtual milliseconds, wrapping."""
@@ -261,12 +304,16 @@ class UnixBoard(Board):
 
     def sleep_us(self, us: int) -> None:
         """Let a short virtual time pass, at most a second, whatever the UART receives."""
-        self.link.put(0, us, 4)
-        self.link.request(link.SLEEP_US, 4)
+        self.link.sleep(us)
 
-    def spi_transfer(self, out: "bytes | bytearray | memoryview", into: bytearray) -> None:
+    def spi_transfer(
+        self, out: "bytes | bytearray | memoryview", into: "bytearray | None"
+    ) -> None:
         """One transfer with chip select low; ``into`` is as long as ``out``. ``OSError``."""
         world = self.link
+        if into is None:
+            world.keep(link.SPI_WRITE, world.put_bytes(0, out))
+            return
         n = len(into)
         if world.request(link.SPI, world.put_bytes(0, out)) != n:
             raise OSError(errno.EIO, "short answer")
@@ -284,6 +331,12 @@ class UnixBoard(Board):
         self.link.request(link.FEEDBACK, 0)
         return self.link.data[0]
 
+    def collect_garbage(self) -> None:
+        """Once in some cycles where the heap is large: looking through all of it is dear."""
+        self._uncollected = (self._uncollected + 1) % self._collect_every
+        if not self._uncollected:
+            gc.collect()
+
     def recover_i2c(self) -> None:
         """Nine clocks and a stop: frees a bus that the chip holds in the middle of a byte."""
         self.link.request(link.I2C_CLOCKS, 0)
@@ -291,7 +344,7 @@ class UnixBoard(Board):
     def feed_watchdog(self) -> None:
         """Put the watchdog off by ``WATCHDOG_MS``."""
         self.link.put(0, WATCHDOG_MS, 4)
-        self.link.request(link.WATCHDOG, 4)
+        self.link.keep(link.WATCHDOG, 4)
 
     def listen(self, server: TcpServer, port: int) -> int:
         """Serve Modbus TCP on 127.0.0.1 while waiting; the port, chosen when 0."""
@@ -309,6 +362,12 @@ class UnixBoard(Board):
                     raise
         self.link.serve_while_waiting(server, poll)
         return number
+
+
+def _heap_bytes() -> int:
+    if not hasattr(gc, "mem_free"):
+        return _LARGE_HEAP
+    return gc.mem_free() + gc.mem_alloc()  # type: ignore[attr-defined,no-any-return]
 
 
 def _real_us() -> int:

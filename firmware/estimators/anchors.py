@@ -132,17 +132,23 @@ class Anchors:
         self.rest_dv_mv: int | None = None
         self.rest_dv_s = 0
         self.resting = False
+        self.looked = False  # at the cells, in the last update
 
-    def update(self, s: Snapshot, now_s: int) -> int:
-        """Look at a valid snapshot; ``OPENED``, ``REFINED`` or 0 says what became of ``open``."""
+    def update(self, s: Snapshot, now_s: int, may_look: bool = True) -> int:
+        """Look at a valid snapshot; ``OPENED``, ``REFINED`` or 0 says what became of ``open``.
+
+        A look that is due waits until one ``may_look``.
+        """
         self._lost = 0
+        self.looked = False
         current_ma = s.current_ma
         if -self._rest_ma < current_ma < self._rest_ma:
             if not self.resting:
                 self.resting = True
                 self._since_s = now_s
                 self._look = 0
-            if self._look < len(_LOOKS_S) and now_s - self._since_s >= _LOOKS_S[self._look]:
+            due = self._look < len(_LOOKS_S) and now_s - self._since_s >= _LOOKS_S[self._look]
+            if due and may_look:
                 return self._rest(s, now_s)
             return 0
         if self.resting:
@@ -152,7 +158,7 @@ class Anchors:
         if 0 < current_ma <= self._taper_ma and s.max_mv >= self._full_mv:
             self._taper += 1
             due = self._since_s < 0 or now_s - self._since_s >= _FULL_EVERY_S
-            if self._taper >= _TAPER_CYCLES and due:
+            if self._taper >= _TAPER_CYCLES and due and may_look:
                 self._since_s = now_s
                 return self._take(FULL, s, now_s)
             return 0
@@ -162,7 +168,7 @@ class Anchors:
         empty_mv = max(self._profile.cell_empty_mv, self._settings.cuv_mv) + 30
         if current_ma <= -self._load_ma and s.min_mv <= empty_mv:
             due = self._since_s < 0 or now_s - self._since_s >= _EMPTY_EVERY_S
-            if due and not self._below:
+            if due and may_look and not self._below:
                 self._since_s = now_s
                 self._below = s.min_mv <= self._profile.cell_empty_mv
                 return self._take(EMPTY, s, now_s)
@@ -205,6 +211,7 @@ class Anchors:
         return result
 
     def _take(self, kind: int, s: Snapshot, now_s: int) -> int:
+        self.looked = True
         anchor = self.open
         charge = self._charge
         fresh = anchor.kind == NONE or (
@@ -277,10 +284,10 @@ class Anchors:
                 mv += drop_mv
                 other_mv = _EMPTY_SHARE * drop_mv
             sigma_mv = _root(table_mv, other_mv)
-            sigma = ocv.soc_sigma_bp(profile, mv, sigma_mv, self._slip[i], slip_sigma)
+            soc, sigma = ocv.look_up(profile, mv, sigma_mv, self._slip[i], slip_sigma)
             sigma = max(floor, math.sqrt(sigma * sigma + 0.6 * beyond * beyond))
             if anchor.kinds[i] in (NONE, kind) or sigma < anchor.sigma[i]:
-                anchor.soc[i] = int(ocv.soc_bp(profile, mv, self._slip[i]) + beyond + 0.5)
+                anchor.soc[i] = int(soc + beyond + 0.5)
                 anchor.sigma[i] = int(sigma + 0.5)
                 anchor.kinds[i] = kind
                 better += 1

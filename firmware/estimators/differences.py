@@ -31,6 +31,7 @@ State: 42 bytes a cell (9 floats, the charge bled, the surplus).
 
     >>> differences.update(snapshot, now_s)
     >>> differences.rest(snapshot, lagging_a, resistance, now_s)
+    >>> differences.measure(now_s)  # another cycle: both take long
     >>> differences.interval(3)
     (120.0, 60.0, 180.0)
 """
@@ -85,6 +86,21 @@ _SURE_LEAK = 200.0 / 2 / _MONTH  # deviation at which a leak is told: 2 % a mont
 _CLEAR = const(9.0)  # squared deviations from 0 at which a less sure one is told
 
 
+class Look:
+    """What voltages tell of each cell, all but weighed."""
+
+    def __init__(self, n_cells: int) -> None:
+        zeros = bytes(4 * n_cells)
+        self.z = array("f", zeros)  # SOC in bp
+        self.own = array("f", zeros)  # ... and its deviation that is the cell's own
+        self.capacity = array("f", zeros)  # in bp of rated, likewise
+        self.sigma = array("f", zeros)
+        self.noise = 0.0  # part of ``own`` that is new each time
+        self.mean_z = 0.0
+        self.mean_bp = 0.0  # of the room
+        self.beyond_bp = 0.0  # by which the mean is unsure for cells beyond the table's ends
+
+
 class Differences:
     """``d`` and ``leak`` per cell with covariance; ``known`` once anything was measured."""
 
@@ -112,6 +128,7 @@ class Differences:
         self.bled_uah = array("i", bytes(4 * n))
         self.surplus_bp = array("h", bytes(2 * n))  # what a cell surely has more than the mean
         self.known = False
+        self.look: Look | None = None  # that is to be weighed
         self.at_s = 0  # of the last measurement
         self._now_s = 0  # to which the states are brought
         self._ref_z = 0.0  # mean SOC and full cycles at the reference of ``_kept``
@@ -147,29 +164,27 @@ class Differences:
         return rest_s >= self._due_s and not s.balancing
 
     def rest(self, s: Snapshot, lagging_a: float, resistance: Resistance, now_s: int) -> None:
-        """Measure by the rested voltages; ``lagging_a`` of the last current they still show."""
+        """Look at the rested voltages; ``lagging_a`` of the last current they still show."""
         self._due_s += 3 * self._due_s if self._due_s < _EARLY_S else LOOK_EVERY_S
         profile = self._profile
         own_mv = _OWN * profile.ocv_sigma_mv
-        z = array("f", bytes(4 * self._n))
-        own = array("f", bytes(4 * self._n))
+        look = Look(self._n)
         r_mohm = 0.0
         for i in range(self._n):
-            mv = float(s.cell_mv[i])
-            z[i] = ocv.soc_bp(profile, mv)
-            own[i] = ocv.soc_sigma_bp(profile, mv, own_mv)
+            look.z[i], look.own[i] = ocv.look_up(profile, float(s.cell_mv[i]), own_mv)
             r_mohm = max(r_mohm, resistance.typical_uohm(i) / 1000)
         lag_mv = _LAG * lagging_a * r_mohm
-        noise_mv = math.sqrt(_READ_MV * _READ_MV + lag_mv * lag_mv)
-        self._measure(z, own, noise_mv / own_mv, now_s)
+        look.noise = math.sqrt(_READ_MV * _READ_MV + lag_mv * lag_mv) / own_mv
+        self._see(look, now_s)
 
     def end(self, anchor: Anchor, now_s: int) -> None:
-        """Measure by what an anchor at full or empty has told of each cell's SOC."""
-        z = array("f", anchor.soc)
-        own = array("f", anchor.sigma)
+        """Look at what an anchor at full or empty has told of each cell's SOC."""
+        look = Look(self._n)
         for i in range(self._n):
-            own[i] *= _OWN
-        self._measure(z, own, _END_NOISE, now_s)
+            look.z[i] = anchor.soc[i]
+            look.own[i] = _OWN * anchor.sigma[i]
+        look.noise = _END_NOISE
+        self._see(look, now_s)
 
     def relearnt(self) -> None:
         """The capacities have changed: so has their error."""
@@ -219,36 +234,45 @@ class Differences:
             return soh.soh[i], max(math.sqrt(var), _LEAST_CAPACITY_BP)
         return self._soc.capacity * 10000, _OWN_CAPACITY_BP
 
-    def _measure(self, z: "array[float]", own: "array[float]", noise: float, now_s: int) -> None:
-        """``z``: SOC of the cells in bp, with ``own`` deviations, ``noise`` of it new."""
+    def _see(self, look: "Look", now_s: int) -> None:
         self._advance(now_s)
         n = self._n
-        mean_z = mean = beyond = 0.0
         for i in range(n):
-            if z[i] in _ENDS:
-                beyond += self._beyond_bp / n
-            mean_z += z[i] / n
-            mean += self._room(i, z[i]) / n
-        keep = self._kept(mean_z)
+            z = look.z[i]
+            if z in _ENDS:
+                look.beyond_bp += self._beyond_bp / n
+            look.mean_z += z / n
+            look.capacity[i], look.sigma[i] = self.capacity(i)
+            look.mean_bp += _room(z, look.capacity[i]) / n
+        self.look = look
+
+    def measure(self, now_s: int) -> None:
+        """Weigh ``look`` in."""
+        look = self.look
+        if look is None:
+            return
+        self.look = None
+        n = self._n
+        own = look.own
+        keep = self._kept(look.mean_z)
         for i in range(n):
             self.b[i] *= keep
             self.db[i] *= keep
             self.lb[i] *= keep
             self.bb[i] = 1 - keep * keep * (1 - self.bb[i])
-            c, sigma_c = self.capacity(i)
+            z = look.z[i]
+            c = look.capacity[i]
             # the mean cell itself is unsure by those that are beyond the table
-            sigma = (own[i] + (self._beyond_bp if z[i] in _ENDS else beyond)) * c / 10000
-            size = (1 - z[i] / 10000) * sigma_c
+            beyond_bp = self._beyond_bp if z in _ENDS else look.beyond_bp
+            sigma = (own[i] + beyond_bp) * c / 10000
+            size = (1 - z / 10000) * look.sigma[i]
             g = math.sqrt(sigma * sigma + size * size)
-            self._weigh(i, mean - self._room(i, z[i]), g, noise * sigma)
+            self._weigh(i, look.mean_bp - _room(z, c), g, look.noise * sigma)
             own[i] = g
         self._centre(own)
         self.known = True
         self.at_s = now_s
         self._surpluses()
-
-    def _room(self, i: int, z: float) -> float:
-        return (1 - z / 10000) * self.capacity(i)[0]
 
     def _kept(self, mean_z: float) -> float:
         """The correlation of this measurement's ``b`` with the last one's.
@@ -363,7 +387,7 @@ class Differences:
         least = soc_bp = width = 0.0
         for i in range(self._n):
             if self._soh.known(i):
-                z, lo, hi = self._cell_soc(i, room, slope, sigma)
+                z, lo, hi = self._cell_soc(i, self.interval(i), room, slope, sigma)
                 left = (z - empty_bp) * self.capacity(i)[0]
                 if found < 0 or left < least:
                     found = i
@@ -381,19 +405,28 @@ class Differences:
             level, var = soc.predict()
             sigma = math.sqrt(var) / 10000
             room, slope = self.mean_room(level)
+        row: list[int | None] = [None] * 10
         for i in range(self._n):
-            soc_bp = self._cell_soc(i, room, slope, sigma) if known else None
-            _put(block, ("Soc", "SocLo", "SocHi"), i, soc_bp)
-            _put(block, ("Dif", "DifLo", "DifHi"), i, self.interval(i) if self.known else None)
-            _put(block, ("Leak", "LeakLo", "LeakHi"), i, self.leak_interval(i))
-            block.set_cell("Bled", i, self.bled_uah[i] // 1000)
+            if self.known:
+                d = self.interval(i)
+                _put(row, 3, d)
+                if known:
+                    _put(row, 0, self._cell_soc(i, d, room, slope, sigma))
+            _put(row, 6, self.leak_interval(i))
+            row[9] = self.bled_uah[i] // 1000
+            block.set_row(i, row)
 
     def _cell_soc(
-        self, i: int, room: float, slope: float, sigma: float
+        self,
+        i: int,
+        difference: "tuple[float, float, float]",
+        room: float,
+        slope: float,
+        sigma: float,
     ) -> "tuple[float, float, float]":
         c, sigma_c = self.capacity(i)
-        empty = (room - self.d[i]) / c
-        d, _lo, hi = self.interval(i)
+        d, _lo, hi = difference
+        empty = (room - d) / c
         own = (hi - d) / 2 / c
         size = empty * sigma_c / c
         common = slope * sigma / c
@@ -420,15 +453,15 @@ class Differences:
         self._surpluses()
 
 
+def _room(z_bp: float, capacity: float) -> float:
+    return (1 - z_bp / 10000) * capacity
+
+
 def _clip(fraction: float) -> float:
     return 10000 * min(1.0, max(0.0, fraction))
 
 
-def _put(
-    block: Block,
-    names: "tuple[str, str, str]",
-    i: int,
-    figure: "tuple[float, float, float] | None",
-) -> None:
-    for k in range(3):
-        block.set_cell(names[k], i, None if figure is None else math.floor(figure[k] + 0.5))
+def _put(row: "list[int | None]", at: int, figure: "tuple[float, float, float] | None") -> None:
+    if figure is not None:
+        for k in range(3):
+            row[at + k] = math.floor(figure[k] + 0.5)

@@ -33,6 +33,7 @@ from firmware.settings import Settings
 from firmware.snapshot import Snapshot
 
 _END_S = const(60)  # without a better look: the end of a charge or discharge is over
+_WINDOW_CELLS = const(4)  # whose charge windows are weighed in one cycle
 _DOUBTFUL = 1 << Fault.SENSOR_IMPLAUSIBLE | 1 << Fault.STACK_MISMATCH
 
 
@@ -79,11 +80,20 @@ class Estimators:
         self.soh_age_s: int | None = None
         self.fec_centi = 0
         self._minute = -1
+        self._wh: tuple[float, float, float] | None = None
+        self._reckoned = False  # that, for the next write
+        self._told = False  # the open anchor: what is not weighed yet
+        self._window_cell = -1  # the next that a charge's windows are to tell of
+        self._window_gains = False  # they have told something
+        self._busy = False  # this cycle, with something that takes long
+        self._waits = False  # what is due every minute, for the next cycle
         self._end_s = -1  # when full or empty was last told and not yet measured by
 
     def update(self, snapshot: Snapshot) -> None:
         """Take one cycle; an invalid one only breaks what must be consecutive.
 
+        Of what takes long there is one step in a cycle: an anchor is looked at, its evidence
+        weighed, the cells' differences measured. Whatever else is due waits for the next one.
         Cells that cannot be right are evidence of nothing, but the charge is counted.
         """
         plausible = snapshot.valid and not snapshot.faults & _DOUBTFUL
@@ -112,6 +122,7 @@ class Estimators:
 
     def _cycle(self, snapshot: Snapshot, now_s: int, plausible: bool) -> None:
         """A valid cycle, without the current sensor's offset."""
+        self._busy = False
         delta_uah = snapshot.delta_uah
         self.charge.add(delta_uah)
         self.soc.count(delta_uah)
@@ -122,17 +133,24 @@ class Estimators:
         self.differences.update(snapshot, now_s)
         self._charge_state(now_s)
         self.lifetime.update(snapshot, self.soc_bp, plausible)
-        if self._minute != now_s // 60:  # intervals widen slowly
-            self._minute = now_s // 60
-            self.fec_centi = self.soh.fec_centi = self.lifetime.fec_centi()
-            if self.window is not None:
-                self.window.r_uohm = int(self.resistance.typical_uohm(0))
-            self.offset.age(snapshot.afe_dc, now_s)
-            if self.soc.filter is not None:
-                self.soc.filter.use_offset(self.offset.sigma_ua / 1000)
-            self._pack(now_s)
+        minute = now_s // 60
+        if self._minute != minute:
+            self._waits = self._busy and not self._waits
+            if not self._waits:
+                self._minute = minute
+                self._widen(snapshot, now_s)
         if self.soh_age_s is not None:
             self.soh_age_s = now_s - self.soh.youngest_s()
+
+    def _widen(self, snapshot: Snapshot, now_s: int) -> None:
+        """Intervals widen slowly: once a minute."""
+        self.fec_centi = self.soh.fec_centi = self.lifetime.fec_centi()
+        if self.window is not None:
+            self.window.r_uohm = int(self.resistance.typical_uohm(0))
+        self.offset.age(snapshot.afe_dc, now_s)
+        if self.soc.filter is not None:
+            self.soc.filter.use_offset(self.offset.sigma_ua / 1000)
+        self._pack(now_s)
 
     def _voltages(self, snapshot: Snapshot, now_s: int) -> None:
         if 500 <= snapshot.dt_ms <= 1500:
@@ -141,11 +159,18 @@ class Estimators:
         else:
             self.resistance.interrupt()
             self.energy.interrupt()
-        if self.window is not None and self.window.update(snapshot):
-            self._windows(self.window, now_s)
-        change = self.anchors.update(snapshot, now_s)
+        if self.window is not None:
+            if self._window_cell < 0 and self.window.update(snapshot):
+                self._window_cell = 0
+            elif self._window_cell >= 0:
+                self._windows(self.window, now_s)
+        if self._told and not self._busy:
+            self._busy = True
+            self._weigh(now_s)
+        change = self.anchors.update(snapshot, now_s, not self._busy)
         if change:
             self._anchor(change == OPENED, now_s)
+        self._busy = self._busy or self.anchors.looked
         self._cells(snapshot, change, now_s)
 
     def _cells(self, snapshot: Snapshot, change: int, now_s: int) -> None:
@@ -154,13 +179,21 @@ class Estimators:
         rest_s = anchors.rest_s(now_s)
         self.self_discharge.update(snapshot, rest_s, now_s)
         differences = self.differences
+        rest_due = differences.rest_due(snapshot, rest_s)
         if change and anchors.open.kind != kinds.REST:
             self._end_s = now_s
+        if self._busy:
+            return
+        self._busy = True
+        if differences.look is not None:
+            differences.measure(now_s)
         elif self._end_s >= 0 and now_s - self._end_s >= _END_S:
             self._end_s = -1
             differences.end(anchors.open, now_s)
-        if differences.rest_due(snapshot, rest_s):
+        elif rest_due:
             differences.rest(snapshot, anchors.lagging_a(now_s), self.resistance, now_s)
+        else:
+            self._busy = False
 
     def _charge_state(self, now_s: int) -> None:
         soc = self.soc
@@ -178,20 +211,33 @@ class Estimators:
         if opened:
             self.soh.opened(now_s)
         self.soc.anchor(anchor, opened, now_s)
-        if self.soh.evidence(anchor, self.anchors.slots, now_s):
+        self._told = True
+
+    def _weigh(self, now_s: int) -> None:
+        """What the open anchor tells of the health, in the cycle after it was looked at."""
+        self._told = False
+        if self.soh.evidence(self.anchors.open, self.anchors.slots, now_s):
             self._relearnt(now_s, True)
 
     def _windows(self, window: ChargeWindow, now_s: int) -> None:
-        """A charge has ended: take what its windows tell of each cell."""
+        """A charge has ended: take what its windows tell of the next few cells."""
+        self._busy = True
         soh = self.soh
-        self.fec_centi = soh.fec_centi = self.lifetime.fec_centi()
-        gained = False
-        for i in range(self.n_cells):
+        if not self._window_cell:
+            self._window_gains = False
+            self.fec_centi = soh.fec_centi = self.lifetime.fec_centi()
+        first = self._window_cell
+        end = min(first + _WINDOW_CELLS, self.n_cells)
+        for i in range(first, end):
             found = window.evidence(i)
             if found is not None:
                 soh.window(i, found, window.walk_bp, now_s)
-                gained = True
-        if gained:
+                self._window_gains = True
+        self._window_cell = end
+        if end < self.n_cells:
+            return
+        self._window_cell = -1
+        if self._window_gains:
             soh.windows_done(now_s)
             self.differences.relearnt()
             self._pack(now_s)
@@ -285,18 +331,27 @@ class Estimators:
         put("Chem", self._settings.profile.chemistry)
         block.set_text("Prof", self._settings.profile.name)
         put("ProfCrc", self.profile_crc)
+        row: list[int | None] = [None] * 8
         for i in range(self.n_cells):
-            self._publish_cell(block, i, now_s)
+            self._publish_cell(block, row, i, now_s)
+
+    def reckon(self) -> None:
+        """Find what ``publish_energy`` would else have to find first: both take long."""
+        self._wh = self.remaining_wh()
+        self._reckoned = True
 
     def publish_energy(self, block: Block) -> None:
         """Write the energy model, all but what the image stamps."""
+        if not self._reckoned:
+            self.reckon()
+        self._reckoned = False
         self._publish_power(block)
         self._publish_charge(block)
 
     def _publish_power(self, block: Block) -> None:
         put = block.set
         energy = self.energy
-        _put_interval(block, "Wh", self.remaining_wh(), 10)
+        _put_interval(block, "Wh", self._wh, 10)
         put("WhA", energy.current_ma)
         power = energy.power(8000)
         _put_interval(block, "P80", power, 1)
@@ -366,20 +421,20 @@ class Estimators:
         put("RPulse", PULSE_MS)
         put("RAge", None if figure is None else self.now_s - self.resistance.at_s)
 
-    def _publish_cell(self, block: Block, i: int, now_s: int) -> None:
-        put = block.set_cell
+    def _publish_cell(self, block: Block, row: "list[int | None]", i: int, now_s: int) -> None:
+        """SOH with its interval, method and age in hours; resistance with its interval."""
         soh = self.soh
-        known = soh.known(i)
-        figure = soh.interval(i, now_s) if known else (None, None, None)
-        put("Soh", i, _whole(figure[0], 1))
-        put("SohLo", i, _whole(figure[1], 1))
-        put("SohHi", i, _whole(figure[2], 1))
-        put("Mth", i, soh.method[i])
-        put("AgeH", i, (now_s - soh.at_s[i]) // 3600 if known else None)
-        figure = self.resistance.interval(i) or (None, None, None)
-        put("R", i, _whole(figure[0], 10))
-        put("RLo", i, _whole(figure[1], 10))
-        put("RHi", i, _whole(figure[2], 10))
+        row[3] = soh.method[i]
+        if soh.known(i):
+            figure = soh.interval(i, now_s)
+            for k in range(3):
+                row[k] = int(figure[k] + 0.5)
+            row[4] = (now_s - soh.at_s[i]) // 3600
+        resistance = self.resistance.interval(i)
+        if resistance is not None:
+            for k in range(3):
+                row[5 + k] = int(resistance[k] / 10 + 0.5)
+        block.set_row(i, row)
 
     # --- what survives power-off ----------------------------------------------------------
 
@@ -409,7 +464,3 @@ def _put_interval(
     block.set(name, None if value is None else int(value * scale + 0.5))
     block.set(name + "Lo", None if low is None else int(low * scale))
     block.set(name + "Hi", None if high is None else int(high * scale) + 1)
-
-
-def _whole(value: "float | None", unit: int) -> "int | None":
-    return None if value is None else int(value / unit + 0.5)

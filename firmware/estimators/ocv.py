@@ -25,7 +25,10 @@ from common.profiles import CellProfile
 
 _SHARE = const(0.25)
 _SHARE_SIGMA = const(0.15)
+_NEARBY = const(3)  # steps in which most of what lies beside a voltage is found
 _SLIP_MAX = const(0.2)  # beyond it nothing is known, and the table would bend back on itself
+
+_place = bytearray(1)  # in the table: where the last search ended
 
 
 def slip_of(soh: float, sigma: float) -> "tuple[float, float]":
@@ -38,33 +41,7 @@ def slip_of(soh: float, sigma: float) -> "tuple[float, float]":
 
 def soc_bp(profile: CellProfile, mv: float, slip: float = 0.0) -> float:
     """SOC in basis points at the rested voltage ``mv``; 0 and 10000 beyond the table."""
-    table = profile.ocv_mv
-    aged = profile.ocv_aged_mv
-    last = len(table) - 1
-    if mv <= table[0]:
-        return 0.0
-    if mv >= table[last]:
-        return 10000.0
-    permille = int(slip * 1000 + 0.5) if aged else 0  # whole numbers: the search makes no floats
-    uv = int(mv * 1000)
-    low = 0
-    high = last
-    low_uv = table[0] * 1000
-    high_uv = table[last] * 1000
-    while high - low > 1:
-        middle = (low + high) >> 1
-        at_uv = table[middle] * 1000
-        if permille:
-            at_uv += permille * aged[middle]
-        if at_uv <= uv:
-            low = middle
-            low_uv = at_uv
-        else:
-            high = middle
-            high_uv = at_uv
-    soc = profile.soc_bp
-    part = (uv - low_uv) / max(high_uv - low_uv, 1000)
-    return soc[low] + min(part, 1.0) * (soc[high] - soc[low])
+    return _soc_bp(profile, mv, _permille(profile, slip), 0)
 
 
 def soc_sigma_bp(
@@ -74,21 +51,77 @@ def soc_sigma_bp(
     slip: float = 0.0,
     slip_sigma: float = 0.0,
 ) -> float:
-    """Deviation of ``soc_bp`` in basis points.
+    """Deviation of ``soc_bp`` in basis points."""
+    return look_up(profile, mv, sigma_mv, slip, slip_sigma)[1]
+
+
+def look_up(
+    profile: CellProfile,
+    mv: float,
+    sigma_mv: float,
+    slip: float = 0.0,
+    slip_sigma: float = 0.0,
+) -> "tuple[float, float]":
+    """``soc_bp`` and its deviation in basis points.
 
     Half of what two deviations make of it: of the voltage to the farther side, for next to a knee
     the truth lies on the plateau, and its width bounds the error; of the slip, which bends the
     curve gently, the root mean square of both sides.
     """
-    middle = soc_bp(profile, mv, slip)
-    above = soc_bp(profile, mv + 2 * sigma_mv, slip) - middle
-    below = middle - soc_bp(profile, mv - 2 * sigma_mv, slip)
+    permille = _permille(profile, slip)
+    middle = _soc_bp(profile, mv, permille, 0)
+    above = _soc_bp(profile, mv + 2 * sigma_mv, permille, _NEARBY) - middle
+    below = middle - _soc_bp(profile, mv - 2 * sigma_mv, permille, _NEARBY)
     wide = max(above, below) / 2
     if not slip_sigma or not profile.ocv_aged_mv:
-        return wide
-    more = soc_bp(profile, mv, min(slip + 2 * slip_sigma, _SLIP_MAX)) - middle
-    less = soc_bp(profile, mv, max(slip - 2 * slip_sigma, 0.0)) - middle
-    return math.sqrt(wide * wide + (more * more + less * less) / 8)
+        return middle, wide
+    permille = _permille(profile, min(slip + 2 * slip_sigma, _SLIP_MAX))
+    more = _soc_bp(profile, mv, permille, 0) - middle
+    permille = _permille(profile, max(slip - 2 * slip_sigma, 0.0))
+    less = _soc_bp(profile, mv, permille, 0) - middle
+    return middle, math.sqrt(wide * wide + (more * more + less * less) / 8)
+
+
+def _permille(profile: CellProfile, slip: float) -> int:
+    """A slip in whole numbers: the search makes no floats."""
+    return int(slip * 1000 + 0.5) if slip and profile.ocv_aged_mv else 0
+
+
+def _soc_bp(profile: CellProfile, mv: float, permille: int, nearby: int) -> float:
+    """``soc_bp``; the first ``nearby`` steps of the search go on from where the last one ended."""
+    table = profile.ocv_mv
+    aged = profile.ocv_aged_mv
+    last = len(table) - 1
+    uv = int(mv * 1000)
+    low_uv = table[0] * 1000
+    high_uv = table[last] * 1000
+    if uv <= low_uv:
+        return 0.0
+    if uv >= high_uv:
+        return 10000.0
+    low = 0
+    high = last
+    middle = _place[0] if nearby else last >> 1
+    while high - low > 1:
+        at_uv = table[middle] * 1000
+        if permille:
+            at_uv += permille * aged[middle]
+        if at_uv <= uv:
+            low = middle
+            low_uv = at_uv
+            middle += 1
+        else:
+            high = middle
+            high_uv = at_uv
+            middle -= 1
+        if nearby:
+            nearby -= 1
+        else:
+            middle = (low + high) >> 1
+    _place[0] = low
+    soc = profile.soc_bp
+    part = (uv - low_uv) / max(high_uv - low_uv, 1000)
+    return soc[low] + min(part, 1.0) * (soc[high] - soc[low])
 
 
 def rested_mv(profile: CellProfile, soc_bp: float) -> float:

@@ -131,6 +131,7 @@ class Soh(Health):
         """Pair the open anchor with the kept one that tells most; whether any cell gained."""
         partner = None
         best = 1.0
+        charge_mah = shared = 0.0
         why = Refusal.SWING_TOO_SMALL if self._any(slots) else Refusal.NO_EVIDENCE
         for slot in slots:
             if slot.kind == kinds.NONE:
@@ -138,10 +139,14 @@ class Soh(Health):
             swing = abs(anchor.mean_bp - slot.mean_bp)
             if swing < _SWING_BP:
                 continue
-            sigma = self._relative(anchor, slot, swing, anchor.sigma_bp, slot.sigma_bp)
+            passed_mah = self._charge_mah(anchor, slot)
+            common = self._shared(anchor, slot, passed_mah)
+            sigma = _relative(common, swing, anchor.sigma_bp, slot.sigma_bp)
             if partner is None or sigma < best:
                 partner = slot
                 best = sigma
+                charge_mah = passed_mah
+                shared = common
         if partner is None:
             self.refusal = why
             return False
@@ -150,7 +155,7 @@ class Soh(Health):
             return False
         gained = False
         for i in range(self._n):
-            why = self._cell(i, anchor, partner, now_s)
+            why = self._cell(i, anchor, partner, charge_mah, shared, now_s)
             if why == Refusal.NONE:
                 gained = True
         if gained:
@@ -158,7 +163,7 @@ class Soh(Health):
             self.end_bp = -anchor.sigma_bp * anchor.sigma_bp / (anchor.mean_bp - partner.mean_bp)
             self.single_var = best * best
             self.count = self._base_count + 1
-            self.swing_bp = abs(self._charge_mah(anchor, partner)) / self._rated_mah * 10000
+            self.swing_bp = abs(charge_mah) / self._rated_mah * 10000
         else:
             self.refusal = why
         return gained
@@ -171,28 +176,28 @@ class Soh(Health):
     def _charge_mah(a: Anchor, b: Anchor) -> float:
         return (a.mah - b.mah) + (a.uah - b.uah) / 1000
 
-    def _relative(self, a: Anchor, b: Anchor, swing: float, s1: float, s2: float) -> float:
-        """Relative standard deviation of the capacity from two anchors; 1.0 when useless."""
-        charge_mah = abs(self._charge_mah(a, b))
-        if charge_mah < 1.0:
+    @staticmethod
+    def _shared(a: Anchor, b: Anchor, charge_mah: float) -> float:
+        """The relative variance that all cells of the string have in common; 1.0 when useless."""
+        if abs(charge_mah) < 1.0:
             return 1.0
-        ends = (s1 * s1 + s2 * s2) / (swing * swing)
-        return math.sqrt(ends + self._shared(a, b))
-
-    def _shared(self, a: Anchor, b: Anchor) -> float:
-        """The relative variance that all cells of the string have in common."""
-        drift = (a.doubt_mah - b.doubt_mah) / self._charge_mah(a, b)
+        drift = (a.doubt_mah - b.doubt_mah) / charge_mah
         return GAIN * GAIN + _CYCLE * _CYCLE + drift * drift
 
-    def _cell(self, i: int, a: Anchor, b: Anchor, now_s: int) -> int:
-        """Fuse what two anchors say of cell ``i``; ``Refusal.NONE`` or why not."""
+    def _cell(
+        self, i: int, a: Anchor, b: Anchor, charge_mah: float, shared: float, now_s: int
+    ) -> int:
+        """Fuse what two anchors say of cell ``i``; ``Refusal.NONE`` or why not.
+
+        ``charge_mah`` passed between them, of which ``shared`` is the relative variance.
+        """
         swing = a.soc[i] - b.soc[i]
         if abs(swing) < _SWING_BP:
             return Refusal.SWING_TOO_SMALL
-        capacity = self._charge_mah(a, b) / swing * 10000 / self._rated_mah * 10000
+        capacity = charge_mah / swing * 10000 / self._rated_mah * 10000
         if not 1000 < capacity < 15000:
             return Refusal.SOC_JUMP
-        relative = self._relative(a, b, abs(swing), a.sigma[i], b.sigma[i])
+        relative = _relative(shared, abs(swing), a.sigma[i], b.sigma[i])
         if relative > _REL_MAX:
             low, high = self._profile.flat_bp
             flat = low < a.soc[i] < high or low < b.soc[i] < high
@@ -211,7 +216,7 @@ class Soh(Health):
         self.soh[i] = capacity
         self.var[i] = var
         self.best[i] = best
-        ends = relative * relative - self._shared(a, b)
+        ends = relative * relative - shared
         self.own[i] = var * _OWN * ends / (relative * relative)
         self.method[i] = method
         self.at_s[i] = now_s
@@ -306,8 +311,10 @@ class Soh(Health):
         No cell holds less than the charge that fitted between full and empty: that bounds ``lo``
         where the voltage alone says little.
         """
+        return self._interval(cell, self._fade_bp(now_s))
+
+    def _interval(self, cell: int, grown: float) -> "tuple[float, float, float]":
         soh = self.soh[cell]
-        grown = self._fade_bp(now_s)
         width = 2 * (math.sqrt(self.var[cell]) + grown)
         lo = soh - width
         bound = min(self.swing_bp * _BOUND - 2 * grown, soh)
@@ -330,15 +337,18 @@ class Soh(Health):
         weak = self.weakest()
         if weak < 0:
             return None
-        soh, lo, hi = self.interval(weak, now_s)
+        grown = self._fade_bp(now_s)
+        soh, lo, _hi = self._interval(weak, grown)
+        bound = max(self.swing_bp * _BOUND - 2 * grown, 0.0)
         z = least_z(self._n)
         more = z * z - 4
         hi = _ABOVE_ANY
         for i in range(self._n):
             if self.method[i] != Method.NONE:
-                cell, cell_lo, cell_hi = self.interval(i, now_s)
-                half = cell_hi - cell
-                lo = min(lo, cell_lo)
+                cell = self.soh[i]
+                half = 2 * (math.sqrt(self.var[i]) + grown)
+                if cell - half < lo and bound < lo:  # else it cannot be lower
+                    lo = self._interval(i, grown)[1]
                 hi = min(hi, cell + math.sqrt(half * half + more * self.own[i]))
             elif self.swing_bp < 0.9 * soh:
                 return None
@@ -439,6 +449,11 @@ def _with_pulse(
 def _grown(var: float, fade: float) -> float:
     more = math.sqrt(var) + fade
     return more * more
+
+
+def _relative(shared: float, swing: float, s1: float, s2: float) -> float:
+    """Relative standard deviation of a capacity from two ends ``swing`` apart."""
+    return math.sqrt((s1 * s1 + s2 * s2) / (swing * swing) + shared)
 
 
 def _merge(

@@ -2,7 +2,8 @@
 
 Knows nothing of frames: it takes the PDU (from the function code on) and fills the answer's.
 Holding registers (3) and input registers (4) are the same image, which begins at
-``models.BASE_ADDRESS``. Served: 3, 4, 6, 16, 23, 8 (diagnostics) and 43/14 (identification).
+``models.BASE_ADDRESS``. Served: 3, 4, 6, 16, 23, 8 (diagnostics), 21 (files: a new image of the
+firmware) and 43/14 (identification).
 
 A write changes all it names or nothing: every register must belong to a writable point, a point
 of two registers must be written whole, and every value is checked before the first is taken.
@@ -32,6 +33,7 @@ READ_INPUT = const(4)
 WRITE_SINGLE = const(6)
 DIAGNOSTICS = const(8)
 WRITE_MULTIPLE = const(16)
+WRITE_FILE = const(21)
 READ_WRITE = const(23)
 ENCAPSULATED = const(43)
 
@@ -45,8 +47,11 @@ MAX_PDU = const(253)
 _MAX_READ = const(125)  # registers in one answer
 _MAX_WRITE = const(123)
 _MAX_READ_WRITE = const(121)  # registers written by function 23
+_MAX_PARTS = const(32)  # of the image that are asked for; a gateway's plan has about half of it
 
 _IDENTIFICATION = const(14)  # MEI type of function 43
+_FILE = const(6)  # reference type of functions 20 and 21
+_FILE_RECORDS = const(10000)  # of one register each, in a file; files count from 1
 _CONFORMITY = const(0x83)  # extended identification, as a stream and object by object
 _LAST_OBJECT = const(b"\x02\x7f\xff")  # of basic, regular and extended identification
 
@@ -92,10 +97,19 @@ class Commands:
         raise NotImplementedError
 
 
+class _Slices:
+    """``_Slices()[2:9]`` is that slice: MicroPython makes no other way."""
+
+    def __getitem__(self, part: slice) -> slice:
+        return part
+
+
 class PduServer:
     """Answers requests from one ``RegisterMap``; allocates nothing while doing so.
 
-    Setting the clock is the exception: seconds since 1970 need more than 31 bits.
+    Setting the clock is the exception: seconds since 1970 need more than 31 bits. And a part of
+    the image is an object, of which the first ``_MAX_PARTS`` that are asked for are kept: sixty
+    times as fast as byte by byte, which is how any further one is read.
 
     The diagnostic counters belong to it, for function 8 tells and clears them; the framing
     counts into them too.
@@ -104,11 +118,14 @@ class PduServer:
     def __init__(self, register_map: RegisterMap, commands: Commands) -> None:
         self._image = register_map.image
         self._words = register_map.words
+        # By first register << 7 | registers: the place in the answer, and the part of the image.
+        self._parts: dict[int, tuple[slice, memoryview]] = {}
         self._commands = commands
         self._points: list[tuple[int, int, int, Block, str]] = []
         self._access = bytearray(register_map.words)  # 0, or 1 + index into _points
         # Who takes settings (``firmware.remote_settings``): all of them in one write, or none.
         self.limits: "object | None" = None
+        self.update: "object | None" = None  # who takes an image (``firmware.update``)
         block = register_map.block(models.SETTINGS)
         offset = block.layout.offset("Resp1")
         self._limits_at = block.start // 2 + offset
@@ -158,6 +175,8 @@ class PduServer:
             n = self._read_write(request, length, response)
         elif function == DIAGNOSTICS:
             n = self._diagnose(request, length, response)
+        elif function == WRITE_FILE:
+            n = self._write_file(request, length, response)
         elif function == ENCAPSULATED:
             n = self._identify(request, length, response)
         else:
@@ -190,13 +209,22 @@ class PduServer:
         return 0
 
     def _copy(self, first: int, count: int, response: "bytearray | memoryview") -> int:
-        image = self._image
         at = 2 * first
+        end = 2 + 2 * count
         response[1] = 2 * count
-        for i in range(2, 2 + 2 * count):
+        key = first << 7 | count
+        part = self._parts.get(key)
+        if part is None and len(self._parts) < _MAX_PARTS:
+            part = (_Slices()[2:end], memoryview(self._image)[at : at + 2 * count])
+            self._parts[key] = part
+        if part is not None:
+            response[part[0]] = part[1]
+            return end
+        image = self._image
+        for i in range(2, end):
             response[i] = image[at]
             at += 1
-        return 2 + 2 * count
+        return end
 
     # --- writing --------------------------------------------------------------------------
 
@@ -302,6 +330,37 @@ class PduServer:
             return True
         block.set(name, value)
         return True
+
+    def _write_file(
+        self, request: "bytearray | memoryview", length: int, response: "bytearray | memoryview"
+    ) -> int:
+        if length < 2 or length != 2 + request[1]:
+            return -ILLEGAL_VALUE
+        at = 2
+        while at < length:  # all groups are looked at before the first is taken
+            if length - at < 7:
+                return -ILLEGAL_VALUE
+            n_words = request[at + 5] << 8 | request[at + 6]
+            if request[at] != _FILE or not n_words or at + 7 + 2 * n_words > length:
+                return -ILLEGAL_VALUE
+            if not (request[at + 1] or request[at + 2]):
+                return -ILLEGAL_ADDRESS
+            if (request[at + 3] << 8 | request[at + 4]) >= _FILE_RECORDS:
+                return -ILLEGAL_ADDRESS
+            at += 7 + 2 * n_words
+        update = self.update
+        if update is None or length == 2:
+            return -ILLEGAL_FUNCTION if update is None else -ILLEGAL_VALUE
+        at = 2
+        while at < length:
+            file = request[at + 1] << 8 | request[at + 2]
+            word = (file - 1) * _FILE_RECORDS + (request[at + 3] << 8 | request[at + 4])
+            n_bytes = 2 * (request[at + 5] << 8 | request[at + 6])
+            n: int = update.receive(2 * word, request, at + 7, n_bytes)  # type: ignore[attr-defined]
+            if n:
+                return n
+            at += 7 + n_bytes
+        return _echo(request, length, response)
 
     # --- diagnostics and identification ---------------------------------------------------
 

@@ -20,7 +20,7 @@ An answer cannot be interrupted. One that would last longer than the loop has ti
 Source: Modbus over Serial Line Specification and Implementation Guide V1.02.
 """
 
-from common.crc import crc16_modbus
+from common.crc import crc16_modbus, crc16_modbus_of
 from common.mp import const
 from firmware.board import Board
 from firmware.modbus.pdu import (
@@ -76,7 +76,7 @@ class RtuServer:
         self._answer = bytearray(_MAX_FRAME)
         self._answer_pdu = memoryview(self._answer)[1:]
         # A slice of a memoryview is an object: one for each length, made when first needed.
-        self._answers: "list[memoryview | None]" = [None] * (_MAX_FRAME + 1)
+        self._answers: dict[int, memoryview] = {}
 
     def pending(self) -> bool:
         """Whether a frame has begun: ``poll`` then wants to be called at ``due_ms``."""
@@ -158,7 +158,7 @@ class RtuServer:
         n = 1 + pdu.handle(self._request, length - 3, self._answer_pdu)
         answer = self._answer
         answer[0] = self.address
-        crc = crc16_modbus(answer, 0, n)
+        crc = crc16_modbus_of(self._part(n))
         answer[n] = crc & 0xFF
         answer[n + 1] = crc >> 8
         self._ready = n + 2
@@ -195,6 +195,14 @@ class RtuServer:
             return 13 + self._buffer[start + 10]
         return 0
 
+    def _part(self, n: int) -> memoryview:
+        """The answer's first ``n`` bytes."""
+        view = self._answers.get(n)
+        if view is None:
+            view = memoryview(self._answer)[:n]
+            self._answers[n] = view
+        return view
+
     def _send(self) -> bool:
         """Send the answer that is ready, if there is time for it."""
         n = self._ready
@@ -202,11 +210,7 @@ class RtuServer:
         if free_ms is not None and free_ms() < longest_ms(n, self._baudrate):  # type: ignore[operator]
             return False
         self._ready = 0
-        view = self._answers[n]
-        if view is None:
-            view = memoryview(self._answer)[:n]
-            self._answers[n] = view
-        self._uart.write(view)  # type: ignore[attr-defined]
+        self._uart.write(self._part(n))  # type: ignore[attr-defined]
         # The write ends with the last character on the line: what has come meanwhile is its own
         # echo (a half-duplex line heard by its sender) and no request. An echo of a write's
         # answer would else be taken for the same write again.

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from pymodbus.framer import FramerRTU, FramerSocket
 from pymodbus.pdu import DecodePDU
+from pymodbus.pdu.file_message import FileRecord, WriteFileRecordRequest
 from pymodbus.pdu.register_message import (
     ReadHoldingRegistersRequest,
     ReadWriteMultipleRegistersRequest,
@@ -27,7 +28,9 @@ from pymodbus.pdu.register_message import (
 
 READ = 3
 WRITE = 16
+WRITE_FILE = 21
 READ_WRITE = 23
+FILE_RECORDS = 10000
 EXCEPTION_BIT = 0x80
 MAX_UNIT = 247
 MAX_READ_WORDS = 125
@@ -96,6 +99,17 @@ def read_write_request(
     """Write registers, then read others, in one transaction (function 23)."""
     pdu = ReadWriteMultipleRegistersRequest(address, count, write_address, words, dev_id=unit)
     return Request(unit, READ_WRITE, bytes([READ_WRITE]) + pdu.encode(), count)
+
+
+def write_file_request(unit: int, offset: int, data: bytes) -> Request:
+    """Write ``data`` (an even number of bytes, at most 240) of a file from byte ``offset`` on.
+
+    A file of more than 10,000 registers goes on in the next one; a request ends with it.
+    """
+    file, record = divmod(offset // 2, FILE_RECORDS)
+    record_request = FileRecord(file_number=file + 1, record_number=record, record_data=data)
+    body = WriteFileRecordRequest(dev_id=unit, records=[record_request]).encode()
+    return Request(unit, WRITE_FILE, bytes([WRITE_FILE]) + body, 0, echo=body)
 
 
 class Framing(Protocol):

@@ -10,7 +10,7 @@ frame of the topmost chip first. Every frame is six bytes and their PEC.
 import random
 
 from .chip import WAKE_US, Ltc6813
-from .commands import CONVERT, READ, WRITE, Command, decode
+from .commands import COMMANDS, CONVERT, READ, WRITE, Command, UnknownCommandError
 from .faults import Faults, Ignored
 from .pec import framed, pec15
 
@@ -20,6 +20,7 @@ BYTE_US = 8.0  # at 1 MHz
 SELECT_US = 2.0
 FRAME_BYTES = 8
 _IDLE_LINE = 0xFF  # nobody drives the host's input
+_FRAMES = {framed(code.to_bytes(2)): command for code, command in COMMANDS.items()}
 
 
 class Chain:
@@ -82,12 +83,15 @@ class Chain:
         idle = bytes((_IDLE_LINE,)) * len(out)
         if len(out) < 4 or not awake:
             return idle
-        if pec15(out[:2]) != out[2:4]:
+        command = _FRAMES.get(out[:4])
+        if command is None:
+            if pec15(out[:2]) == out[2:4]:
+                code = out[:2].hex().upper()
+                raise UnknownCommandError(f"LTC6813: there is no command 0x{code}")
             self.ignored.command_pec += 1
             for chip in awake:
                 chip.ignored.command_pec += 1
             return idle
-        command = decode(int.from_bytes(out[:2]))
         done_us = now_us + SELECT_US + 4 * BYTE_US
         for chip in awake:
             chip.heard(done_us)

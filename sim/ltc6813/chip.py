@@ -92,11 +92,10 @@ class Ltc6813:
 
     def advance(self, now_us: float) -> None:
         """Let everything happen that is due by ``now_us``."""
-        while True:
-            due_us = min(self._done_us, self._watchdog_us, self._discharge_us)
-            if due_us > now_us:
-                break
-            self.now_us = due_us
+        while (
+            now_us >= self._watchdog_us or now_us >= self._done_us or now_us >= self._discharge_us
+        ):
+            due_us = self.now_us = min(self._done_us, self._watchdog_us, self._discharge_us)
             if due_us == self._done_us:
                 self._finish()
             elif due_us == self._watchdog_us:

@@ -94,11 +94,3 @@ class UnknownCommandError(Exception):
 
 class NotModelledError(Exception):
     """Something the chip has and this emulator does not."""
-
-
-def decode(code: int) -> Command:
-    """Take ``code`` (CMD0 and CMD1 as one number) apart; ``UnknownCommandError``."""
-    command = COMMANDS.get(code)
-    if command is None:
-        raise UnknownCommandError(f"LTC6813: there is no command 0x{code:04X}")
-    return command

@@ -110,6 +110,9 @@ class FrontEnd:
     def _pass(self, us: float) -> None:
         self.now_us += us
         self.chain.advance(self.now_us)
+        self._advance_monitor()
+
+    def _advance_monitor(self) -> None:
         self.monitor.advance(self.now_us)
         self._obey_alert()
 
@@ -122,7 +125,8 @@ class FrontEnd:
         """One transfer with chip select low: as many bytes back."""
         answer, end_us = self.chain.transfer(out, self.now_us)
         self.last_bus_us = end_us - self.now_us
-        self._pass(self.last_bus_us)
+        self.now_us = end_us
+        self._advance_monitor()
         return answer
 
     def i2c(self, address: int, write: bytes, n_read: int) -> bytes:

@@ -39,6 +39,8 @@ def opening_times_s(folder: Path, boards: int = BOARDS) -> list[float]:
             )
             for i in range(boards)
         ]
+        for pack in packs:
+            world.station(pack).grain_us = int(GRAIN_S * 1e6)
         world.start()
         world.run(until_s=CLOSED_BY_S)
         if not all(is_closed(world, pack) for pack in packs):

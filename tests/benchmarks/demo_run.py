@@ -1,22 +1,24 @@
 """Runs the demo to its grades and says how long it took and how right it was.
 
-    python tests/benchmarks/demo_run.py [time | error | speed] [-- arguments of the demo]
+    python tests/benchmarks/demo_run.py [time | cpu | error | speed] [-- arguments of the demo]
 
-time: seconds from the command to the last grade. error: the largest distance of a pack's SOH from
-the simulator's, in points. speed: simulated seconds per second. With ``--replay`` among the demo's
+time: seconds from the command to the last grade. cpu: those that all its processes computed, which
+other work on the machine disturbs less. error: the largest distance of a pack's SOH from the
+simulator's, in points. speed: simulated seconds per second. With ``--replay`` among the demo's
 arguments the truth is the recorded capacity.
 """
 
 import json
+import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-UNITS = {"time": "s", "error": "points", "speed": "times real time"}
+UNITS = {"time": "s", "cpu": "s", "error": "points", "speed": "times real time"}
 
 
-def run(arguments: list[str], timeout_s: float = 600.0) -> tuple[float, list[dict]]:
+def run(arguments: list[str], timeout_s: float = 1200.0) -> tuple[float, list[dict]]:
     """Seconds it took, and every line it printed."""
     echelon = [str(Path(sys.executable).with_name("echelon")), "demo", "--json"]
     began = time.monotonic()
@@ -46,7 +48,13 @@ def main() -> None:
             f"{'inside' if inside else 'OUTSIDE'}; {grade['class'] or 'hold'}: {grade['reason']}"
         )
     simulated_s = max(line["simulated_s"] for line in lines if line["kind"] == "pack")
-    figures = {"time": took_s, "error": worst, "speed": simulated_s / took_s}
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    figures = {
+        "time": took_s,
+        "cpu": used.ru_utime + used.ru_stime,
+        "error": worst,
+        "speed": simulated_s / took_s,
+    }
     print(f"figure: {figures[what]:.2f} {UNITS[what]}")
 
 

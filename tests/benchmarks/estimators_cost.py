@@ -20,9 +20,9 @@ unpacked MicroPython to compile (see ``tests/tools/micropython_m0/build.sh``); l
 was compiled.
 
 CPI: ``core_cycles.py`` traces updates and finds 1.54 cycles an instruction by Arm's table for the
-core, and 2.17 when all code and data of flash are read through the RP2040's cache (16 kB, two
+core, and 2.19 when all code and data of flash are read through the RP2040's cache (16 kB, two
 ways, lines of 8 bytes: its data sheet), cold at first, and a miss costs 50 cycles. 2.3 leaves some
-room; of a whole cycle of the firmware, most of it loops, it is 1.76.
+room; of a whole cycle of the firmware, most of it loops, it is 1.72.
 
 Without ``--profile`` the figure is the largest of the profiles with most to do: one with a circuit
 (``nca``: the SOC filter), one with charge windows (``lco-cs2``).

@@ -10,13 +10,14 @@ bytes, and ``ASKS``, the gateway's frames and when they come. The firmware must 
 questions in the same order, else the run ends.
 """
 
+import gc
 import json
 import time
 
 from estimators_cycles import mem32, reader
 
-from firmware import app as application
 from firmware import storage
+from firmware.app import App
 from firmware.boards.desk import DeskBoard
 from firmware.settings import Settings
 
@@ -193,13 +194,6 @@ class Counted:
         return taken
 
 
-class Collector:
-    """``gc`` of ``firmware.app``."""
-
-    def __init__(self, collect) -> None:
-        self.collect = collect
-
-
 def costs_of_counting(read) -> "tuple[int, int]":
     """What ``Counted.run`` adds to its own ticks, and to those of whoever calls it."""
     inner = Counted(read, _nothing)
@@ -226,20 +220,20 @@ def main(session, read=None) -> None:
     own, outside = costs_of_counting(read)
     board = ReplayBoard(session)
     files = Files()
-    kept = (application.gc, storage.os)
-    collector = Counted(read, application.gc.collect)
-    application.gc = Collector(collector.run)
+    kept = storage.os
+    collector = Counted(read, gc.collect)
+    board.collect_garbage = collector.run
     storage.os = files
     storage.open = files.open
     try:
         _replay(session, board, read, collector, own, outside)
     finally:
-        application.gc, storage.os = kept
+        storage.os = kept
         del storage.open
 
 
 def _replay(session, board, read, collector, own, outside) -> None:
-    app = application.App(board, Settings.from_dict(json.loads(session.SETTINGS)))
+    app = App(board, Settings.from_dict(json.loads(session.SETTINGS)))
     counted = []
     for task in app.executive.tasks:
         counter = Counted(read, task.function)

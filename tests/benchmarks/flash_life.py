@@ -3,10 +3,10 @@
     python tests/benchmarks/flash_life.py [--days 14] [--batch-s 300] [--batch-bytes 200]
 
 Runs ``tests/firmware/scripts/flash_life.py`` for both sizes in which ports program: records as the
-application saves them and batches of history, on 1 MB of simulated NOR flash under the real littlefs.
-Years are until a block has had 100,000 erases: the most worn one, as if it went on to be the most
-worn, which is the least that it can be; and all together, as if littlefs levelled perfectly. The last
-line is the figure: the least of the former.
+application saves them and batches of history, on 1 MB of simulated NOR flash under the real
+littlefs. Years are until a block has had 100,000 erases: the most worn one, as if it went on to be
+the most worn, which is the least that it can be; and all together, as if littlefs levelled
+perfectly. The last line is the figure: the least of the former.
 """
 
 import argparse

@@ -32,7 +32,7 @@ class Counting(ScriptedChain):
         self.i2c_bits = 0
         self.i2c = self
 
-    def spi_transfer(self, out: bytearray, into: bytearray) -> None:
+    def spi_transfer(self, out: bytearray, into: bytearray | None) -> None:
         self.spi_bits += 8 * len(out)
         super().spi_transfer(out, into)
 

@@ -4,11 +4,11 @@
 
 Runs the campaigns of ``tests/firmware/scripts/power_cuts.py`` in MicroPython: on littlefs, where
 ports program 32 and 256 bytes at once, and on an FRAM. An operation is recorded once; then each is
-cut before it, at some or all of its bytes, and with random halves of its bits, and the board starts
-on what is left. NOR flash and FRAM carry out one operation after the other: nothing is reordered.
-An operation done twice leaves what it leaves when done once (``test_sim_flash``). A cut that loses
-what was acknowledged, or gives what never was, ends the run with an error. The last line is the
-figure.
+cut before it, at some or all of its bytes, and with random halves of its bits, and the board
+starts on what is left. NOR flash and FRAM carry out one operation after the other: nothing is
+reordered. An operation done twice leaves what it leaves when done once (``test_sim_flash``). A cut
+that loses what was acknowledged, or gives what never was, ends the run with an error. The last
+line is the figure.
 """
 
 import sys

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymodbus.framer import FramerRTU
 
-from common.crc import crc8_byte, crc16_modbus, crc32
+from common.crc import crc8_byte, crc16_modbus, crc16_modbus_of, crc32
 
 CHECK = b"123456789"  # the input all CRC catalogues use
 
@@ -53,6 +53,7 @@ def test_they_agree_with_other_implementations(data):
     assert crc16_modbus(data, 0, n).to_bytes(2, "little") == FramerRTU.compute_CRC(data).to_bytes(
         2, "big"
     )
+    assert crc16_modbus_of(memoryview(data)) == crc16_modbus(data, 0, n)
     assert crc8(data) == long_division_crc8(data)
     assert crc32(data, 0, n) == zlib.crc32(data)
 

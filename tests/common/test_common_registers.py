@@ -86,6 +86,24 @@ def test_a_number_that_does_not_fit_is_not_available_rather_than_wrong(point, va
     assert read == (value if low <= value <= high else None)
 
 
+WITH_CELLS = [entry[0] for entry in models.MODELS if models.model(entry[0])[4]]
+
+
+@given(st.sampled_from(WITH_CELLS), st.data())
+@settings(deadline=None)
+def test_a_row_is_written_as_its_points_one_by_one(model_id, data):
+    whole, single = RegisterMap(3).block(model_id), RegisterMap(3).block(model_id)
+    names = [name for name, _kind, _sf, _access in models.model(model_id)[4][1]]
+    value = st.none() | st.integers(-70000, 70000) | st.integers(-(1 << 33), 1 << 33)
+    edge = st.sampled_from([-0x80000000, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF, 0xFFFF, -0x8000])
+    row = [data.draw(value | edge) for _ in names]
+    for name, number in zip(names, row, strict=True):
+        single.set_cell(name, 1, number)
+    whole.set_row(1, row)
+    assert whole.bytes() == single.bytes()
+    assert row == [None] * len(names), "ready for the next cell"
+
+
 @pytest.mark.parametrize("n_cells", [1, 4, 16])
 def test_a_fresh_map_knows_nothing_but_its_shape(n_cells):
     pack = RegisterMap(n_cells)

@@ -112,7 +112,7 @@ def test_pysunspec2_scans_the_map_and_reads_every_value_put_in(n_cells, chance):
         for group in model.groups.values():
             for i, one in enumerate(group):
                 for name, point in one.points.items():
-                    tail = name == "SeqEnd"
+                    tail = name in ("SnEnd", "SeqEnd")
                     key = (model.model_id, name) if tail else (model.model_id, name, i)
                     read[key] = point.cvalue
     assert {key: read[key] for key in expected} == expected

@@ -39,7 +39,7 @@ class Device:
         return self.world.truth(self.pack)
 
     def client(self) -> ModbusSerialClient:
-        client = ModbusSerialClient(self.port, baudrate=BAUDRATE, timeout=2.0, retries=1)
+        client = ModbusSerialClient(self.port, baudrate=BAUDRATE, timeout=10.0, retries=1)
         assert client.connect()
         return client
 
@@ -82,7 +82,7 @@ def device(
 
 def _tcp_port(log: Path) -> int:
     """The port that the firmware printed."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         for line in log.read_text().splitlines():
             if line.startswith("tcp "):

@@ -36,7 +36,7 @@ class Desk:
         self.follower = follower
         self.pack = pack
         self.moved_ah = [0.0, 0.0]  # truly, charged and discharged
-        self.client = ModbusTcpClient("127.0.0.1", port=pack.spec.tcp_port, timeout=5)
+        self.client = ModbusTcpClient("127.0.0.1", port=pack.spec.tcp_port, timeout=20)
         step = pack.step
 
         def counted(dt_s: float, *rest: object) -> None:

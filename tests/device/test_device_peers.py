@@ -23,7 +23,7 @@ def _our_definitions(root):
 
 def scan_rtu(device):
     client = sunspec.SunSpecModbusClientDeviceRTU(
-        device.address, name=device.port, baudrate=115200, timeout=2
+        device.address, name=device.port, baudrate=115200, timeout=10
     )
     client.scan()
     return client
@@ -33,7 +33,7 @@ def scan_tcp(device):
     if device.tcp_port is None:
         pytest.skip("this board has no network")
     client = sunspec.SunSpecModbusClientDeviceTCP(
-        device.address, ipaddr="127.0.0.1", ipport=device.tcp_port, timeout=5
+        device.address, ipaddr="127.0.0.1", ipport=device.tcp_port, timeout=10
     )
     client.scan()
     return client
@@ -97,7 +97,7 @@ def mbpoll(device, *arguments):
     command += ["-1", "-0", "-o", "2", *arguments[:-1], device.port]
     if arguments[-1]:
         command.append(arguments[-1])
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.peer

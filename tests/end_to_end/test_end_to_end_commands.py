@@ -4,11 +4,13 @@ import json
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import pytest
 from desk_rig import ADDRESSES, desk, has_micropython
+
+from sim.rs485 import HOST
 
 pytestmark = pytest.mark.skipif(
     not has_micropython(), reason="micropython is neither beside this Python nor on PATH"
@@ -20,7 +22,7 @@ PATIENT = ("--timeout-ms", "2000")  # the desk may be busy
 
 def echelon(*arguments):
     return subprocess.run(
-        [ECHELON, *arguments], capture_output=True, text=True, timeout=60, check=False
+        [ECHELON, *arguments], capture_output=True, text=True, timeout=120, check=False
     )
 
 
@@ -55,8 +57,16 @@ def test_what_an_operator_types_answers_in_words_he_can_use(tmp_path):
         assert nowhere.returncode == 1
 
         endless = [ECHELON, "scan", bus.port, "--addresses", "10-247", "--timeout-ms", "500"]
+        asked = threading.Event()
+
+        def hear(train):
+            if train.source == HOST:
+                asked.set()
+            return [train]
+
+        bus.line.tamper = hear
         with subprocess.Popen(endless, stderr=subprocess.PIPE, text=True) as scanning:
-            time.sleep(1.5)
+            assert asked.wait(60)
             scanning.send_signal(signal.SIGINT)
-            assert scanning.wait(10) == 130
+            assert scanning.wait(60) == 130
             assert scanning.stderr.read() == ""

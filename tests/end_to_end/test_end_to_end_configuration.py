@@ -24,7 +24,7 @@ address = 1
 def run(config):
     echelon = Path(sys.executable).with_name("echelon")
     done = subprocess.run(
-        [echelon, "gateway", "--config", config], capture_output=True, text=True, timeout=20,
+        [echelon, "gateway", "--config", config], capture_output=True, text=True, timeout=120,
         check=False,
     )  # fmt: skip
     assert done.stdout == ""

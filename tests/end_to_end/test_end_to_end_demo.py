@@ -39,10 +39,10 @@ def left_over(mark: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)  # on a machine that does much else; alone it is a quarter
 def test_four_packs_get_the_grades_they_deserve(desk_micropython: str) -> None:
     process = demo("graded", "--json", "--exit-when-graded")
-    output, errors = process.communicate(timeout=580)
+    output, errors = process.communicate(timeout=1180)
     assert process.returncode == 0, errors
     assert left_over("graded") == []
     lines = [json.loads(line) for line in output.splitlines()]
@@ -70,7 +70,7 @@ def test_ctrl_c_ends_every_process_it_started(
     process.stdout.readline()  # it runs
     assert any("micropython" in command for command in left_over(mark))
     process.send_signal(ending)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == 130
     assert left_over(mark) == []
 
@@ -80,8 +80,8 @@ def test_a_killed_demo_takes_its_processes_with_it(desk_micropython: str) -> Non
     assert process.stdout is not None
     process.stdout.readline()
     process.kill()
-    process.communicate(timeout=30)
-    end = time.monotonic() + 10
+    process.communicate(timeout=60)
+    end = time.monotonic() + 60
     while left_over("killed") and time.monotonic() < end:
         time.sleep(0.1)
     assert left_over("killed") == []
@@ -91,7 +91,7 @@ def test_a_recording_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     nothing = tmp_path / "cell.csv"
     nothing.write_text("t_s,voltage_v\n0,3.7\n1,3.7\n2,3.7\n")
     process = demo("bad", "--replay", str(nothing))
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=120)
     assert process.returncode == 2
     assert output == ""
     assert len(errors.splitlines()) == 1

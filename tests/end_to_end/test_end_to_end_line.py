@@ -1,8 +1,10 @@
 """A line that delays, drops, doubles and corrupts answers of two boards with the real firmware."""
 
 import asyncio
+import contextlib
 import random
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from desk_rig import ADDRESSES, RECORD_EVERY, desk, has_micropython
@@ -85,6 +87,14 @@ async def ask(pack, rng):
     return serial, model_id, block
 
 
+async def surely(ask_again):
+    """What ``ask_again()`` brings from a clean line, however slow the machine."""
+    for _ in range(100):
+        with contextlib.suppress(NoAnswerError):
+            return await ask_again()
+    return await ask_again()
+
+
 @pytest.mark.slow
 def test_no_wrong_value_is_accepted_from_a_line_that_spoils_answers(tmp_path):
     tamper = Tamper(5)
@@ -107,9 +117,9 @@ def test_no_wrong_value_is_accepted_from_a_line_that_spoils_answers(tmp_path):
             await asyncio.sleep(0.3)  # what is late has come
             for unit, serial in ADDRESSES.items():
                 packs[unit].forget()
-                device = await packs[unit].block(models.DEVICE)
+                device = await surely(partial(packs[unit].block, models.DEVICE))
                 for seq in range(device["RecFirst"], device["RecLast"] + 1, RECORD_EVERY):
-                    kept[serial, seq] = await packs[unit].recall(seq)
+                    kept[serial, seq] = await surely(partial(packs[unit].recall, seq))
         finally:
             master.close()
             await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Cuts the power in every operation of a medium: record once, replay each cut. Runs in MicroPython.
+"""Cuts the power in every operation of a medium: record once, replay each cut. For MicroPython.
 
     medium = Flash(progsize=256)
     life = Life(medium)                      # from here on what is saved is known
@@ -39,7 +39,9 @@ class Flash:
         self.strict = True
         self.chip = flash.NorFlash(n_blocks)
         os.VfsLfs2.mkfs(self.chip, progsize=progsize)
-        self.use(self.chip.image)
+        image = self.chip.image
+        self.chip = None  # not mounted
+        self.use(image)
 
     def use(self, image):
         """Switch on with this content, which is changed in place."""
@@ -47,15 +49,14 @@ class Flash:
         chip = flash.NorFlash(image=image)
         chip.log = []
         chip.strict = self.strict
+        os.mount(os.VfsLfs2(chip, progsize=self.progsize), PLACE)
         self.chip = chip
         self.image = image
-        os.mount(os.VfsLfs2(chip, progsize=self.progsize), PLACE)
 
     def off(self):
-        try:
+        if self.chip is not None:
             os.umount(PLACE)
-        except OSError:
-            pass  # it was off
+            self.chip = None
 
     @property
     def log(self):
@@ -152,7 +153,7 @@ class Life:
             if end <= cut:
                 may[name] = (data,)
             elif begin <= cut:
-                may[name] = may.get(name, (None,)) + (data,)
+                may[name] = may.get(name, (None,)) + (data,)  # noqa: RUF005  MicroPython has no unpacking
         return may
 
     def cuts(self, every=False, first=0, stride=1):

@@ -24,8 +24,10 @@ def run(
     )
 
 
-def lines(interpreter: str, script: str, *arguments: str | Path) -> list[str]:
+def lines(
+    interpreter: str, script: str, *arguments: str | Path, timeout_s: float = 120
+) -> list[str]:
     """What ``scripts/SCRIPT`` prints; it must succeed and complain of nothing."""
-    done = run(interpreter, HERE / "scripts" / script, *arguments)
+    done = run(interpreter, HERE / "scripts" / script, *arguments, timeout_s=timeout_s)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     return done.stdout.splitlines()

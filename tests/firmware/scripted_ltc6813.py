@@ -187,7 +187,7 @@ class ScriptedChain(Board):
         fault = self.faults.pop(0) if self.faults else None
         if fault == "nack":
             raise OSError(5)
-        for i in range(len(into)):
+        for i in range(len(into or ())):
             into[i] = 0xFF
         if fault == "deaf" or idle:
             return
@@ -199,7 +199,7 @@ class ScriptedChain(Board):
             self.log.append(code)
         if code in (0x0001, 0x0024):
             self._take(code, out)
-        elif len(out) > 4:
+        elif into and len(out) > 4:
             self._answer(code, into)
             if isinstance(fault, int):
                 into[4 + 8 * fault] ^= 0x04

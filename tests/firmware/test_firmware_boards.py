@@ -45,18 +45,29 @@ class SmallWorld(threading.Thread):
     def run(self) -> None:
         try:
             sock, _ = self.listener.accept()
-        except OSError:  # it was closed before anybody came
+        except OSError:  # it was ended before anybody came
             return
         with contextlib.suppress(OSError, EOFError), sock, sock.makefile("rb") as stream:
             while True:
                 head = stream.read(link.REQUEST_HEADER_BYTES)
                 if len(head) < link.REQUEST_HEADER_BYTES:
                     return
-                op, length = struct.unpack(link.REQUEST_HEADER, head)
+                op, length, slept_us = struct.unpack(link.REQUEST_HEADER, head)
+                self.now_us += slept_us
                 status, payload = self.answer(op, stream.read(length))
-                sock.sendall(
-                    struct.pack(link.ANSWER_HEADER, status, self.now_us, len(payload)) + payload
-                )
+                if op in {link.SPI_WRITE, link.WATCHDOG}:
+                    continue
+                status |= link.RECEIVED if self.line else 0
+                now = divmod(self.now_us, 1000)
+                sock.sendall(struct.pack(link.ANSWER_HEADER, status, *now, len(payload)) + payload)
+
+    def end(self) -> None:
+        """Wait for the thread, so that what it dies of is told of the test that used it."""
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)  # closing alone would not wake it
+        self.join(30)
+        self.listener.close()
+        assert not self.is_alive()
 
     def answer(self, op: int, payload: bytes) -> tuple[int, bytes]:
         if op == link.HELLO:
@@ -75,7 +86,7 @@ class SmallWorld(threading.Thread):
             (until_us,) = struct.unpack("<Q", payload)
             assert until_us >= self.now_us
             self.now_us = until_us
-            return link.OK, bytes([bool(self.line)])
+            return link.OK, b""
         if op == link.UART_WRITE:
             self.line += payload
         if op == link.UART_READ:
@@ -84,8 +95,6 @@ class SmallWorld(threading.Thread):
             return link.OK, data
         if op == link.SPI:
             return link.OK, bytes(byte ^ 0xFF for byte in payload)
-        if op == link.SLEEP_US:
-            self.now_us += struct.unpack("<I", payload)[0]
         if op == link.DRIVE:
             (self.lines,) = payload
         if op == link.FEEDBACK:
@@ -101,7 +110,7 @@ def world(tmp_path: Path) -> Iterator[tuple[SmallWorld, Path]]:
     world = SmallWorld(path)
     world.start()
     yield world, path
-    world.listener.close()
+    world.end()
 
 
 GREETING = f"echelon {__version__} unix P1 boot 1\n"
@@ -188,7 +197,7 @@ def test_a_board_whose_world_goes_away_ends_quietly(tmp_path: Path, interpreter:
     world.answer = answer  # type: ignore[method-assign]
     world.start()
     done = run(interpreter, "-m", "firmware.boards.unix", str(path), str(tmp_path))
-    world.listener.close()
+    world.end()
     assert (done.returncode, done.stdout, done.stderr) == (0, GREETING, "")
 
 
@@ -252,6 +261,63 @@ def test_a_port_that_is_taken_is_not_taken_for_another(board, monkeypatch) -> No
             board.listen(server, taken)
 
 
+def test_what_has_no_answer_goes_in_its_order_with_the_next_request(world, board) -> None:
+    small, _path = world
+    heard = []
+    real = small.answer
+
+    def answer(op: int, payload: bytes) -> tuple[int, bytes]:
+        heard.append((op, payload, small.now_us))
+        return real(op, payload)
+
+    small.answer = answer
+    board.spi_transfer(b"a", None)
+    board.sleep_us(400)
+    board.spi_transfer(b"bc", None)
+    board.feed_watchdog()
+    board.sleep_us(700)
+    assert (board.link.now_ms, board.link.now_us) == (6, 100)
+    assert heard == []
+    board.drive_switches(1)
+    eight_seconds = (8000).to_bytes(4, "little")
+    assert heard == [
+        (link.SPI_WRITE, b"a", 5000),
+        (link.SPI_WRITE, b"bc", 5400),
+        (link.WATCHDOG, eight_seconds, 5400),
+        (link.DRIVE, b"\x01", 6100),
+    ]
+    assert (board.link.now_ms, board.link.now_us) == (6, 100)
+    for _ in range(100):
+        board.spi_transfer(bytes(60), None)
+    assert board.switch_feedback() == 1
+    assert len(heard) == 105
+
+
+def test_a_long_sleep_passes_at_once_and_one_too_long_is_refused(world, board) -> None:
+    small, _path = world
+    board.sleep_us(9000)
+    assert small.now_us == 5000
+    board.sleep_us(1_000_000)
+    assert small.now_us == 1_014_000
+    with pytest.raises(OSError, match="too long a sleep"):
+        board.sleep_us(1_000_001)
+
+
+@pytest.mark.parametrize(("free", "times"), [(2_000_000, 2), (100_000, 2 * unix.COLLECT_EVERY)])
+def test_garbage_of_a_large_heap_is_collected_once_in_some_cycles(
+    world, monkeypatch, free: int, times: int
+) -> None:
+    monkeypatch.setattr(unix.gc, "mem_free", lambda: free, raising=False)
+    monkeypatch.setattr(unix.gc, "mem_alloc", lambda: 30_000, raising=False)
+    board = unix.UnixBoard(str(world[1]), ".", "P1")
+    collected = []
+    monkeypatch.setattr(unix.gc, "collect", lambda: collected.append(1))
+    for _ in range(2 * unix.COLLECT_EVERY):
+        board.collect_garbage()
+    board.link._sock.close()
+    assert len(collected) == times
+
+
 def test_an_answer_that_is_too_short_is_an_error_of_the_bus(world, board) -> None:
     small, _path = world
     small.answer = lambda _op, _payload: (link.OK, b"\x01")
@@ -266,14 +332,14 @@ def test_an_answer_beyond_all_bounds_ends_the_board(world, board) -> None:
     small, _path = world
     small.answer = lambda _op, _payload: (link.OK, bytes(2000))
     with pytest.raises(unix.LinkLostError, match="answer of 2000 bytes"):
-        board.feed_watchdog()
+        board.switch_feedback()
 
 
 def test_a_world_that_goes_away_is_the_power_going_off(board) -> None:
     with pytest.raises(unix.LinkLostError, match="closed"):
         board.i2c.readfrom_mem_into(11, 0, bytearray(1))
     with pytest.raises(unix.LinkLostError, match="cannot send"):
-        board.feed_watchdog()
+        board.switch_feedback()
 
 
 def test_a_world_that_breaks_off_in_a_request_is_the_power_going_off(tmp_path: Path) -> None:
@@ -281,9 +347,9 @@ def test_a_world_that_breaks_off_in_a_request_is_the_power_going_off(tmp_path: P
         listener.bind(str(tmp_path / "world"))
         listener.listen()
         made = unix.Link(str(tmp_path / "world"))
-        made.out[3:10] = b"unread!"
         sock, _ = listener.accept()
-        made._send(10)
+        made.keep(link.NOW, 0)
+        made._send()
         sock.close()  # with bytes unread: the other side is reset
         with pytest.raises(unix.LinkLostError, match="cannot receive"):
             made._receive(bytearray(4), 4)

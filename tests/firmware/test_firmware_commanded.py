@@ -104,7 +104,8 @@ def test_who_disconnects_the_pack_ends_its_test(
 def test_a_chip_that_says_nothing_ends_the_request_in_the_same_cycle(rig: Rig) -> None:
     until_current(rig)
     rig.app.afe.read = unreadable
-    rig.app.executive.tasks[0].due_ms = rig.ticks_ms()
+    executive = rig.app.executive
+    executive.due_ms = executive.tasks[0].due_ms = rig.ticks_ms()
     rig.app.step()
     assert rig.app.image.map.block(models.PROTECTION).get("ReqA") == 0
     rig.run(2)

@@ -263,7 +263,7 @@ def test_in_safe_mode_the_pack_is_measured_protected_and_served(rig: Rig) -> Non
         for model_id in (models.HEALTH, models.LIFETIME, models.ENERGY):
             model = rig.read(model_id)
             told = {name for name, value in model.items() if value not in (None, "")}
-            assert told <= {"ID", "L", "SnCrc", "NCell", "cells"}, model_id
+            assert told <= {"ID", "L", "SnCrc", "SnEnd", "NCell", "cells"}, model_id
         assert rig.app.image.map.block(models.DEVICE).get("EstUs") is None
         for test in (Command.START_QUICK_TEST, Command.START_FULL_TEST):
             assert app.command(test) == CommandResult.REFUSED_SAFE_MODE

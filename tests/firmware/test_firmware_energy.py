@@ -71,6 +71,10 @@ def test_the_remaining_energy_is_what_comes_out(kind, health, seed):
         assert figure["WhLo"] <= truth <= figure["WhHi"]
         assert figure["Wh"] == pytest.approx(truth, abs=0.05 * 4 * 3.7 * RATED_AH)
     assert figure["EnRef"] == Refusal.NONE
+    estimators.reckon()
+    pack.run(-0.5, 600)
+    assert energy_block(estimators)["Wh"] == figure["Wh"], "what was reckoned is written once"
+    assert energy_block(estimators)["Wh"] < figure["Wh"] - 1
 
 
 @pytest.mark.parametrize(("kind", "soc"), [("nmc", 0.8), ("nmc", 0.2), ("lfp", 0.8), ("lfp", 0.2)])

@@ -392,7 +392,7 @@ def test_the_health_model_is_published_whole(known_pack):
     block = RegisterMap(4).block(models.HEALTH)
     estimators.publish_health(block)
     health = block.layout.decode(block.bytes())
-    unknown = {"SnCrc", "Seq", "SeqEnd", "Boot", "NCell"}
+    unknown = {"SnCrc", "SnEnd", "Seq", "SeqEnd", "Boot", "NCell"}
     missing = {name for name, value in health.items() if value is None}
     assert missing <= unknown
     assert health["SohLo"] <= health["Soh"] <= health["SohHi"]

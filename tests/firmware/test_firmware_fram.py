@@ -67,7 +67,7 @@ def test_all_records_fit_and_each_has_room_for_what_is_saved() -> None:
     estimators = Estimators(settings)
     assert len(estimators.state()) <= SIZES["estimates"]
     assert len(estimators.counters()) <= SIZES["lifetime"]
-    values = {name: -(10**7) for name in REMOTE}
+    values = dict.fromkeys(REMOTE, -(10**7))
     identity = _identity(settings)
     identity[2] = "p" * 32
     assert len(json.dumps({"pack": identity, "set": values})) <= SIZES["limits"]

@@ -74,6 +74,7 @@ class Pack:
             fec_centi=12399,
             publish_health=lambda block: block.set("SohN", 3),
             publish_lifetime=lambda block: block.set("NDeep", 4),
+            reckon=lambda: None,
             publish_energy=lambda block: block.set("SelfDis", 300),
         )
         task = SimpleNamespace(name="measure", longest_us=1234)
@@ -138,7 +139,7 @@ def client(pack: Pack) -> Generator[SunSpecModbusClientDeviceTCP]:
 
     thread = threading.Thread(target=serve)
     thread.start()
-    device = SunSpecModbusClientDeviceTCP(3, "127.0.0.1", port, timeout=5)
+    device = SunSpecModbusClientDeviceTCP(3, "127.0.0.1", port, timeout=20)
     try:
         device.scan()
         yield device
@@ -591,6 +592,17 @@ def test_what_changes_slowly_is_there_at_once_and_stamped_with_its_cycle(pack: P
 
 
 # --- recall ----------------------------------------------------------------------------------
+
+
+def test_the_energy_is_reckoned_in_the_cycle_before_it_is_written(pack: Pack) -> None:
+    done: list[tuple[str, int]] = []
+    pack.figures.reckon = lambda: done.append(("reckoned", pack.snapshot.seq))
+    pack.figures.publish_energy = lambda _block: done.append(("written", pack.snapshot.seq))
+    pack.update(29)
+    assert done[0] == ("written", 1)
+    assert done[1:] == [
+        (what, ten + seq) for ten in (0, 10, 20) for what, seq in (("reckoned", 7), ("written", 8))
+    ]
 
 
 def test_a_kept_reading_is_recalled_as_it_was(pack: Pack) -> None:

@@ -314,7 +314,7 @@ def test_a_reset_in_the_middle_of_a_reading_gives_no_figures(bench: Bench) -> No
     chain = bench.chain
     transfer = chain.spi_transfer
 
-    def reset_before_cells(out: bytearray, into: bytearray) -> None:
+    def reset_before_cells(out: bytearray, into: bytearray | None) -> None:
         if len(out) > 4 and out[1] == 0x06:
             chain.chips[1].reset()
         transfer(out, into)

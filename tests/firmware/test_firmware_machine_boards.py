@@ -101,6 +101,9 @@ class Machine(types.ModuleType):
                 machine.log.append(("spi", bytes(out)))
                 into[:] = bytes(reversed(out))
 
+            def write(self, out: bytes) -> None:
+                machine.log.append(("spi", bytes(out)))
+
         class WDT:
             def __init__(self, timeout: int) -> None:
                 self.timeout = timeout
@@ -293,6 +296,9 @@ def test_a_chain_is_reached_with_chip_select_low_for_the_transfer_alone(machine:
     board.spi_transfer(b"abc", into)
     assert machine.log == [("S", 0), ("spi", b"abc"), ("S", 1)]
     assert into == b"cba"
+    machine.log.clear()
+    board.spi_transfer(b"de", None)
+    assert machine.log == [("S", 0), ("spi", b"de"), ("S", 1)]
 
 
 def test_a_reset_by_the_firmware_is_a_reset_of_the_chip(machine: Machine) -> None:

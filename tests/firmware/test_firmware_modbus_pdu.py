@@ -78,6 +78,19 @@ def bench() -> Bench:
 # --- reading -----------------------------------------------------------------------------
 
 
+def test_every_part_is_read_as_it_stands_now_however_many_were_asked_for(bench: Bench) -> None:
+    first = bench.map.block(models.SNAPSHOT).address - 40000
+    parts = [(first + i, count) for count in (1, 2, 50) for i in range(20)]
+    for filled in (0x11, 0xA5):
+        start, end = 2 * first, 2 * (first + 70)
+        for at in range(start, end):
+            bench.map.image[at] = filled ^ (at & 0xFF)
+        for at, count in parts:
+            answer = bench.read(40000 + at, count)
+            assert answer[2:] == bench.map.image[2 * at : 2 * (at + count)]
+            assert answer[1] == 2 * count == len(answer) - 2
+
+
 @pytest.mark.parametrize("function", [3, 4])
 def test_the_map_begins_with_suns_at_40000(bench: Bench, function: int) -> None:
     assert bench.read(40000, 2, function) == bytes([function, 4]) + b"SunS"
@@ -367,3 +380,80 @@ def test_micropython_answers_alike_and_allocates_nothing(micropython: str) -> No
 def test_bounds_that_nobody_tells_cannot_be_asked_for(bench: Bench) -> None:
     assert bench.server.limits is None
     assert bench.write(bench.address(models.SETTINGS, "Sel"), 1) == b"\x90\x04"
+
+
+class Taker:
+    """Takes pieces of an image, and answers as told."""
+
+    def __init__(self) -> None:
+        self.pieces: list[tuple[int, bytes]] = []
+        self.answer = 0
+
+    def receive(self, offset: int, data: bytearray, at: int, n_bytes: int) -> int:
+        self.pieces.append((offset, bytes(data[at : at + n_bytes])))
+        return self.answer
+
+
+def file_write(*groups: tuple[int, int, bytes], kind: int = 6) -> bytes:
+    body = b"".join(
+        struct.pack(">BHHH", kind, file, record, len(data) // 2) + data
+        for file, record, data in groups
+    )
+    return bytes([21, len(body)]) + body
+
+
+@pytest.fixture
+def taker(bench: Bench) -> Taker:
+    bench.server.update = Taker()
+    return bench.server.update
+
+
+def test_a_piece_of_a_file_is_taken_and_comes_back_as_the_answer(
+    bench: Bench, taker: Taker
+) -> None:
+    piece = bytes(range(240))
+    request = file_write((1, 0, piece))
+    assert bench.ask(request) == request
+    request = file_write((1, 9999, b"ab"), (3, 7, b"cdef"))
+    assert bench.ask(request) == request
+    assert taker.pieces == [(0, piece), (19998, b"ab"), (40014, b"cdef")]
+
+
+@pytest.mark.parametrize("code", [2, 3, 4, 6])
+def test_what_the_update_refuses_is_an_exception(bench: Bench, taker: Taker, code: int) -> None:
+    taker.answer = -code
+    assert bench.ask(file_write((1, 0, b"ab"), (1, 1, b"cd"))) == bytes([0x95, code])
+    assert len(taker.pieces) == 1
+
+
+@pytest.mark.parametrize(
+    "pdu",
+    [
+        b"\x15",
+        b"\x15\x00",
+        file_write((1, 0, b"ab"))[:-1],
+        file_write((1, 0, b"ab")) + b"\0",
+        b"\x15\x09" + file_write((1, 0, b"abcd"))[2:-2],
+        file_write((1, 0, b"")),
+        file_write((1, 0, b"ab"), kind=5),
+        file_write((1, 0, b"ab"), (1, 1, b"")),
+        b"\x15\x0a" + file_write((1, 0, b"ab"))[2:] + b"\x06",
+    ],
+)
+def test_a_file_write_of_the_wrong_lengths_is_an_illegal_value(
+    bench: Bench, taker: Taker, pdu: bytes
+) -> None:
+    assert bench.ask(pdu) == b"\x95\x03"
+    assert not taker.pieces
+
+
+@pytest.mark.parametrize("group", [(0, 0), (1, 10000), (1, 0xFFFF)])
+def test_a_record_that_no_file_has_is_an_illegal_address(
+    bench: Bench, taker: Taker, group: tuple[int, int]
+) -> None:
+    assert bench.ask(file_write((1, 0, b"ab"), (*group, b"cd"))) == b"\x95\x02"
+    assert not taker.pieces, "all or nothing"
+
+
+def test_without_anybody_who_takes_images_the_function_is_illegal(bench: Bench) -> None:
+    assert bench.ask(file_write((1, 0, b"ab"))) == b"\x95\x01"

@@ -317,7 +317,7 @@ def test_an_independent_client_is_answered_over_a_serial_line() -> None:
 
     thread = threading.Thread(target=serve)
     thread.start()
-    client = ModbusSerialClient(os.ttyname(theirs), baudrate=115200, timeout=2, retries=0)
+    client = ModbusSerialClient(os.ttyname(theirs), baudrate=115200, timeout=20, retries=0)
     try:
         assert client.connect()
         read = client.read_holding_registers(40000, count=4, device_id=ADDRESS)

@@ -164,7 +164,7 @@ def exchange(sock: socket.socket, data: bytes, n: int) -> bytes:
 
 
 def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=10)
+    return socket.create_connection(("127.0.0.1", port), timeout=20)
 
 
 def test_clients_are_served_side_by_side(port: int) -> None:
@@ -211,7 +211,7 @@ def test_an_independent_client_reads_from_either_interpreter(
         try:
             assert process.stdout.readline() == b"listening\n"
             for _ in range(2):  # a second connection after the first has gone
-                client = ModbusTcpClient("127.0.0.1", port=number, timeout=5, retries=0)
+                client = ModbusTcpClient("127.0.0.1", port=number, timeout=20, retries=0)
                 assert client.connect()
                 read = client.read_holding_registers(40000, count=4, device_id=1)
                 assert read.registers == [0x5375, 0x6E53, 1, 66]

@@ -315,7 +315,7 @@ def test_micropython_reads_a_charge_the_same(micropython, root):
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=120,
         ).stdout
         for interpreter in (sys.executable, micropython)
     )

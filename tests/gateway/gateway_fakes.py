@@ -42,7 +42,10 @@ class FakePack:
         self.map.block(models.DEVICE).set("MapVer", models.MAP_VERSION)
         for model_id in models.OURS:
             if model_id != models.CONTROL:
-                self.map.block(model_id).set("SnCrc", zlib.crc32(serial.encode()))
+                block = self.map.block(model_id)
+                block.set("SnCrc", zlib.crc32(serial.encode()))
+                if "SnEnd" in block.layout.index:
+                    block.set("SnEnd", zlib.crc32(serial.encode()))
         self.boot = boot - 1
         self.restart()
 

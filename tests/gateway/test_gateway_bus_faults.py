@@ -16,7 +16,7 @@ from pymodbus.exceptions import ModbusIOException
 from spoiled_line import TIMING, spoiled_exchanges, wrong_values
 
 from common import models
-from gateway.blocks import WrongBlockError
+from gateway.blocks import WrongBlockError, decode_whole
 from gateway.modbus.frames import DeviceError, read_request
 from gateway.modbus.line import Line, Port, open_line
 from gateway.modbus.master import Master, NoAnswerError, Timing
@@ -37,6 +37,23 @@ def test_twenty_thousand_spoiled_exchanges_give_no_wrong_value():
     assert accepted > 3 * refused, "retries still get most of it through"
     assert counters.bad_answers > 1000
     assert counters.timeouts > 1000
+
+
+@pytest.mark.parametrize("model_id", [models.HEALTH, models.ENERGY, models.TEST])
+def test_the_second_part_of_another_packs_block_is_refused_though_their_sequences_agree(model_id):
+    one, two = FakePack("EB-ONE"), FakePack("EB-TWO")
+    for fake in (one, two):
+        fake.measure(200)
+    plan = Plan(one.n_cells)
+    parts = []
+    for fake, read in zip((one, two), plan.reads(model_id), strict=True):
+        start = 2 * (read.address - models.BASE_ADDRESS)
+        parts.append(read.cut(bytes(fake.map.image[start : start + 2 * read.count])))
+    mixed = b"".join(parts)
+    layout = plan.layouts[model_id]
+    assert layout.decode(mixed)["Seq"] == layout.decode(mixed)["SeqEnd"]
+    with pytest.raises(WrongBlockError, match="not of the pack EB-ONE"):
+        decode_whole(layout, mixed, "EB-ONE")
 
 
 def test_the_drain_keeps_a_late_answer_from_the_next_request_of_its_shape():

@@ -170,7 +170,7 @@ def test_every_key_stands_for_a_point_and_none_stands_twice(model_id, table):
 
 
 def test_every_point_of_energy_and_test_is_published():
-    frame = {"ID", "L", "SnCrc", "Seq", "SeqEnd", "Boot", "NCell"}
+    frame = {"ID", "L", "SnCrc", "SnEnd", "Seq", "SeqEnd", "Boot", "NCell"}
     for model_id, tables, cell_table in (
         (models.ENERGY, (reading_keys.ENERGY,), reading_keys.ENERGY_CELL),
         (

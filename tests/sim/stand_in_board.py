@@ -23,13 +23,19 @@ class Board:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.connect(path)
         self.now_us = 0
+        self.received = False
         self.reset_cause = self.ask(link.HELLO, serial.encode())[1][0]
 
     def ask(self, op: int, payload: bytes = b"") -> tuple[int, bytes]:
-        self.socket.sendall(struct.pack(link.REQUEST_HEADER, op, len(payload)) + payload)
+        self.tell(op, payload)
         header = self._take(link.ANSWER_HEADER_BYTES)
-        status, self.now_us, length = struct.unpack(link.ANSWER_HEADER, header)
-        return status, self._take(length)
+        status, ms, us, length = struct.unpack(link.ANSWER_HEADER, header)
+        self.now_us = 1000 * ms + us
+        self.received = bool(status & link.RECEIVED)
+        return status & ~link.RECEIVED, self._take(length)
+
+    def tell(self, op: int, payload: bytes) -> None:
+        self.socket.sendall(struct.pack(link.REQUEST_HEADER, op, len(payload), 0) + payload)
 
     def _take(self, n: int) -> bytes:
         data = b""
@@ -44,7 +50,8 @@ class Board:
         return self.ask(link.I2C, struct.pack("<BH", address, n_read) + write)
 
     def wait(self, until_us: int) -> bool:
-        return self.ask(link.WAIT, struct.pack("<Q", until_us))[1] == b"\x01"
+        self.ask(link.WAIT, struct.pack("<Q", until_us))
+        return self.received
 
 
 def main() -> None:
@@ -62,7 +69,7 @@ def main() -> None:
         cycles += 1
         next_us += 1_000_000
         if mode == "hang" and cycles == 3 and board.reset_cause == 1:
-            board.ask(link.WATCHDOG, struct.pack("<I", 1000))
+            board.tell(link.WATCHDOG, struct.pack("<I", 1000))
             board.wait(1 << 50)
         while board.now_us < next_us:
             if board.wait(next_us):

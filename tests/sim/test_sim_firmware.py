@@ -60,7 +60,7 @@ def desk(tmp_path):
         stop = threading.Event()
         runner = threading.Thread(target=world.run, kwargs={"stop": stop})
         runner.start()
-        client = ModbusSerialClient(bus.port, baudrate=115200, timeout=2, retries=0)
+        client = ModbusSerialClient(bus.port, baudrate=115200, timeout=20, retries=0)
         try:
             assert client.connect()
             yield world, pack, client

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -96,8 +97,8 @@ def test_a_host_and_its_boards_talk_over_the_line(tmp_path):
         runner.start()
         try:
             with (
-                serial.Serial(bus.port, 115200, timeout=2) as host,
-                serial.Serial(other.port, 115200, timeout=2) as far_host,
+                serial.Serial(bus.port, 115200, timeout=20) as host,
+                serial.Serial(other.port, 115200, timeout=20) as far_host,
             ):
                 for text in (b"one", b"two"):
                     host.write(text)
@@ -217,8 +218,9 @@ def test_nothing_is_left_after_close(tmp_path):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_boards_end_with_their_simulator(tmp_path, how):
     script = f"""
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background ignores it
 from sim.pack import PackSpec
 from sim.world import World
 def command(socket, root, spec):
@@ -240,8 +242,11 @@ with World(board_command=command, folder=Path({str(tmp_path)!r}), speed=5.0) as 
         board = int(parent.stdout.readline())
     assert is_running(board)
     parent.send_signal(how)
-    parent.wait(10)
-    end_s = time.monotonic() + 5
+    try:
+        parent.wait(30)
+    finally:
+        parent.kill()
+    end_s = time.monotonic() + 30
     while is_running(board) and time.monotonic() < end_s:
         time.sleep(0.02)
     assert not is_running(board)
@@ -262,7 +267,7 @@ def test_who_does_not_say_hello_is_sent_away(tmp_path):
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as board:
             board.connect(str(server.path))
-            board.sendall(bytes((link.NOW, 0, 0)))
+            board.sendall(struct.pack(link.REQUEST_HEADER, link.NOW, 0, 0))
             assert server.accept(1.0) is None
             assert board.recv(100)[0] == link.REJECTED
             assert board.recv(100) == b""

@@ -2,9 +2,9 @@
 
     micropython bit_errors.py MEDIUM STRIDE [SAVES]
 
-MEDIUM is 32 or 256 (bytes that littlefs programs at once) or ``fram``; every STRIDE-th byte that is
-in use is spoiled, one bit of it. Prints how many errors there were, and how many records read after
-them were what; asserts that no other than these can be.
+MEDIUM is 32 or 256 (bytes that littlefs programs at once) or ``fram``; every STRIDE-th byte that
+is in use is spoiled, one bit of it. Prints how many errors there were, and how many records read
+after them were what; asserts that no other than these can be.
 """
 
 import sys
@@ -47,7 +47,7 @@ def main():
     spoiled = bytearray(whole)
     counts = {}
     n = 0
-    for at in in_use(whole)[::stride] if stride == 1 else list(in_use(whole))[::stride]:
+    for at in list(in_use(whole))[::stride]:
         medium.off()
         spoiled[:] = whole
         spoiled[at] ^= 1 << (at * 5 + at // 8) % 8
@@ -69,9 +69,8 @@ def main():
                 assert turn >= 0, (at, name, data)
                 what = {0: "newest", 1: "one before"}.get(turns - 1 - turn, "older")
             seen.append(what)
-        for what in seen:
-            if what != "newest" and storage.damaged:
-                what += ", told"
+        for age in seen:
+            what = age + ", told" if age != "newest" and storage.damaged else age
             counts[what] = counts.get(what, 0) + 1
         for name in NAMES:  # the board works on
             try:

@@ -2,10 +2,11 @@
 
     micropython flash_life.py PROGSIZE BLOCKS HOURS BATCH_S BATCH_BYTES
 
-Records are saved as the application saves them, into littlefs on simulated flash; besides, BATCH_BYTES
-of history are appended every BATCH_S seconds to segments of 16 kB in a folder of their own, and the
-oldest deleted, so that four fifths of the flash are in use. It is full of history before it is
-counted. Prints one line: erases in all, most of a block, programs in all, and blocks in use.
+Records are saved as the application saves them, into littlefs on simulated flash; besides,
+BATCH_BYTES of history are appended every BATCH_S seconds to segments of 16 kB in a folder of their
+own, and the oldest deleted, so that four fifths of the flash are in use. It is full of history
+before it is counted. Prints one line: erases in all, most of a block, programs in all, and blocks
+in use.
 """
 
 import os
@@ -24,7 +25,7 @@ medium = Flash(progsize, n_blocks)
 medium.chip.log = None
 n_segments = n_blocks * 4096 * 4 // 5 // SEGMENT_BYTES
 history = PLACE + "/history"
-os.mkdir(history)
+os.mkdir(history)  # noqa: PTH102
 first = 1
 current = 0
 filled = SEGMENT_BYTES
@@ -37,7 +38,7 @@ def append(data):
         current += 1
         filled = 0
         if current - first >= n_segments:
-            os.remove(f"{history}/{first}")
+            os.remove(f"{history}/{first}")  # noqa: PTH107
             first += 1
     with open(f"{history}/{current}", "ab") as file:  # noqa: PTH123
         file.write(data)
@@ -62,7 +63,7 @@ for now_s in range(0, hours * 3600, 60):
         storage.save("boot", b"1234")
         storage.save("connected", b"0")
         storage.save("connected", b"1")
-erases = [after - was for after, was in zip(medium.chip.erases, before)]
+erases = [medium.chip.erases[k] - before[k] for k in range(n_blocks)]
 print(
     sum(erases), max(erases), sum(medium.chip.programs) - programs, len([n for n in erases if n])
 )

@@ -50,6 +50,9 @@ class Estimators:
     def publish_health(self, block):
         block.set("SohN", 3)
 
+    def reckon(self):
+        pass
+
     def publish_energy(self, block):
         block.set("SelfDis", 300)
 

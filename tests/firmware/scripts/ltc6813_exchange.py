@@ -72,10 +72,10 @@ if hasattr(gc, "mem_alloc"):
                 code |= self.cleared
             if self.learning:
                 self.chain.spi_transfer(out, into)
-                if len(into) > 4:
+                if into:
                     self.answers[code] = bytes(into)
                 return
-            if len(into) > 4:
+            if into:
                 answer = self.answers[code]
                 for i in range(len(into)):
                     into[i] = answer[i]

@@ -2,18 +2,19 @@
 
     micropython power_cuts.py MEDIUM CAMPAIGN SIZE
 
-MEDIUM is 32 or 256 (bytes that littlefs programs at once) or ``fram``. Prints how many cuts it made,
-and ends with an assertion when one of them lost or invented something.
+MEDIUM is 32 or 256 (bytes that littlefs programs at once) or ``fram``. Prints how many cuts it
+made, and ends with an assertion when one of them lost or invented something.
 """
 
 import sys
 
 from cutting import PLACE, Flash, FramMedium, Life
+
+from common.codes import Command
+from firmware.afe import Afe
 from firmware.app import App
 from firmware.board import Board
-from firmware.afe import Afe
 from firmware.settings import Settings
-from common.codes import Command
 
 SIZES = (
     ("boot", 4), ("latched", 4), ("connected", 1), ("service", 1), ("crash", 7), ("tries", 22),
@@ -89,8 +90,7 @@ class Desk(Board):
 
 
 def start(medium, life=None):
-    app = App(Desk(medium, life), Settings("P", 4, "nmc", 10000), Chip())
-    return app
+    return App(Desk(medium, life), Settings("P", 4, "nmc", 10000), Chip())
 
 
 def run(app, seconds):
@@ -216,7 +216,7 @@ def flicker(size):
 
 
 def old(_size):
-    """The second slots of version 0.1.0 are in the folder of the first; then all are saved anew."""
+    """The second slots are in the folder of the first, as they once were; all are saved anew."""
     here = medium()
     storage = here.storage()
     storage._path = lambda name, slot: f"{PLACE}/{name}.{slot}"

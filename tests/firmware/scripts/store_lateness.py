@@ -2,10 +2,10 @@
 
     micropython store_lateness.py ERASE_US PROGRAM_US SAVES
 
-Records are on littlefs on simulated flash that takes ERASE_US for a block and PROGRAM_US for a page;
-every other task takes what it may take on an RP2040. SAVES says whether all records are due to be
-saved all the time, or none ever. Prints saves, erases, and of measure and guard the longest that one
-came after its time, in ms; then the longest between two looks at the pack.
+Records are on littlefs on simulated flash that takes ERASE_US for a block and PROGRAM_US for a
+page; every other task takes what it may take on an RP2040. SAVES says whether all records are due
+to be saved all the time, or none ever. Prints saves, erases, and of measure and guard the longest
+that one came after its time, in ms; then the longest between two looks at the pack.
 """
 
 import sys

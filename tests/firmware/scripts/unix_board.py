@@ -72,6 +72,8 @@ if hasattr(gc, "mem_alloc"):
         board.i2c.readfrom_mem_into(8, 0x20, view)
         board.i2c.writeto_mem(8, 0x20, view)
         board.spi_transfer(view, view)
+        board.spi_transfer(view, None)
+        board.feed_watchdog()
         board.sleep_us(10)
         board.drive_switches(3)
         board.switch_feedback()

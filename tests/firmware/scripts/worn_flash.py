@@ -2,9 +2,9 @@
 
     micropython worn_flash.py PROGSIZE
 
-Prints for each way to fail in how many of the cases all saves went on, in how many the STORAGE fault
-told. Asserts that the switches stay closed, that no task fails otherwise, that what was acknowledged
-is read, and that the board starts again.
+Prints for each way to fail in how many of the cases the STORAGE fault told. Asserts that the
+switches stay closed, that no task fails otherwise, that what was acknowledged is read, and that
+the board starts again.
 """
 
 import sys
@@ -141,7 +141,7 @@ def gone(chip):
         raise OSError(5)
 
     chip.kept = chip.readblocks, chip.writeblocks
-    chip.worn = {k: "erase" for k in range(BLOCKS)}
+    chip.worn = dict.fromkeys(range(BLOCKS), "erase")
     chip.dead = True
     chip._refuse = lambda: -5
 
