@@ -28,7 +28,7 @@ def years(micropython: str, progsize: int, days: int, batch_s: int, batch_bytes:
     """Of the most worn block; prints what was measured."""
     (line,) = lines(
         micropython, "flash_life.py",
-        *map(str, (progsize, BLOCKS, 24 * days, batch_s, batch_bytes)), timeout_s=7200,
+        *map(str, (progsize, BLOCKS, 24 * days, batch_s, batch_bytes)), timeout_s=7200, heap="16m",
     )  # fmt: skip
     erases, most, programs, used = map(int, line.split())
     worst = CYCLES * days / most / DAYS_PER_YEAR

@@ -25,13 +25,12 @@ def data_of(name, turn):
 def in_use(image):
     """Places of bytes in blocks, or parts of the FRAM, that hold something."""
     if sys.argv[1] == "fram":
-        return range(2 * (sum([most for _name, most in RECORDS]) + 15 * len(RECORDS)))
-    used = []
+        yield from range(2 * (sum([most for _name, most in RECORDS]) + 15 * len(RECORDS)))
+        return
     for block in range(len(image) // BLOCK_BYTES):
-        content = bytes(image[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES])
+        content = image[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
         if content != b"\xff" * BLOCK_BYTES:
-            used.extend(range(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES))
-    return used
+            yield from range(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES)
 
 
 def main():
@@ -47,7 +46,9 @@ def main():
     spoiled = bytearray(whole)
     counts = {}
     n = 0
-    for at in list(in_use(whole))[::stride]:
+    for at in in_use(whole):
+        if at % stride:
+            continue
         medium.off()
         spoiled[:] = whole
         spoiled[at] ^= 1 << (at * 5 + at // 8) % 8
