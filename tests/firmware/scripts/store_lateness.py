@@ -1,6 +1,6 @@
 """Run on MicroPython: how much later than due the board measures and looks while it writes flash.
 
-    micropython store_lateness.py ERASE_US PROGRAM_US SAVES
+    micropython store_lateness.py ERASE_US PROGRAM_US SAVES SECONDS
 
 Records are on littlefs on simulated flash that takes ERASE_US for a block and PROGRAM_US for a
 page; every other task takes what it may take on an RP2040. SAVES says whether all records are due
@@ -20,7 +20,6 @@ from firmware.settings import Settings
 # Of a cycle on an RP2040 with 16 cells: usual, and every third longer than it ever gets.
 TOOK_MS = {"measure": (60, 70), "guard": (12, 25), "balance": (4, 8), "estimate": (10, 90),
            "test": (1, 4), "image": (40, 310), "settings": (1, 2), "keep": (15, 20)}  # fmt: skip
-SECONDS = 400
 
 
 class Chip(Afe):
@@ -122,7 +121,7 @@ save_parts = app.storage.save_parts
 app.storage.save_parts = noted
 late_ms["measure"] = late_ms["guard"] = gap_us = 0
 erases = sum(flash.chip.erases)
-while board.now_us < SECONDS * 1000000:
+while board.now_us < int(sys.argv[4]) * 1000000:
     app._saved_s = app.snapshot.uptime_s - (300 if saving else 0)
     app.step()
 print(saves, sum(flash.chip.erases) - erases, late_ms["measure"], late_ms["guard"], gap_us // 1000)
