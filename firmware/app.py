@@ -294,12 +294,18 @@ class App(Commands):
             self._restart = _RESTART_CYCLES
 
     def _store(self) -> None:
-        """Save one record that has changed, when neither measurement nor look is near."""
+        """Save one record that has changed, when neither measurement nor look is near.
+
+        What holds the switches open does not wait for that.
+        """
+        protection = self.protection
         free_ms = min(self._until_ms(0), self._until_ms(1))
         self._put_off += 1
         if (
             free_ms < min(_WRITE_MS, self.settings.period_ms // 4)
             and self._put_off < _MOST_PUT_OFF
+            and protection.latched == self._saved_latched
+            and protection.connected == self._saved_connected
         ):
             return
         self._put_off = 0

@@ -69,7 +69,7 @@ def _counters(e: "Estimators", data: bytes, rest_at: int, words_at: int, n_words
 
 
 def size(e: "Estimators") -> int:
-    """Bytes of all ``parts``: some 140, and 49 a cell."""
+    """Bytes of all ``parts``: 86, and 49 a cell."""
     return _state_bytes(e.n_cells)
 
 

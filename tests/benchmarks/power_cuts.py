@@ -46,7 +46,9 @@ def cuts(micropython: str, campaigns: "list[tuple[str, str, int]]") -> int:
     """Make them all; how many cuts that were."""
     total = 0
     for medium, campaign, size in campaigns:
-        printed = lines(micropython, "power_cuts.py", medium, campaign, str(size), timeout_s=7200)
+        printed = lines(
+            micropython, "power_cuts.py", medium, campaign, str(size), timeout_s=7200, heap="512m"
+        )
         n = int(printed[-1])
         total += n
         name = "FRAM" if medium == "fram" else f"littlefs, {medium} bytes at once"

@@ -17,7 +17,7 @@ from cutting import PLACE, Flash
 SAVE_S = 300
 SEGMENT_BYTES = 16384
 LIFETIME_BYTES = 158
-ESTIMATES_BYTES = 924  # of 16 cells
+ESTIMATES_BYTES = 870  # of 16 cells
 RESTART_S = 86400  # a board that is switched on once a day: boot, and a command each way
 
 progsize, n_blocks, hours, batch_s, batch_bytes = [int(word) for word in sys.argv[1:]]
@@ -55,7 +55,7 @@ programs = sum(medium.chip.programs)
 for now_s in range(0, hours * 3600, 60):
     if now_s % SAVE_S == 0:
         storage.save("lifetime", bytes([now_s & 255] * LIFETIME_BYTES))
-        storage.save_parts("estimates", ESTIMATES_BYTES, [bytes(12)] * (ESTIMATES_BYTES // 12))
+        storage.save_parts("estimates", ESTIMATES_BYTES, [bytes(10)] * (ESTIMATES_BYTES // 10))
     if now_s % batch_s == 0:
         append(bytes([now_s & 255] * batch_bytes))
     if now_s % RESTART_S == 0:
