@@ -176,6 +176,7 @@ class FramRig(Rig):
         return Fram(self.root, self)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("thaw")
 def test_a_board_with_an_fram_works_writes_no_files_and_goes_on_after_a_restart(
     tmp_path: Path,
