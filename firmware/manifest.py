@@ -92,6 +92,7 @@ package(
         "estimators/window.py",
         "diagnosis.py",
         "executive.py",
+        "fram.py",
         "fulltest.py",
         "image.py",
         "image_sunspec.py",

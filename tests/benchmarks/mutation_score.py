@@ -64,6 +64,9 @@ TESTS = {
         f"{_FIRMWARE}remote_settings_steps.py",
         f"{_WHOLE}::test_the_numbers_in_the_firmware_are_those_of_the_codes",
     ),
+    "firmware/storage.py": (f"{_FIRMWARE}storage.py", f"{_FIRMWARE}migration.py"),
+    "firmware/fram.py": (f"{_FIRMWARE}fram.py",),
+    "firmware/estimators/estimators_state.py": (f"{_FIRMWARE}migration.py",),
     "common/settings_codes.py": (
         f"{_WHOLE}::test_the_numbers_in_the_firmware_are_those_of_the_codes",
         f"{_WHOLE}::test_the_documentation_lists_settings_and_results_as_they_are",

@@ -344,7 +344,8 @@ class HostileMachine(RuleBasedStateMachine):
         pack.mend()
         if what == "board":
             before = pack.app.protection
-            pack.app._store()
+            while pack.app._save(pack.app.snapshot.uptime_s):
+                pass
             pack.boot()
             after = pack.app.protection
             assert after.latched == before.latched
