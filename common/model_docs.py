@@ -439,6 +439,45 @@ _UPDATE = {
     "Left": ("s", "Time left for an image on trial to be healthy."),
 }
 
+_SEALED = {
+    "Res": ("", "What became of the values written last."),
+    "Bad": (
+        "",
+        "Which value was refused, counted from the first behind Resp8; texts do not count.",
+    ),
+    "N": ("", "How often it was set."),
+    "SetUtc": ("s", "When it was set last, in seconds since 1970-01-01 UTC."),
+    "By": ("", "Who set it."),
+}
+for _n in range(1, 9):
+    _SEALED["Resp%d" % _n] = (
+        "",
+        "Response: part %d of 8. Write it with all values in one request." % _n,
+    )
+_CALIBRATION = {
+    **_SEALED,
+    "VGain": ("%", "Added to each cell's voltage, as a part of it."),
+    "StkGain": ("%", "Added to the voltage of the whole stack, as a part of it."),
+    "AGain": ("%", "Added to the current, as a part of it."),
+    "AOff": ("A", "Added to the current."),
+    "TmpOff1": ("C", "Added to the first temperature."),
+    "TmpOff2": ("C", "Added to the second temperature."),
+    "TmpOff3": ("C", "Added to the third temperature."),
+    "TmpOff4": ("C", "Added to the fourth temperature."),
+    "Ref": ("", "The reference it was compared with."),
+}
+_CALIBRATION_CELL = {"VOff": ("V", "Added to the cell's voltage.")}
+_IDENTITY = {
+    **_SEALED,
+    "Mkr": ("", "Who made the pack."),
+    "Typ": ("", "The maker's name of its type."),
+    "Bat": ("", "Batch."),
+    "Made": ("", "Month in which it was made, like 2019-03."),
+    "Serv": ("", "Month in which it was put into service, like 2019-05."),
+    "Prev": ("", "Serial number in its former life."),
+    "Pass": ("", "Identifier of its battery passport."),
+}
+
 _CONTROL = {
     "Cmd": ("", "Write a command."),
     "CmdRes": ("", "What became of the last command."),
@@ -463,6 +502,8 @@ _POINTS = {
     models.TEST: _TEST,
     models.SETTINGS: _SETTINGS,
     models.UPDATE: _UPDATE,
+    models.CALIBRATION: _CALIBRATION,
+    models.IDENTITY: _IDENTITY,
     models.CONTROL: _CONTROL,
     models.RECALL: _SNAPSHOT,
 }
@@ -472,6 +513,7 @@ _CELL_POINTS = {
     models.HEALTH: _HEALTH_CELL,
     models.ENERGY: _ENERGY_CELL,
     models.TEST: _TEST_CELL,
+    models.CALIBRATION: _CALIBRATION_CELL,
     models.RECALL: _SNAPSHOT_CELL,
 }
 
@@ -488,6 +530,8 @@ ABOUT = {
     models.TEST: "The commanded test: how far it is, and the result of the last one.",
     models.SETTINGS: "Limits in force, and how a client with the key of the board sets them.",
     models.UPDATE: "The image of the firmware that runs, and the one that is received.",
+    models.CALIBRATION: "How the readings were made to agree with a reference, when and by whom.",
+    models.IDENTITY: "Whose pack this is and was: what its passport says of it.",
     models.CONTROL: "What a client may write.",
     models.RECALL: (
         "A kept reading, chosen by RecSel of Echelon Control; laid out as Snapshot. Of a reading "
@@ -497,6 +541,7 @@ ABOUT = {
 
 # point: the class of codes that names its numbers; bit fields hold bit numbers
 SYMBOLS = {
+    "Res": settings_codes.SettingsResult,
     "TQual": codes.TimeQuality,
     "St": codes.State,
     "Flt": codes.Fault,

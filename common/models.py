@@ -35,6 +35,8 @@ ENERGY = 64917
 TEST = 64918
 SETTINGS = 64919
 UPDATE = 64921
+CALIBRATION = 64923
+IDENTITY = 64924
 END = 0xFFFF
 
 MAX_CELLS = 72  # what ``Bal``, ``Bal2`` and ``Bal3`` have bits for
@@ -333,6 +335,40 @@ _UPDATE_POINTS = (
     )
 )
 
+# ``Seq`` is that of the cycle in which the block was written last.
+_SEALED = (
+    ("Res", "enum16"),
+    ("Bad N", "uint16"),
+    ("SetUtc", "uint32"),
+    ("Resp1 Resp2 Resp3 Resp4 Resp5 Resp6 Resp7 Resp8", "uint32", None, "RW"),
+)
+_CALIBRATION_POINTS = (
+    _HEAD
+    + _STAMP
+    + (("NCell", "uint16"),)
+    + _SEALED
+    + (
+        ("VGain StkGain AGain", "int16", -2, "RW"),
+        ("AOff", "int16", -3, "RW"),
+        ("TmpOff1 TmpOff2 TmpOff3 TmpOff4", "int16", -1, "RW"),
+        ("By Ref", "string:8", None, "RW"),
+    )
+)
+_CALIBRATION_CELL = (("VOff", "int16", -3, "RW"),)
+
+_IDENTITY_POINTS = (
+    _HEAD
+    + _STAMP
+    + _SEALED
+    + (
+        ("Mkr Typ", "string:16", None, "RW"),
+        ("Bat", "string:8", None, "RW"),
+        ("Made Serv", "string:5", None, "RW"),
+        ("Prev By", "string:8", None, "RW"),
+        ("Pass", "string:28", None, "RW"),
+    )
+)
+
 _CONTROL_POINTS = _HEAD + (
     ("Cmd", "enum16", None, "RW"),
     ("CmdRes", "enum16"),
@@ -362,12 +398,22 @@ MODELS = (
     (TEST, "test", "Echelon Test", _TEST_POINTS, ("Cell", _TEST_CELL), _LONG_TAIL),
     (SETTINGS, "settings", "Echelon Settings", _SETTINGS_POINTS, None, _TAIL),
     (UPDATE, "update", "Echelon Update", _UPDATE_POINTS, None, _TAIL),
+    (
+        CALIBRATION,
+        "calibration",
+        "Echelon Calibration",
+        _CALIBRATION_POINTS,
+        ("Cell", _CALIBRATION_CELL),
+        _TAIL,
+    ),
+    (IDENTITY, "identity", "Echelon Identity", _IDENTITY_POINTS, None, _TAIL),
     (CONTROL, "control", "Echelon Control", _CONTROL_POINTS, None, ()),
     (RECALL, "recall", "Echelon Recall", _SNAPSHOT_POINTS, ("Cell", _SNAPSHOT_CELL), _TAIL),
 )
 
 OURS = (
-    SNAPSHOT, HEALTH, LIFETIME, PROTECTION, DEVICE, ENERGY, TEST, SETTINGS, UPDATE, CONTROL, RECALL
+    SNAPSHOT, HEALTH, LIFETIME, PROTECTION, DEVICE, ENERGY, TEST, SETTINGS, UPDATE, CALIBRATION,
+    IDENTITY, CONTROL, RECALL,
 )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from common.mp import const
 from firmware.afe import Afe
 from firmware.balancing import Balancing
 from firmware.board import Board
+from firmware.calibration import Calibration
 from firmware.cell_tests import CellTests
 from firmware.crashes import Crashes, cause_of, tell
 from firmware.diagnosis import N_FAULTS
@@ -41,6 +42,7 @@ from firmware.measurement import Measurement
 from firmware.modbus.pdu import Commands, PduServer
 from firmware.modbus.rtu import RtuServer
 from firmware.protection import Protection
+from firmware.provision import Provision
 from firmware.remote_settings import RemoteSettings, in_force
 from firmware.settings import Settings
 from firmware.snapshot import Snapshot
@@ -132,6 +134,17 @@ class App(Commands):
         self.remote = self.pdu_server.limits = RemoteSettings(
             source, self.storage, self.image, self.measurement, self.protection, self.snapshot
         )
+        sealed = (self.remote, self.storage, self.image, self.protection)
+        self.calibration = Provision(
+            models.CALIBRATION, "calibration", *sealed,
+            wrong=lambda values: Calibration(values, settings.n_cells).wrong,
+        )  # fmt: skip
+        self.identity = Provision(models.IDENTITY, "identity", *sealed)
+        self.pdu_server.provisions = {
+            models.CALIBRATION: self.calibration, models.IDENTITY: self.identity
+        }  # fmt: skip
+        if self.calibration.values:
+            self._calibrate()
         update = Update(
             self.image.map.block(models.UPDATE), board.root, board.name, self.afe.name,
             sys.modules.get("loader"),
@@ -153,7 +166,7 @@ class App(Commands):
             ("test", period_ms, self._test, OPTIONAL),
             ("image", period_ms, self._publish, NEEDED),
             ("serve", 0, self._serve, NEEDED),
-            ("settings", _STORE_MS, self.remote.update, NEEDED),
+            ("settings", _STORE_MS, self._settings, NEEDED),
             ("update", _STORE_MS, self._update, NEEDED),
             ("store", _STORE_MS, self._store, NEEDED),
             ("keep", period_ms, self._keep, VITAL),
@@ -277,6 +290,22 @@ class App(Commands):
     def _until_ms(self, task: int) -> int:
         board = self.board
         return board.ticks_diff(self.executive.tasks[task].due_ms, board.ticks_ms())
+
+    def _settings(self) -> None:
+        self.remote.update()
+        self.identity.update(self.snapshot)
+        if self.calibration.update(self.snapshot):
+            # What the sensor shows without current is another now.
+            self.estimators.offset.bias_ua += 1000 * self._calibrate()
+
+    def _calibrate(self) -> int:
+        """Read with the calibration in force; by how many mA the current's offset is another."""
+        before = self.measurement.calibration
+        new = Calibration(self.calibration.values, self.settings.n_cells)
+        self.measurement.calibration = new
+        before_ma: int = before.offset_ma if before else 0
+        offset_ma: int = new.offset_ma
+        return offset_ma - before_ma
 
     def _update(self) -> None:
         update = self.update

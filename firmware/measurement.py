@@ -18,6 +18,7 @@ from common.models import N_TEMPERATURES
 from common.mp import const
 from firmware.afe import SAFETY_SHORT_CIRCUIT, Afe, AfeError, AfeSettingsError
 from firmware.board import Board
+from firmware.calibration import Calibration
 from firmware.plausibility import Plausibility
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
@@ -59,6 +60,7 @@ class Measurement:
         self.board = board
         self.failures = 0  # failed cycles in a row
         self.problem: str | None = None  # why the AFE is of no use now, for people
+        self.calibration: Calibration | None = None
         self.commanded: int | None = None  # switches the AFE was last told; None: not known
         self._configured = False
         self._cycle_ms = board.ticks_ms()
@@ -91,6 +93,8 @@ class Measurement:
             if self._configured:
                 self._glance(snapshot)
             return False
+        if self.calibration is not None:
+            self.calibration.apply(snapshot, snapshot.dt_ms)
         self._derive(snapshot)
         snapshot.faults |= self._plausibility.cells(snapshot)
         self._check_sensors(snapshot)
@@ -202,6 +206,8 @@ class Measurement:
             self.afe.look(s)
         except AfeError:
             return
+        if self.calibration is not None:
+            self.calibration.apply(s, 0)
         self._derive(s)
         self._check_sensors(s)
         s.looked = True

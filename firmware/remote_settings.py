@@ -131,6 +131,13 @@ class RemoteSettings:
         """Whether something that was written is not done with yet."""
         return _WRITTEN <= self._state <= _TRIAL
 
+    @property
+    def refusal(self) -> int:
+        """Why no try is taken now, whoever makes it; 0 when one is."""
+        if self._state == _SLOWED:
+            return _REFUSED_SLOWED
+        return _REFUSED_NO_KEY if self._state == _NO_KEY else _NONE
+
     def receive(self, data: "bytearray | memoryview", at: int) -> bool:
         """Take response and settings from ``data[at:]``; ``False`` while busy with the last ones.
 
@@ -138,14 +145,10 @@ class RemoteSettings:
         """
         if self.busy:
             return False
-        result = _PENDING
-        if self._state == _SLOWED:
-            result = _REFUSED_SLOWED
-        elif self._state == _NO_KEY:
-            result = _REFUSED_NO_KEY
-        elif self._protection.connected or self._protection.allowed:
+        result = self.refusal or _PENDING
+        if result == _PENDING and (self._protection.connected or self._protection.allowed):
             result = _REFUSED_CONNECTED
-        else:
+        if result == _PENDING:
             written = self._written
             for i in range(len(written)):
                 written[i] = data[at + i]
@@ -178,7 +181,8 @@ class RemoteSettings:
 
     def _judge(self) -> int:
         """What becomes of the settings that were written; ``OSError``: storage fails."""
-        if not self._is_genuine():
+        written = self._written
+        if not self.is_genuine(written[:_RESPONSE_BYTES], written[_RESPONSE_BYTES:]):
             print("settings refused: try %d without the key" % self._tries[0])
             return _REFUSED_RESPONSE
         numbers = struct.unpack_from(self._format, self._written, _RESPONSE_BYTES)
@@ -198,19 +202,22 @@ class RemoteSettings:
         self._state = _TRIAL
         return _PENDING
 
-    def _is_genuine(self) -> bool:
-        """Count the try, save that, then judge it; ``OSError`` when it cannot be saved."""
+    def is_genuine(
+        self, response: "bytes | bytearray", *parts: "bytes | bytearray | memoryview"
+    ) -> bool:
+        """Whether ``response`` is of who has the key and means ``parts``.
+
+        The try is counted, that is saved, and only then it is judged; ``OSError`` when it cannot
+        be saved.
+        """
         challenge = self._challenge
         self._draw()  # each serves once, whatever comes of it
         in_a_row, n_failed, utc_s = self._tries
         now_utc_s = self._image.utc_s(self._snapshot.uptime_s)
         self._count((min(in_a_row + 1, _MOST_IN_A_ROW), n_failed + 1, now_utc_s))
         key = self._key()
-        values = self._written[_RESPONSE_BYTES:]
         serial = self._settings.serial.encode()
-        if key is None or not same(
-            hmac_sha256(key, challenge, serial, values), self._written[:_RESPONSE_BYTES]
-        ):
+        if key is None or not same(hmac_sha256(key, challenge, serial, *parts), response):
             return False
         self._count((0, n_failed, utc_s))
         return True

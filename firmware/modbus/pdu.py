@@ -15,6 +15,7 @@ of two registers must be written whole, and every value is checked before the fi
 | ``RecSel`` | ``commands.recall(seq)``: before the same request (23) reads |
 | ``Sel`` | ``limits.tell_bounds(place)``: likewise |
 | ``Resp1`` and all settings | ``limits.receive(data, at)``; exception 6 while busy, 2 for a part |
+| the same of CALIBRATION, IDENTITY | ``provisions[model].receive(data, at)``, likewise |
 | ``FltSel`` | ``commands.tell_fault(number)``: likewise |
 | 802 ``AlmRst`` | 1: clear latched faults, exception 4 where that is refused; 0: nothing |
 | 802 ``SetOp`` | 1 connect, 2 disconnect; exception 4 where that is refused |
@@ -126,10 +127,12 @@ class PduServer:
         # Who takes settings (``firmware.remote_settings``): all of them in one write, or none.
         self.limits: "object | None" = None
         self.update: "object | None" = None  # who takes an image (``firmware.update``)
-        block = register_map.block(models.SETTINGS)
-        offset = block.layout.offset("Resp1")
-        self._limits_at = block.start // 2 + offset
-        self._limits_words = block.layout.offset("SeqEnd") - offset
+        # Who takes them for CALIBRATION and IDENTITY (``firmware.provision``).
+        self.provisions: dict[int, object] = {}
+        self._sealed = [
+            _sealed(register_map.block(number))
+            for number in (models.SETTINGS, models.CALIBRATION, models.IDENTITY)
+        ]
         for block in register_map.blocks:
             self._find_writable(block)
         self._objects = _identity(register_map)
@@ -150,7 +153,7 @@ class PduServer:
             if not rw:
                 continue
             first = block.start // 2 + offset
-            if 0 <= first - self._limits_at < self._limits_words:
+            if any(0 <= first - at < n for at, n, _number in self._sealed):
                 continue
             action = _ACTIONS.get((block.layout.id, name), _FIXED)
             self._points.append((first, words, action, block, name))
@@ -269,9 +272,12 @@ class PduServer:
         first = address - models.BASE_ADDRESS
         if first < 0 or first + count > self._words:
             return -ILLEGAL_ADDRESS
-        limits = self.limits
-        if first == self._limits_at and count == self._limits_words and limits is not None:
-            return 0 if limits.receive(data, at) else -_DEVICE_BUSY  # type: ignore[attr-defined]
+        for sealed in self._sealed:
+            if first == sealed[0] and count == sealed[1]:
+                number = sealed[2]
+                taker = self.limits if number == models.SETTINGS else self.provisions.get(number)
+                if taker is not None:
+                    return 0 if taker.receive(data, at) else -_DEVICE_BUSY  # type: ignore[attr-defined]
         i = 0
         while i < count:
             index = self._access[first + i]
@@ -463,6 +469,13 @@ def _identity(register_map: RegisterMap) -> "list[tuple[int, bytes | bytearray, 
     product = b"Battery pack controller"
     objects.insert(3, (0x04, product, 0, len(product)))  # ProductName
     return objects
+
+
+def _sealed(block: Block) -> "tuple[int, int, int]":
+    """What is written with a response in one request: first register, how many, of which model."""
+    layout = block.layout
+    offset = layout.offset("Resp1")
+    return block.start // 2 + offset, layout.offset("SeqEnd") - offset, layout.id
 
 
 def _value(data: "bytes | bytearray | memoryview", at: int, words: int) -> int:

@@ -102,8 +102,13 @@ def test_what_a_client_may_write():
         models.COMMON,
         models.BATTERY,
         models.SETTINGS,
+        models.CALIBRATION,
+        models.IDENTITY,
         models.CONTROL,
     }
+    for model_id in (models.SETTINGS, models.CALIBRATION, models.IDENTITY):
+        layout = Layout(model_id, models.MAX_CELLS)
+        assert layout.offset("SeqEnd") - layout.offset("Resp1") <= 121, "written in one request"
 
 
 @pytest.mark.parametrize("n_cells", [1, 3, 16])
