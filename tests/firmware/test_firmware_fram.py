@@ -8,6 +8,7 @@ from app_rig import Rig
 
 from common import models
 from common.codes import Fault
+from common.registers import RegisterMap
 from firmware.app import App
 from firmware.board import Board
 from firmware.estimators.estimators import Estimators
@@ -72,6 +73,11 @@ def test_all_records_fit_and_each_has_room_for_what_is_saved() -> None:
     identity[2] = "p" * 32
     assert len(json.dumps({"pack": identity, "set": values})) <= SIZES["limits"]
     assert len(json.dumps([13, 2**32, 2**32])) <= SIZES["tries"]
+    image = RegisterMap(72)
+    for name, model in (("calibration", models.CALIBRATION), ("identity", models.IDENTITY)):
+        layout = image.block(model).layout
+        n_values = 2 * (layout.offset("SeqEnd") - layout.offset("Resp8") - 2)
+        assert 7 + n_values <= SIZES[name]
 
 
 def test_what_has_no_place_is_refused_and_the_record_stays(bench: Bench) -> None:
