@@ -27,8 +27,6 @@ TYPE_CHECKING = False  # boards have no typing
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ADDRESS = const(0x50)
-
 # Name and longest data. Places follow from it: append only, change nothing.
 RECORDS = const((
     ("boot", 4), ("latched", 4), ("connected", 1), ("service", 1), ("crash", 16), ("tries", 64),
@@ -41,9 +39,12 @@ _CHUNK = const(64)  # read back at a time
 
 
 class Fram(Storage):
-    """``Storage`` in an FRAM on ``board.i2c``; keys and settings stay files in ``root``."""
+    """``Storage`` in an FRAM on ``board.i2c``; keys and settings stay files in ``root``.
 
-    def __init__(self, root: str, board: Board, address: int = ADDRESS) -> None:
+    ``address`` is the chip's: 0x50 to 0x57.
+    """
+
+    def __init__(self, root: str, board: Board, address: int = 0x50) -> None:
         super().__init__(root)
         self._board = board
         self._address = address
