@@ -33,6 +33,7 @@ ADDRESS = const(0x50)
 RECORDS = const((
     ("boot", 4), ("latched", 4), ("connected", 1), ("service", 1), ("crash", 16), ("tries", 64),
     ("test", 1280), ("limits", 1280), ("lifetime", 512), ("estimates", 4096),
+    ("calibration", 200), ("identity", 200),
 ))  # fmt: skip
 
 _MAGIC_BYTES = const(4)
