@@ -363,7 +363,7 @@ _IDENTITY_POINTS = (
     + (
         ("Mkr Typ", "string:16", None, "RW"),
         ("Bat", "string:8", None, "RW"),
-        ("Made Serv", "string:5", None, "RW"),
+        ("Made Serv", "string:6", None, "RW"),
         ("Prev By", "string:8", None, "RW"),
         ("Pass", "string:28", None, "RW"),
     )
