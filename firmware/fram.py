@@ -27,13 +27,11 @@ TYPE_CHECKING = False  # boards have no typing
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ADDRESS = const(0x50)
-
 # Name and longest data. Places follow from it: append only, change nothing.
 RECORDS = const((
     ("boot", 4), ("latched", 4), ("connected", 1), ("service", 1), ("crash", 16), ("tries", 64),
     ("test", 1280), ("limits", 1280), ("lifetime", 512), ("estimates", 4096),
-    ("calibration", 200), ("identity", 200),
+    ("calibration", 256), ("identity", 256),
 ))  # fmt: skip
 
 _MAGIC_BYTES = const(4)
@@ -41,9 +39,12 @@ _CHUNK = const(64)  # read back at a time
 
 
 class Fram(Storage):
-    """``Storage`` in an FRAM on ``board.i2c``; keys and settings stay files in ``root``."""
+    """``Storage`` in an FRAM on ``board.i2c``; keys and settings stay files in ``root``.
 
-    def __init__(self, root: str, board: Board, address: int = ADDRESS) -> None:
+    ``address`` is the chip's: 0x50 to 0x57.
+    """
+
+    def __init__(self, root: str, board: Board, address: int = 0x50) -> None:
         super().__init__(root)
         self._board = board
         self._address = address

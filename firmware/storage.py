@@ -51,30 +51,24 @@ class Storage:
     def __init__(self, root: str) -> None:
         self.root = root
         self.damaged = False
-        # name: (slot, sequence) of the newest; None: the slots could not be read
+        # name: (slot, sequence) of the newest; None: there was none to be read
         self._newest: "dict[str, tuple[int, int] | None]" = {}
         self._old: "set[str]" = set()  # names whose second slot is where it was once
 
     def load(self, name: str) -> "bytes | None":
         """The record's bytes; ``None`` when no slot of it is whole."""
-        found = None
-        newest: "tuple[int, int]" = _NOTHING
-        is_read = True
+        found = newest = None
         for slot in (0, 1):
-            try:
-                judged = self._whole(name, slot)
-            except OSError:
-                is_read = False
-                continue
+            judged = self._whole(name, slot)
             if judged is None:
                 continue
             sequence, data = judged
-            if found is not None and abs(sequence - newest[1]) != 1:
+            if newest is not None and abs(sequence - newest[1]) != 1:
                 self._tell(name)
-            if found is None or sequence > newest[1]:
+            if newest is None or sequence > newest[1]:
                 newest = (slot, sequence)
                 found = data
-        self._newest[name] = newest if is_read or found is not None else None
+        self._newest[name] = newest
         return found
 
     def save(self, name: str, data: "bytes | bytearray") -> None:
@@ -145,26 +139,18 @@ class Storage:
     # --- slots ----------------------------------------------------------------------------
 
     def _whole(self, name: str, slot: int) -> "tuple[int, bytes] | None":
-        """``(sequence, data)`` of a slot, ``None`` when it is not whole.
-
-        ``OSError`` when it cannot be read, after some tries.
-        """
-        error = None
+        """``(sequence, data)`` of a slot, ``None`` when it is not whole."""
         for _ in range(_READS):
             try:
                 content = self.read(name, slot)
-            except OSError as problem:
-                error = problem
+            except OSError:
                 continue
-            error = None
             if content is None:
                 return None
             judged = _judge(content)
             if judged is not None:
                 return judged
         self._tell(name)
-        if error is not None:
-            raise error
         return None
 
     def _tell(self, name: str) -> None:

@@ -83,10 +83,16 @@ class I2C:
         self, address: int, place: int, buffer: "bytearray | memoryview", *, addrsize: int = 8
     ) -> None:
         """Fill ``buffer`` from ``place`` on."""
-        buffer[:] = self.chip.i2c(address, place.to_bytes(addrsize // 8, "big"), len(buffer))
+        buffer[:] = self.chip.i2c(address, _bytes(place, addrsize), len(buffer))
 
     def writeto_mem(
         self, address: int, place: int, data: "bytes | memoryview", *, addrsize: int = 8
     ) -> None:
         """Write ``data`` from ``place`` on."""
-        self.chip.i2c(address, place.to_bytes(addrsize // 8, "big") + bytes(data), 0)
+        self.chip.i2c(address, _bytes(place, addrsize) + bytes(data), 0)
+
+
+def _bytes(place: int, bits: int) -> bytes:
+    if bits % 8:
+        raise ValueError("addrsize %d" % bits)
+    return place.to_bytes(bits // 8, "big")

@@ -44,7 +44,7 @@ def test_slots_in_one_folder_are_read_and_the_next_saves_put_them_where_they_bel
     assert estimates is not None
     assert (root / "estimates.0").read_bytes()[11:-4] == estimates
     assert storage.load("boot") == b"\x01\0\0\0"
-    for data in (b"a", b"b"):
+    for data in (b"a", b"b", b"c", b"d"):
         storage.save("estimates", data)
         assert Storage(str(root)).load("estimates") == data
     assert not (root / "estimates.1").exists()

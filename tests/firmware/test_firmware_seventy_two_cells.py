@@ -188,8 +188,10 @@ def test_a_charge_and_discharge_tell_the_health_of_every_cell_and_are_kept(tmp_p
     assert len(state) < MAX_BYTES
     storage = Storage(str(tmp_path))
     storage.save("estimates", state)
+    storage.save("lifetime", e.counters())
     again = Estimators(feeder.settings)
-    assert again.restore(Storage(str(tmp_path)).load("estimates"))
+    load = Storage(str(tmp_path)).load
+    assert again.restore(load("estimates"), load("lifetime"))
     for name in ("soh_bp", "soh_lo_bp", "soh_hi_bp", "soc_bp", "fec_centi"):
         assert getattr(again, name) == pytest.approx(getattr(e, name), abs=1), name
     assert list(again.soh.soh) == list(e.soh.soh)

@@ -2,8 +2,10 @@
 
 import errno
 import os
+import struct
 import sys
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
@@ -159,6 +161,33 @@ def test_a_slot_that_cannot_be_read_is_tried_three_times_and_the_other_serves(
     assert Storage(str(tmp_path)).load("boot") == b"4"
 
 
+def test_the_first_save_is_number_1_in_slot_0(storage: Storage, tmp_path: Path) -> None:
+    assert storage.load("boot") is None
+    storage.save("boot", b"")
+    assert [path.name for path in tmp_path.iterdir()] == ["boot.0"]
+    assert (tmp_path / "boot.0").read_bytes()[:11] == b"ECHR\x01\x01\0\0\0\0\0"
+
+
+@pytest.mark.parametrize("head", [b"ECHS\x01", b"ECHR\x02"])
+def test_a_slot_of_another_kind_or_version_is_no_record(tmp_path: Path, head: bytes) -> None:
+    content = head + struct.pack("<LH", 1, 1) + b"1"
+    (tmp_path / "boot.0").write_bytes(content + struct.pack("<L", crc32(content)))
+    storage = Storage(str(tmp_path))
+    assert (storage.load("boot"), storage.damaged) == (None, True)
+
+
+def test_two_slots_of_one_number_are_damage_and_the_first_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Storage(str(tmp_path)).save("boot", b"1")
+    (tmp_path / "second").mkdir()
+    content = b"ECHR\x01" + struct.pack("<LH", 1, 1) + b"2"
+    (tmp_path / "second" / "boot.1").write_bytes(content + struct.pack("<L", crc32(content)))
+    storage = Storage(str(tmp_path))
+    assert (storage.load("boot"), storage.damaged) == (b"1", True)
+    assert capsys.readouterr().out == "record boot: a copy of it cannot be read\n"
+
+
 def test_a_slot_that_was_set_back_is_told(tmp_path: Path) -> None:
     slots = []
     for n in range(5):
@@ -175,7 +204,7 @@ def test_a_slot_that_was_set_back_is_told(tmp_path: Path) -> None:
 
 
 def test_a_record_that_is_too_long_is_refused(storage: Storage) -> None:
-    with pytest.raises(ValueError, match="record boot: 4097 bytes, at most 4096"):
+    with pytest.raises(ValueError, match=r"^record boot: 4097 bytes, at most 4096 fit$"):
         storage.save("boot", bytes(MAX_BYTES + 1))
 
 
@@ -183,7 +212,12 @@ def test_where_no_single_file_can_be_flushed_all_are(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MicroPython's ports have ``os.sync`` or neither."""
-    synced = []
+    synced: list[object] = []
+    monkeypatch.setattr(os, "sync", lambda: synced.append("all"))
+    monkeypatch.setattr(os, "fsync", synced.append)
+    storage.save("boot", b"0")
+    assert len(synced) == 1
+    assert synced.pop() != "all"
     monkeypatch.delattr(os, "fsync")
     monkeypatch.setattr(os, "sync", lambda: synced.append((storage.root, storage.load("boot"))))
     storage.save("boot", b"1")
