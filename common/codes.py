@@ -244,6 +244,7 @@ class Task:
     START = 8  # not a task yet
     GUARD = 9
     SETTINGS = 10
+    HISTORY = 11
 
 
 class Cause:

@@ -19,7 +19,7 @@ are in ``model_docs``, which boards do not load. Models 1, 802 and 805 are SunSp
 
 BASE_ADDRESS = 40000
 SUNS = b"SunS"
-MAP_VERSION = 2
+MAP_VERSION = 3
 
 COMMON = 1
 BATTERY = 802
@@ -34,6 +34,7 @@ RECALL = 64916
 ENERGY = 64917
 TEST = 64918
 SETTINGS = 64919
+HISTORY = 64920
 END = 0xFFFF
 
 MAX_CELLS = 72  # what ``Bal``, ``Bal2`` and ``Bal3`` have bits for
@@ -319,6 +320,18 @@ _SETTINGS_POINTS = (
     + _REMOTE_POINTS
 )
 
+_HISTORY_POINTS = (
+    _HEAD
+    + _STAMP
+    + (
+        ("Boot", "uint32"),
+        ("First Last", "uint32"),
+        ("Every", "uint16"),
+        ("Used Lost", "uint32"),
+        ("HeadN Head1 Head2 Head3 Head4 Head5 Head6 Head7 Head8", "uint32"),
+    )
+)
+
 _CONTROL_POINTS = _HEAD + (
     ("Cmd", "enum16", None, "RW"),
     ("CmdRes", "enum16"),
@@ -347,11 +360,15 @@ MODELS = (
     (ENERGY, "energy", "Echelon Energy", _ENERGY_POINTS, ("Cell", _ENERGY_CELL), _TAIL),
     (TEST, "test", "Echelon Test", _TEST_POINTS, ("Cell", _TEST_CELL), _TAIL),
     (SETTINGS, "settings", "Echelon Settings", _SETTINGS_POINTS, None, _TAIL),
+    (HISTORY, "history", "Echelon History", _HISTORY_POINTS, None, _TAIL),
     (CONTROL, "control", "Echelon Control", _CONTROL_POINTS, None, ()),
     (RECALL, "recall", "Echelon Recall", _SNAPSHOT_POINTS, ("Cell", _SNAPSHOT_CELL), _TAIL),
 )
 
-OURS = (SNAPSHOT, HEALTH, LIFETIME, PROTECTION, DEVICE, ENERGY, TEST, SETTINGS, CONTROL, RECALL)
+OURS = (
+    SNAPSHOT, HEALTH, LIFETIME, PROTECTION, DEVICE, ENERGY, TEST, SETTINGS, HISTORY, CONTROL,
+    RECALL,
+)  # fmt: skip
 
 
 def model(model_id: int) -> "tuple":  # type: ignore[type-arg]

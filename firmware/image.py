@@ -98,7 +98,7 @@ class Image:
         self._fill_settings()
         for ours in (
             self._snapshot, self._health, self._lifetime, self._protection, self._device,
-            self._energy, self._test, block(models.SETTINGS),
+            self._energy, self._test, block(models.SETTINGS), block(models.HISTORY),
         ):  # fmt: skip
             ours.set("SnCrc", self._sn_crc)
         block(models.CONTROL).set("Cmd", 0)

@@ -2,7 +2,8 @@
 
 Knows nothing of frames: it takes the PDU (from the function code on) and fills the answer's.
 Holding registers (3) and input registers (4) are the same image, which begins at
-``models.BASE_ADDRESS``. Served: 3, 4, 6, 16, 23, 8 (diagnostics) and 43/14 (identification).
+``models.BASE_ADDRESS``. Served: 3, 4, 6, 16, 23, 8 (diagnostics), 43/14 (identification), and 20
+(file records) from ``files``, where there are any.
 
 A write changes all it names or nothing: every register must belong to a writable point, a point
 of two registers must be written whole, and every value is checked before the first is taken.
@@ -27,11 +28,16 @@ from common.codes import Command, CommandResult
 from common.mp import const
 from common.registers import Block, RegisterMap
 
+TYPE_CHECKING = False  # boards have no typing
+if TYPE_CHECKING:
+    from firmware.history_file import HistoryFile
+
 READ_HOLDING = const(3)
 READ_INPUT = const(4)
 WRITE_SINGLE = const(6)
 DIAGNOSTICS = const(8)
 WRITE_MULTIPLE = const(16)
+READ_FILE = const(20)
 READ_WRITE = const(23)
 ENCAPSULATED = const(43)
 
@@ -45,6 +51,9 @@ MAX_PDU = const(253)
 _MAX_READ = const(125)  # registers in one answer
 _MAX_WRITE = const(123)
 _MAX_READ_WRITE = const(121)  # registers written by function 23
+_FILE_REFERENCE = const(6)  # the only type of reference there is
+_FILE_REQUEST = const(7)  # bytes of each part of a request
+_LAST_RECORD = const(9999)
 
 _IDENTIFICATION = const(14)  # MEI type of function 43
 _CONFORMITY = const(0x83)  # extended identification, as a stream and object by object
@@ -109,6 +118,8 @@ class PduServer:
         self._access = bytearray(register_map.words)  # 0, or 1 + index into _points
         # Who takes settings (``firmware.remote_settings``): all of them in one write, or none.
         self.limits: "object | None" = None
+        # ``read(file, record, words, into, at)``: registers, or minus the exception.
+        self.files: "HistoryFile | None" = None
         block = register_map.block(models.SETTINGS)
         offset = block.layout.offset("Resp1")
         self._limits_at = block.start // 2 + offset
@@ -158,6 +169,8 @@ class PduServer:
             n = self._read_write(request, length, response)
         elif function == DIAGNOSTICS:
             n = self._diagnose(request, length, response)
+        elif function == READ_FILE and self.files is not None:
+            n = self._read_files(request, length, response)
         elif function == ENCAPSULATED:
             n = self._identify(request, length, response)
         else:
@@ -302,6 +315,35 @@ class PduServer:
             return True
         block.set(name, value)
         return True
+
+    # --- files ----------------------------------------------------------------------------
+
+    def _read_files(
+        self, request: "bytearray | memoryview", length: int, response: "bytearray | memoryview"
+    ) -> int:
+        n_bytes = request[1] if length > 1 else 0
+        if not n_bytes or n_bytes % _FILE_REQUEST or length != 2 + n_bytes:
+            return -ILLEGAL_VALUE
+        n = 2
+        for at in range(2, length, _FILE_REQUEST):
+            n += 2 + 2 * (request[at + 5] << 8 | request[at + 6])
+        if n > MAX_PDU:
+            return -ILLEGAL_VALUE
+        n = 2
+        for at in range(2, length, _FILE_REQUEST):
+            file = request[at + 1] << 8 | request[at + 2]
+            record = request[at + 3] << 8 | request[at + 4]
+            words = request[at + 5] << 8 | request[at + 6]
+            if request[at] != _FILE_REFERENCE or not file or record > _LAST_RECORD or not words:
+                return -ILLEGAL_ADDRESS
+            words = self.files.read(file, record, words, response, n + 2)  # type: ignore[union-attr]
+            if words < 0:
+                return words
+            response[n] = 1 + 2 * words
+            response[n + 1] = _FILE_REFERENCE
+            n += 2 + 2 * words
+        response[1] = n - 2
+        return n
 
     # --- diagnostics and identification ---------------------------------------------------
 
