@@ -394,7 +394,8 @@ class App(Commands):
         if code == Command.NONE:
             return CommandResult.NONE
         result = self._carry_out(code)
-        self._tell_history(history_records.COMMAND, code, result)
+        if self.history is not None and not self.safe:
+            self.history.command(code, result)
         return result
 
     def _tell_history(self, kind: int, *values: "int | None") -> None:

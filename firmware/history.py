@@ -8,7 +8,7 @@ acknowledged: it is served, its number is never given again, and no power cut ta
     >>> history = History(board.root, settings, image.map.block(models.HISTORY), boot)
     >>> history.event(RESTART, 0, None, reset_cause, crash_cause, version)
     >>> history.cycle(snapshot, protection, estimators, utc_s)  # each cycle
-    >>> history.event(COMMAND, snapshot.uptime_s, utc_s, code, result)
+    >>> history.command(code, result)
     >>> history.store(snapshot.uptime_s)  # now and then; OSError, and it is tried again
     >>> server.files = history.file
 
@@ -20,11 +20,13 @@ after some tries; what waited is given up, and the numbers jump.
 import errno
 import os
 import struct
+from array import array
 
 from common.crc import crc32 as serial_crc
 from common.history_records import (
     CHAIN_BYTES,
     CHARGE,
+    COMMAND,
     EVIDENCE,
     FAULT,
     FAULTS,
@@ -65,6 +67,7 @@ from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
 
 _BATCH_S = const(300)
+_COMMANDS = const(8)  # in one cycle
 _KEY_RECORDS = const(64)
 _TRIES = const(3)  # to write to a segment
 _RESERVE_BYTES = const(65536)  # of the file system, for all else that must be saved
@@ -118,6 +121,8 @@ class History:
         self._age_s: int | None = None
         self._due_s = 0
         self._seq = 0
+        self._commands = array("H", bytes(4 * _COMMANDS))
+        self._n_commands = 0
         try:
             self._recover()
         except OSError as error:  # records wait until flash can be read
@@ -130,6 +135,10 @@ class History:
         self._seq = s.seq
         if s.valid:
             self._charge_uah += s.delta_uah
+        for i in range(self._n_commands):
+            code, result = self._commands[2 * i], self._commands[2 * i + 1]
+            self.event(COMMAND, s.uptime_s, utc_s, code, result)
+        self._n_commands = 0
         if p.active != self._faults:
             self._tell_faults(s, p, e, utc_s)
         age_s = e.soh_age_s
@@ -144,6 +153,16 @@ class History:
             if self._due_s <= s.uptime_s:  # the first, or cycles were lost
                 self._due_s = s.uptime_s + self.settings.history_every_s
             self._read(s, p, e, utc_s)
+
+    def command(self, code: int, result: int) -> None:
+        """Record a command and what became of it, with the next cycle: nothing is allocated."""
+        if self._n_commands < _COMMANDS:
+            self._commands[2 * self._n_commands] = code
+            self._commands[2 * self._n_commands + 1] = result
+            self._n_commands += 1
+        else:
+            self._untold += 1
+            self._lost += 1
 
     def event(
         self, kind: int, run_s: int, utc_s: "int | None", *values: "int | bytes | None"

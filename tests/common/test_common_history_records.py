@@ -126,9 +126,9 @@ def reading(number=7, n_cells=2):
 
 def test_the_canonical_bytes_are_those_of_the_documentation():
     assert canonical(reading()).hex() == (
-        "07000000" "01" "03000000" "100e0000" "01" "803bb16a"
-        "02" "740e" "800e" "24faffff" "fb00" "0080" "d8ff" "0000" "2c01" "3801"
-        "7c15" "ffff" "03" "00000000" "589effff"
+        "070000000103000000100e000001803bb16a"
+        "02740e800e24fafffffb000080d8ff00002c013801"
+        "7c15ffff0300000000589effff"
     )  # fmt: skip
 
 
