@@ -17,7 +17,6 @@ record LOST tells how many were not made. A segment that cannot be written any m
 after some tries; what waited is given up, and the numbers jump.
 """
 
-import errno
 import os
 import struct
 from array import array
@@ -66,6 +65,7 @@ from firmware.segments import (
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
 
+_ENOSPC = const(28)  # not in every port's errno
 _BATCH_S = const(300)
 _COMMANDS = const(8)  # in one cycle
 _KEY_RECORDS = const(64)
@@ -274,7 +274,7 @@ class History:
         try:
             self._write()
         except OSError as error:
-            self._crowded = error.errno == errno.ENOSPC
+            self._crowded = error.errno == _ENOSPC
             self._tries += 1
             if not self._crowded and not self._is_new and self._tries >= _TRIES:
                 self._give_up()

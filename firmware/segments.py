@@ -50,7 +50,8 @@ def crc32(data: "bytes | bytearray", start: int, end: int) -> int:
     """CRC-32 of ``data[start:end]``, by the port's own code where it has some."""
     if _quick_crc32 is None:
         return _crc32(data, start, end)
-    return _quick_crc32(memoryview(data)[start:end])
+    crc: int = _quick_crc32(memoryview(data)[start:end])
+    return crc
 
 
 def header(sn_crc: int, n_cells: int, first: int) -> bytes:
