@@ -218,9 +218,14 @@ class Coder:
         common = total // n
         at = _put_signed(common, into, at)
         for i in range(n):
-            value = values[i]
-            at = _put_signed(value - last[i] - common, into, at)  # type: ignore[operator]
-            last[i] = value  # type: ignore[assignment]
+            value: int = values[i]  # type: ignore[assignment]
+            rest = value - last[i] - common
+            last[i] = value
+            if -64 <= rest < 64:  # at once what ``_put_signed`` would: this is most of the work
+                into[at] = -(rest << 1) - 1 if rest < 0 else rest << 1
+                at += 1
+            else:
+                at = _put_signed(rest, into, at)
         current = values[n]
         at = _put_signed(current - last[n], into, at)  # type: ignore[operator]
         last[n] = current  # type: ignore[assignment]
@@ -301,12 +306,7 @@ class Coder:
         values = r.values
         n = self._n
         if r.measured:
-            common = self._signed()
-            for i in range(n):
-                cell_mv = last[i] + common + self._signed()
-                if not 0 <= cell_mv < 0xFFFF:
-                    raise HistoryError("cell out of range")
-                values[i] = last[i] = cell_mv
+            self._decode_cells(values)
             values[n] = last[n] = self._moved(last[n], -_MOST_I32, _MOST_I32)
         else:
             for i in range(n + 1):
@@ -331,6 +331,27 @@ class Coder:
         values[n + SWITCHES] = _unknown(last[n + SWITCHES])
         values[n + FAULTS] = last[n + FAULTS]
         values[n + CHARGE] = self._moved(0, -_MOST_I32, _MOST_I32)
+
+    def _decode_cells(self, values: "list[int | None]") -> None:
+        last = self._last
+        common = self._signed()
+        data = self._data
+        end = self._end
+        at = self._at
+        for i in range(self._n):
+            if at >= end:
+                raise HistoryError("cut off")
+            rest = data[at]
+            at += 1
+            if rest > 127:  # seldom
+                self._at = at - 1
+                rest = self._unsigned()
+                at = self._at
+            cell_mv = last[i] + common + (-(rest >> 1) - 1 if rest & 1 else rest >> 1)
+            if cell_mv < 0 or cell_mv > 0xFFFE:
+                raise HistoryError("cell out of range")
+            values[i] = last[i] = cell_mv
+        self._at = at
 
     def _byte(self) -> int:
         at = self._at

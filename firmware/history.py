@@ -68,7 +68,7 @@ from firmware.snapshot import UNKNOWN_DC, Snapshot
 _ENOSPC = const(28)  # not in every port's errno
 _BATCH_S = const(300)
 _COMMANDS = const(8)  # in one cycle
-_KEY_RECORDS = const(64)
+_KEY_RECORDS = const(32)
 _TRIES = const(3)  # to write to a segment
 _RESERVE_BYTES = const(65536)  # of the file system, for all else that must be saved
 # Writes for the sake of events: so many at once, then one in so many seconds, for a master that
@@ -127,6 +127,7 @@ class History:
             self._recover()
         except OSError as error:  # records wait until flash can be read
             print("history: %s" % error)
+            self._tell()
 
     # --- what is recorded -------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from common.history_records import (
     PACKET_HEAD,
     PACKET_HEAD_BYTES,
     PACKET_VERSION,
+    READING,
     Coder,
     stored_bytes,
 )
@@ -37,6 +38,7 @@ class HistoryFile:
         self._reader = reader
         self._coder = Coder(n_cells)
         self._coded = bytearray(stored_bytes(n_cells))
+        self._view = memoryview(self._coded)
         self._sn_crc = sn_crc
         self._held = False  # the reader's record was not sent yet
         self._next = 0  # what is asked for when all goes on in its order
@@ -90,14 +92,22 @@ class HistoryFile:
                 into[at + i] = reader.chain[i]
             at += CHAIN_BYTES
         self._coder.begin()
+        alike = False  # the packet's records are coded against the same as those in flash
         while self._held and count < _MOST_RECORDS:
             if record.number != first + count or (count and reader.at_key):
                 break
-            size = self._coder.encode(record, self._coded, 0)
+            if alike:
+                size = reader.coded_end - reader.coded_at
+            else:
+                size = self._coder.encode(record, self._coded, 0)
             if at + size > room:
                 break
-            for i in range(size):
-                into[at + i] = self._coded[i]
+            if alike:
+                into[at : at + size] = reader.view[reader.coded_at : reader.coded_end]
+            else:
+                into[at : at + size] = self._view[:size]
+                # All that a record is coded against is told by a reading in full.
+                alike = record.kind == READING and record.measured and record.utc_s is not None
             at += size
             count += 1
             self._held = reader.next() and record.number <= self.last

@@ -8,7 +8,7 @@ batches one behind the other (little-endian; docs/history.md):
             flags & 1 (key): the chain's value before it, 32 bytes
             records, CRC-32; length counts all of it
 
-A key batch is coded without anything before it; the first of a segment is one, and one of 64
+A key batch is coded without anything before it; the first of a segment is one, and one of 32
 records at most. What a batch's CRC does not confirm is not there: reading goes on with the next
 key batch, and the numbers between are a hole, which the numbers of the records show.
 
@@ -122,10 +122,13 @@ class Reader:
         self.record = Record(n_cells)
         self.at_key = False  # the record is the first of a key batch ...
         self.chain = bytearray(CHAIN_BYTES)  # ... and this the chain's value before it
+        self.coded_at = 0  # where in ``view`` the record stands as it is coded ...
+        self.coded_end = 0  # ... behind the one before it
         self.end = 0  # of the last whole batch that was passed in its segment
         self._folder = folder
         self._coder = Coder(n_cells)
         self._scratch = bytearray(BATCH_BYTES)
+        self.view = memoryview(self._scratch)
         self._from = 0  # what the scratch holds: from this byte of the segment ...
         self._held = 0  # ... so many
         self._checked = -1  # the batch in it whose CRC was found right
@@ -206,10 +209,12 @@ class Reader:
         start = batch - self._from
         end = start + self._length - CRC_BYTES
         record = self.record
+        self.coded_at = start + self._at
         try:
-            at = self._coder.decode(self._scratch, start + self._at, end, record)
+            at = self._coder.decode(self._scratch, self.coded_at, end, record)
         except HistoryError:
             return False
+        self.coded_end = at
         self._at = at - start
         record.number = self._number
         self._number += 1
