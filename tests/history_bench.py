@@ -73,7 +73,7 @@ class Bench:
         s.delta_uah = -400
         s.current_ma = -1440 - s.seq % 7
         for i in range(s.n_cells):
-            s.cell_mv[i] = 3700 - s.uptime_s // 60 + (s.seq * 31 + i * 17) % 5
+            s.cell_mv[i] = 3700 - s.uptime_s // 60 % 900 + (s.seq * 31 + i * 17) % 5
         s.min_mv, s.max_mv = min(s.cell_mv), max(s.cell_mv)
         s.temp_dc[0] = s.min_dc = s.max_dc = 250 + s.seq % 3
         self.history.cycle(s, self.protection, self.estimators, UTC_S + s.uptime_s)

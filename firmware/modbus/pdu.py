@@ -53,6 +53,7 @@ _MAX_WRITE = const(123)
 _MAX_READ_WRITE = const(121)  # registers written by function 23
 _FILE_REFERENCE = const(6)  # the only type of reference there is
 _FILE_REQUEST = const(7)  # bytes of each part of a request
+_MOST_FILE_BYTES = const(245)
 _LAST_RECORD = const(9999)
 
 _IDENTIFICATION = const(14)  # MEI type of function 43
@@ -322,7 +323,7 @@ class PduServer:
         self, request: "bytearray | memoryview", length: int, response: "bytearray | memoryview"
     ) -> int:
         n_bytes = request[1] if length > 1 else 0
-        if not n_bytes or n_bytes % _FILE_REQUEST or length != 2 + n_bytes:
+        if not 0 < n_bytes <= _MOST_FILE_BYTES or n_bytes % _FILE_REQUEST or length != 2 + n_bytes:
             return -ILLEGAL_VALUE
         n = 2
         for at in range(2, length, _FILE_REQUEST):
