@@ -34,6 +34,7 @@ RECALL = 64916
 ENERGY = 64917
 TEST = 64918
 SETTINGS = 64919
+HISTORY = 64920
 UPDATE = 64921
 END = 0xFFFF
 
@@ -321,6 +322,18 @@ _SETTINGS_POINTS = (
     + _REMOTE_POINTS
 )
 
+_HISTORY_POINTS = (
+    _HEAD
+    + _STAMP
+    + (
+        ("Boot", "uint32"),
+        ("First Last", "uint32"),
+        ("Every", "uint16"),
+        ("Used Lost", "uint32"),
+        ("HeadN Head1 Head2 Head3 Head4 Head5 Head6 Head7 Head8", "uint32"),
+    )
+)
+
 _UPDATE_POINTS = (
     _HEAD
     + _STAMP
@@ -361,13 +374,15 @@ MODELS = (
     (ENERGY, "energy", "Echelon Energy", _ENERGY_POINTS, ("Cell", _ENERGY_CELL), _LONG_TAIL),
     (TEST, "test", "Echelon Test", _TEST_POINTS, ("Cell", _TEST_CELL), _LONG_TAIL),
     (SETTINGS, "settings", "Echelon Settings", _SETTINGS_POINTS, None, _TAIL),
+    (HISTORY, "history", "Echelon History", _HISTORY_POINTS, None, _TAIL),
     (UPDATE, "update", "Echelon Update", _UPDATE_POINTS, None, _TAIL),
     (CONTROL, "control", "Echelon Control", _CONTROL_POINTS, None, ()),
     (RECALL, "recall", "Echelon Recall", _SNAPSHOT_POINTS, ("Cell", _SNAPSHOT_CELL), _TAIL),
 )
 
 OURS = (
-    SNAPSHOT, HEALTH, LIFETIME, PROTECTION, DEVICE, ENERGY, TEST, SETTINGS, UPDATE, CONTROL, RECALL
+    SNAPSHOT, HEALTH, LIFETIME, PROTECTION, DEVICE, ENERGY, TEST, SETTINGS, HISTORY, UPDATE,
+    CONTROL, RECALL,
 )  # fmt: skip
 
 

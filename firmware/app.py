@@ -7,6 +7,7 @@
 | balance | ``period_ms`` | chooses the cells to bleed |
 | estimate | ``period_ms`` | SOC, SOH, resistance, lifetime |
 | test | ``period_ms`` | a commanded test: what it asks of charger and load |
+| history | ``period_ms`` | records what is new |
 | image | ``period_ms`` | writes what is known into the register image |
 | serve | whenever the loop wakes | answers Modbus on the UART |
 | settings | 1 s | goes on with settings that were written over Modbus |
@@ -14,7 +15,8 @@
 | store | 1 s | saves latches and commands when they change, estimates now and then |
 | keep | ``period_ms`` | collects garbage, feeds the watchdog when every task has run |
 
-In safe mode (``firmware.crashes``) there is no balance, estimate or test, and one reading is kept.
+In safe mode (``firmware.crashes``) there is no balance, estimate or test, one reading is kept, and
+nothing is recorded.
 
     >>> app = App(board, settings)
     >>> app.run()
@@ -23,7 +25,7 @@ In safe mode (``firmware.crashes``) there is no balance, estimate or test, and o
 import gc
 import sys
 
-from common import __version__, models
+from common import __version__, history_records, models
 from common.codes import Command, CommandResult, Refusal, Task, Test
 from common.mp import const
 from firmware.afe import Afe
@@ -36,6 +38,7 @@ from firmware.estimators import estimators_state
 from firmware.estimators.estimators import Estimators
 from firmware.executive import NEEDED, OPTIONAL, VITAL, Executive
 from firmware.executive import Task as Entry
+from firmware.history import History
 from firmware.image import RECORD_DEPTH, Image
 from firmware.measurement import Measurement
 from firmware.modbus.pdu import Commands, PduServer
@@ -54,6 +57,7 @@ _RETRY_S = const(10)  # after flash has refused
 _LOOK_MS = const(80)  # after something was seen: the chip has measured anew by then
 _MOST_LOOKS = const(3)  # in a row, after one that failed
 _REFRESH_CYCLES = const(5)  # the chip forgets by itself which cells it bleeds
+_FLASH_MS = const(200)  # a sector's erase and more, before the next measurement
 _RESTART_CYCLES = const(2)  # until the command's answer has surely gone
 
 _CONFIGURATION = const(1 << 19)  # CONFIGURATION
@@ -102,6 +106,7 @@ class App(Commands):
         self.protection = Protection(settings)
         self.balancing = Balancing(settings)
         self.estimators = Estimators(settings)
+        self.history: History | None = None
         self._restored = False  # the estimators know what was saved
         self._boot_saved = False
         self._saved_latched = 0
@@ -147,6 +152,7 @@ class App(Commands):
             ("balance", period_ms, self._balance, OPTIONAL),
             ("estimate", period_ms, self._estimate, OPTIONAL),
             ("test", period_ms, self._test, OPTIONAL),
+            ("history", period_ms, self._record, OPTIONAL),
             ("image", period_ms, self._publish, NEEDED),
             ("serve", 0, self._serve, NEEDED),
             ("settings", _STORE_MS, self.remote.update, NEEDED),
@@ -162,6 +168,15 @@ class App(Commands):
             self._rtu = RtuServer(board, self.pdu_server, settings.address, settings.baudrate)
             self._rtu.free_ms = self._free_ms
             self.executive.wake = self._wake_ms
+        self.history = History(
+            board.root, settings, self.image.map.block(models.HISTORY), self.boot
+        )
+        self.pdu_server.files = self.history.file
+        if not safe:
+            self.history.event(
+                history_records.RESTART, 0, None, board.reset_cause, self.crashes.cause,
+                __version__.encode(),
+            )  # fmt: skip
 
     def run(self) -> None:
         """Work for ever."""
@@ -246,12 +261,19 @@ class App(Commands):
         snapshot = self.snapshot
         if tests.update(snapshot, self.protection):
             tests.finish(self.image.utc_s(tests.ended_s or 0))
+            self._record_test()
             if tests.found and tests.refusal != Refusal.NO_MODEL:
                 self.estimators.pulses(tests.found, tests.refusal)
                 self._saved_s = snapshot.uptime_s - _SAVE_EVERY_S  # whoever tested may switch off
         tests.publish(snapshot.seq, self.estimators.soc_bp)
         self.image.testing = tests.running
         self.image.request_ma = tests.request_ma
+
+    def _record(self) -> None:
+        s = self.snapshot
+        if self.history is not None:
+            utc_s = self.image.utc_s(s.uptime_s)
+            self.history.cycle(s, self.protection, self.estimators, utc_s)
 
     def _publish(self) -> None:
         self.image.update(
@@ -368,6 +390,10 @@ class App(Commands):
             e = self.estimators
             storage.save_parts("estimates", estimators_state.size(e), estimators_state.parts(e))
             self._saved_s = now_s
+        if self.history is None:
+            return  # at the start
+        if self._free_ms() >= min(_FLASH_MS, self.settings.period_ms // 2):
+            self.history.store(now_s, self.image.utc_s(now_s))
 
     def _load_number(self, name: str, absent: int = 0) -> int:
         data = self.storage.load(name)
@@ -394,6 +420,26 @@ class App(Commands):
         """Carry out one of ``codes.Command``; one of ``codes.CommandResult``."""
         if code == Command.NONE:
             return CommandResult.NONE
+        result = self._carry_out(code)
+        if self.history is not None and not self.safe:
+            self.history.command(code, result)
+        return result
+
+    def _tell_history(self, kind: int, *values: "int | None") -> None:
+        now_s = self.snapshot.uptime_s
+        if self.history is not None and not self.safe:
+            self.history.event(kind, now_s, self.image.utc_s(now_s), *values)
+
+    def _record_test(self) -> None:
+        get = self.image.map.block(models.TEST).get
+        stop = get("EndStop")
+        found = ("ResMth", "Soh", "SohLo", "SohHi")
+        self._tell_history(
+            history_records.TEST, get("EndTst"), stop,
+            *[None if stop else get(name) for name in found],
+        )  # fmt: skip
+
+    def _carry_out(self, code: int) -> int:
         if code == Command.CLEAR_LATCHED:
             self.measurement.recover()  # first: what the chip holds keeps the firmware's latch
             return self.protection.clear_latched()
@@ -441,7 +487,11 @@ class App(Commands):
 
     def set_utc(self, utc_s: int) -> None:
         """Take the time: seconds since 1970-01-01 UTC."""
-        self.image.set_utc(utc_s, self.snapshot.uptime_s)
+        now_s = self.snapshot.uptime_s
+        before_s = self.image.utc_s(now_s)
+        self.image.set_utc(utc_s, now_s)
+        if utc_s != before_s:
+            self._tell_history(history_records.TIME, before_s, utc_s)
 
     def recall(self, seq: int) -> bool:
         """Put the kept reading ``seq`` into the RECALL model; ``False`` when it is not kept."""

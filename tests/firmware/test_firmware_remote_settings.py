@@ -244,8 +244,9 @@ def settings_in(thing: object, path: str, found: dict[str, object], seen: set[in
 def numbers_of(app: App) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, part in vars(app).items():
-        if name not in {"board", "storage", "executive", "snapshot"}:
-            settings_in(part, name, found, {id(app.board), id(app.snapshot)})
+        if name not in {"board", "storage", "executive", "snapshot", "history"}:
+            others = (app.board, app.snapshot, app.history, app.history.file)
+            settings_in(part, name, found, set(map(id, others)))
     return found
 
 

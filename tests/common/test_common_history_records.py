@@ -1,0 +1,176 @@
+"""Records of the history: what is coded comes back, the chain sees every bit, rubbish is told."""
+
+import hashlib
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common import history_records as hr
+from common.history_records import BODIES, READING, Coder, HistoryError, Record
+
+N_CELLS = 5
+
+heads = st.fixed_dictionaries(
+    {
+        "boot": st.integers(0, 0xFFFFFFFE),
+        "run_s": st.integers(0, 0xFFFFFFFE),
+        "utc_s": st.none() | st.integers(0, 0xFFFFFFFE),
+    }
+)
+dc = st.none() | st.integers(-0x7FFF, 0x7FFF)
+bp = st.none() | st.integers(0, 0xFFFE)
+amounts = st.integers(-0x7FFFFFFF, 0x7FFFFFFF)
+
+
+@st.composite
+def records(draw, n_cells=N_CELLS):
+    record = Record(n_cells)
+    for name, value in draw(heads).items():
+        setattr(record, name, value)
+    record.quality = 0 if record.utc_s is None else draw(st.integers(1, 255))
+    record.kind = draw(st.sampled_from([READING, READING, READING, *BODIES]))
+    if record.kind != READING:
+        size = struct.calcsize(BODIES[record.kind])
+        record.body = draw(st.binary(min_size=size, max_size=size))
+        return record
+    record.measured = draw(st.booleans())
+    measured = st.integers(0, 0xFFFE) if record.measured else st.none()
+    record.values = [
+        *draw(st.lists(measured, min_size=n_cells, max_size=n_cells)),
+        draw(amounts if record.measured else st.none()),
+        *draw(st.lists(dc, min_size=6, max_size=6)),
+        draw(bp),
+        draw(bp),
+        draw(st.none() | st.integers(0, 0xFE)),
+        draw(st.integers(0, 0xFFFFFFFE)),
+        draw(amounts),
+    ]
+    return record
+
+
+def canonical(record):
+    into = bytearray(hr.canonical_bytes(len(record.values) - hr.N_VALUES))
+    return bytes(into[: record.canonical(into)])
+
+
+def stored(many, n_cells=N_CELLS):
+    """The records one behind the other, and where each ends."""
+    coder, into, ends = Coder(n_cells), bytearray(4096), [0]
+    for record in many:
+        end = coder.encode(record, into, ends[-1])
+        assert end - ends[-1] <= hr.stored_bytes(n_cells)
+        ends.append(end)
+    return bytes(into[: ends[-1]]), ends
+
+
+def decoded(data, count, n_cells=N_CELLS):
+    coder, at, found = Coder(n_cells), 0, []
+    for _ in range(count):
+        record = Record(n_cells)
+        at = coder.decode(data, at, len(data), record)
+        found.append(record)
+    assert at == len(data)
+    return found
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(records(), min_size=1, max_size=6))
+def test_records_come_back_as_they_were(many):
+    data, _ends = stored(many)
+    for was, came in zip(many, decoded(data, len(many)), strict=True):
+        assert canonical(came) == canonical(was)
+        assert came.kind == was.kind
+        if was.kind == READING:
+            assert came.values == was.values
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(records(), min_size=1, max_size=4), st.data())
+def test_what_is_cut_off_is_told(many, data):
+    whole, ends = stored(many)
+    cut = data.draw(st.integers(0, len(whole) - 1))
+    complete = sum(end <= cut for end in ends[1:])
+    coder, at = Coder(N_CELLS), 0
+    for n in range(complete):
+        at = coder.decode(whole, at, cut, Record(N_CELLS))
+        assert at == ends[n + 1]
+    with pytest.raises(HistoryError):
+        coder.decode(whole, at, cut, Record(N_CELLS))
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.binary(max_size=120))
+def test_rubbish_is_an_error_or_a_record_that_can_be(rubbish):
+    coder, at = Coder(N_CELLS), 0
+    while at < len(rubbish):
+        record = Record(N_CELLS)
+        try:
+            at = coder.decode(rubbish, at, len(rubbish), record)
+        except HistoryError:
+            return
+        assert len(canonical(record)) <= hr.canonical_bytes(N_CELLS)
+        again, _ends = stored([record])
+        assert canonical(decoded(again, 1)[0]) == canonical(record)
+
+
+def reading(number=7, n_cells=2):
+    record = Record(n_cells)
+    record.number, record.boot, record.run_s, record.quality = number, 3, 3600, 1
+    record.utc_s = 1_790_000_000
+    record.measured = True
+    record.values = [3700, 3712, -1500, 251, None, -40, 0, 300, 312, 5500, None, 3, 0, -25000]
+    return record
+
+
+def test_the_canonical_bytes_are_those_of_the_documentation():
+    assert canonical(reading()).hex() == (
+        "070000000103000000100e000001803bb16a"
+        "02740e800e24fafffffb000080d8ff00002c013801"
+        "7c15ffff0300000000589effff"
+    )  # fmt: skip
+
+
+def test_a_reading_that_was_not_measured_has_no_figure_that_was():
+    record = reading()
+    record.measured = False
+    record.values = [None] * 14
+    record.values[hr.FAULTS + 2], record.values[hr.CHARGE + 2] = 5, 17
+    data, _ends = stored([reading(), record, reading(9)], 2)
+    one, two, three = decoded(data, 3, 2)
+    assert two.values == [None] * 12 + [5, 17]
+    assert three.values == one.values == reading().values
+    assert canonical(two)[19:23] == b"\xff\xff\xff\xff"
+
+
+def test_the_chain_is_that_of_sha_256_over_all_before():
+    chain = hr.first_chain(b"EC-1")
+    assert chain == hashlib.sha256(b"EC-1").digest()
+    one, two = canonical(reading(1)), canonical(reading(2))
+    chain = hr.next_chain(hr.next_chain(chain, one), two)
+    first = hashlib.sha256(hashlib.sha256(b"EC-1").digest() + one).digest()
+    assert chain == hashlib.sha256(first + two).digest()
+
+
+@pytest.mark.parametrize("place", range(hr.N_VALUES + 2))
+def test_the_chain_changes_with_every_value(place):
+    changed = reading()
+    value = changed.values[place]
+    changed.values[place] = 1 if value is None else value + 1
+    assert canonical(changed) != canonical(reading())
+
+
+def test_a_body_says_unknown_with_the_sentinel_of_its_type():
+    body = hr.pack_body(hr.FAULT, 3, 1, None, 4200, None, None, 250, None, None)
+    assert struct.unpack(BODIES[hr.FAULT], body) == (
+        3, 1, 0xFFFF, 4200, -0x80000000, -0x8000, 250, 0xFFFF, -0x80000000,
+    )  # fmt: skip
+
+
+def test_a_reading_of_a_pack_at_rest_takes_little():
+    last = reading()
+    last.run_s += 60
+    last.utc_s += 60
+    data, ends = stored([reading(), last], 2)
+    assert ends[2] - ends[1] == 11, data.hex()
