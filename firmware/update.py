@@ -86,8 +86,7 @@ class Update:
         self._loader = loader
         self._slot: int = _NO_SLOT if loader is None else self._loader.slot
         self._size = 0  # of the image being received; 0 until its header is accepted
-        self._head = bytearray(_FIRST_BYTES)
-        self._buffer = bytearray(_BUFFER_BYTES)
+        self._head = self._buffer = bytearray(0)  # memory is taken while an image is received
         self._filled = 0
         self._file: "Any" = None
         self._synced = 0
@@ -142,6 +141,8 @@ class Update:
         elif self._filled + n_bytes > _BUFFER_BYTES:
             return _BUSY
         else:
+            if not self._buffer:
+                self._buffer = bytearray(_BUFFER_BYTES)
             target = self._buffer
             place = self._filled
             self._filled += n_bytes
@@ -213,13 +214,14 @@ class Update:
         header = self._loader.read_header(head)
         if header is None or len(head) < _FIRST_BYTES:
             return
-        self._head[:] = head
+        self._head = bytearray(head)
         self._size = _FIRST_BYTES + header[9]
         self.have = self._synced = min(size, self._size)
         if self.have < self._size:
             self._state = _RECEIVING
 
     def _begin(self) -> None:
+        self._head = bytearray(_FIRST_BYTES)
         self.have = self._size = self._filled = 0
         self._result = _NONE
         self._state = _RECEIVING
@@ -321,6 +323,7 @@ class Update:
             self._end(_DAMAGED)
             return
         self._digest = self._check = None
+        self._buffer = bytearray(0)
         self._state = _READY
 
     def _end(self, result: int) -> None:
@@ -328,6 +331,7 @@ class Update:
         overwritten = self._size or result == _ABANDONED
         file, self._file = self._file, None
         self._check = self._digest = None
+        self._buffer = bytearray(0)
         self._state = _IDLE
         self._result = result
         self.have = self._size = self._filled = self._synced = 0

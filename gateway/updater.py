@@ -43,6 +43,7 @@ TRIAL_S = 720.0  # 10 minutes on the board, and its restarts
 CONNECTED = 3  # 802 State
 BUSY = 6
 ILLEGAL_ADDRESS = 2
+UNDER_WAY = (UpdateState.RECEIVING, UpdateState.CHECKING)  # the last bytes may wait to be written
 
 REFUSALS = {
     UpdateResult.NOT_HEALTHY: "the new image was not healthy within its time; the former one "
@@ -103,7 +104,7 @@ class Updater:
         elif status["UpSt"] == UpdateState.RECEIVING:
             await self._send_from(status["Have"])
         self._progress(len(self._image), len(self._image))
-        status = await self._until(lambda now: now["UpSt"] != UpdateState.CHECKING, CHECK_S)
+        status = await self._until(lambda now: now["UpSt"] not in UNDER_WAY, CHECK_S)
         if status["UpSt"] != UpdateState.READY:
             raise UpdateError(REFUSALS.get(status["UpRes"], f"result {status['UpRes']}"))
         return True

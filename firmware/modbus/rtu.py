@@ -76,7 +76,7 @@ class RtuServer:
         self._answer = bytearray(_MAX_FRAME)
         self._answer_pdu = memoryview(self._answer)[1:]
         # A slice of a memoryview is an object: one for each length, made when first needed.
-        self._answers: "list[memoryview | None]" = [None] * (_MAX_FRAME + 1)
+        self._answers: dict[int, memoryview] = {}
 
     def pending(self) -> bool:
         """Whether a frame has begun: ``poll`` then wants to be called at ``due_ms``."""
@@ -197,7 +197,7 @@ class RtuServer:
 
     def _part(self, n: int) -> memoryview:
         """The answer's first ``n`` bytes."""
-        view = self._answers[n]
+        view = self._answers.get(n)
         if view is None:
             view = memoryview(self._answer)[:n]
             self._answers[n] = view
