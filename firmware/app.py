@@ -271,9 +271,17 @@ class App(Commands):
 
     def _record(self) -> None:
         s = self.snapshot
-        if self.history is not None:
-            utc_s = self.image.utc_s(s.uptime_s)
-            self.history.cycle(s, self.protection, self.estimators, utc_s)
+        utc_s = self.image.utc_s(s.uptime_s)
+        self.history.cycle(s, self.protection, self.estimators, utc_s)  # type: ignore[union-attr]
+
+    def _record_test(self) -> None:
+        get = self.image.map.block(models.TEST).get
+        stop = get("EndStop")
+        found = [None if stop else get(name) for name in ("ResMth", "Soh", "SohLo", "SohHi")]
+        now_s = self.snapshot.uptime_s
+        self.history.event(  # type: ignore[union-attr]
+            history_records.TEST, now_s, self.image.utc_s(now_s), get("EndTst"), stop, *found
+        )
 
     def _publish(self) -> None:
         self.image.update(
@@ -421,23 +429,9 @@ class App(Commands):
         if code == Command.NONE:
             return CommandResult.NONE
         result = self._carry_out(code)
-        if self.history is not None and not self.safe:
-            self.history.command(code, result)
+        if not self.safe:
+            self.history.command(code, result)  # type: ignore[union-attr]
         return result
-
-    def _tell_history(self, kind: int, *values: "int | None") -> None:
-        now_s = self.snapshot.uptime_s
-        if self.history is not None and not self.safe:
-            self.history.event(kind, now_s, self.image.utc_s(now_s), *values)
-
-    def _record_test(self) -> None:
-        get = self.image.map.block(models.TEST).get
-        stop = get("EndStop")
-        found = ("ResMth", "Soh", "SohLo", "SohHi")
-        self._tell_history(
-            history_records.TEST, get("EndTst"), stop,
-            *[None if stop else get(name) for name in found],
-        )  # fmt: skip
 
     def _carry_out(self, code: int) -> int:
         if code == Command.CLEAR_LATCHED:
@@ -487,11 +481,7 @@ class App(Commands):
 
     def set_utc(self, utc_s: int) -> None:
         """Take the time: seconds since 1970-01-01 UTC."""
-        now_s = self.snapshot.uptime_s
-        before_s = self.image.utc_s(now_s)
-        self.image.set_utc(utc_s, now_s)
-        if utc_s != before_s:
-            self._tell_history(history_records.TIME, before_s, utc_s)
+        self.image.set_utc(utc_s, self.snapshot.uptime_s)
 
     def recall(self, seq: int) -> bool:
         """Put the kept reading ``seq`` into the RECALL model; ``False`` when it is not kept."""

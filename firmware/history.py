@@ -23,27 +23,21 @@ from array import array
 
 from common.crc import crc32 as serial_crc
 from common.history_records import (
+    BODIES,
     CHAIN_BYTES,
-    CHARGE,
     COMMAND,
     EVIDENCE,
     FAULT,
-    FAULTS,
     LOST,
     READING,
-    SOC,
-    SOH,
-    SWITCHES,
-    TEMPERATURES,
+    TIME,
     Coder,
     Record,
-    canonical_bytes,
     first_chain,
     next_chain,
-    pack_body,
+    pack,
     stored_bytes,
 )
-from common.models import N_TEMPERATURES
 from common.mp import const
 from common.registers import Block
 from firmware.estimators.estimators import Estimators
@@ -67,6 +61,7 @@ from firmware.snapshot import UNKNOWN_DC, Snapshot
 
 _ENOSPC = const(28)  # not in every port's errno
 _BATCH_S = const(300)
+_MEASURED = const(7)  # current and temperatures of a reading
 _COMMANDS = const(8)  # in one cycle
 _KEY_RECORDS = const(32)
 _TRIES = const(3)  # to write to a segment
@@ -76,6 +71,7 @@ _RESERVE_BYTES = const(65536)  # of the file system, for all else that must be s
 _EVENT_WRITES = const(20)
 _EVENT_WRITE_S = const(60)
 _GIVEN_UP = const(256)  # numbers, behind what cannot be read any more
+_JUMP_S = const(2)  # of UTC: less is the rounding of whole seconds
 _SEGMENT_RECORDS = const(2000)  # no segment has more
 
 
@@ -94,7 +90,6 @@ class History:
         self.file = HistoryFile(self._reader, n_cells, self._sn_crc)
         self._record = Record(n_cells)
         self._coder = Coder(n_cells)
-        self._canonical = bytearray(canonical_bytes(n_cells))
         self._batch = bytearray(BATCH_BYTES)
         self._room = BATCH_BYTES - CRC_BYTES - stored_bytes(n_cells)
         self._used = 0  # bytes of the batch; 0: it is not begun
@@ -119,6 +114,7 @@ class History:
         self._charge_uah = 0
         self._faults = 0
         self._age_s: int | None = None
+        self._base_s: int | None = None  # UTC at the start
         self._due_s = 0
         self._seq = 0
         self._commands = array("H", bytes(4 * _COMMANDS))
@@ -140,6 +136,9 @@ class History:
             code, result = self._commands[2 * i], self._commands[2 * i + 1]
             self.event(COMMAND, s.uptime_s, utc_s, code, result)
         self._n_commands = 0
+        base_s = None if utc_s is None else utc_s - s.uptime_s
+        if base_s != self._base_s:
+            self._tell_time(base_s, s.uptime_s)
         if p.active != self._faults:
             self._tell_faults(s, p, e, utc_s)
         age_s = e.soh_age_s
@@ -170,9 +169,16 @@ class History:
     ) -> None:
         """Record what happened; see ``common.history_records.BODIES``."""
         self._record.kind = kind
-        self._record.body = pack_body(kind, *values)
+        self._record.body = pack(BODIES[kind], *values)
         self._urgent = True
         self._add(run_s, utc_s)
+
+    def _tell_time(self, base_s: "int | None", run_s: int) -> None:
+        old_s = self._base_s
+        self._base_s = base_s
+        if base_s is not None and (old_s is None or not -_JUMP_S < base_s - old_s < _JUMP_S):
+            utc_s = base_s + run_s
+            self.event(TIME, run_s, utc_s, None if old_s is None else old_s + run_s, utc_s)
 
     def _tell_faults(self, s: Snapshot, p: Protection, e: Estimators, utc_s: "int | None") -> None:
         known = s.valid or s.looked
@@ -191,26 +197,17 @@ class History:
         self._faults = p.active
 
     def _read(self, s: Snapshot, p: Protection, e: Estimators, utc_s: "int | None") -> None:
-        record = self._record
-        values = record.values
-        n = s.n_cells
-        valid = s.valid
-        record.kind = READING
-        record.measured = valid
-        for i in range(n):
-            values[i] = s.cell_mv[i] if valid else None
-        values[n] = s.current_ma if valid else None
-        at = n + TEMPERATURES
-        for i in range(N_TEMPERATURES):
-            values[at + i] = _known_dc(s.temp_dc[i]) if valid else None
-        at += N_TEMPERATURES
-        values[at] = _known_dc(s.fet_dc) if valid else None
-        values[at + 1] = _known_dc(s.afe_dc) if valid else None
-        values[n + SOC] = e.soc_bp
-        values[n + SOH] = e.soh_bp
-        values[n + SWITCHES] = s.switches if valid else None
-        values[n + FAULTS] = p.active
-        values[n + CHARGE] = self._charge_uah
+        values: "list[int | None]" = [None] * s.n_cells
+        measured: "list[int | None]" = [None] * _MEASURED
+        if s.valid:
+            values = list(s.cell_mv)
+            measured = [s.current_ma, _known_dc(s.fet_dc), _known_dc(s.afe_dc)]
+            measured.extend([_known_dc(value) for value in s.temp_dc])
+        values.extend((e.soc_bp, self._charge_uah))
+        values.extend(measured)
+        values.extend((e.soh_bp, s.switches if s.valid else None, p.active))
+        self._record.kind = READING
+        self._record.values = values
         if self._add(s.uptime_s, utc_s):
             self._charge_uah = 0
 
@@ -232,8 +229,7 @@ class History:
         record.quality = 0 if utc_s is None else 1
         self._number += 1
         record.number = self._number
-        n = record.canonical(self._canonical)
-        self._chain = next_chain(self._chain, memoryview(self._canonical)[:n])
+        self._chain = next_chain(self._chain, record.canonical())
         self._used = self._coder.encode(record, self._batch, self._used)
         self._count += 1
         self._since_key += 1
@@ -303,8 +299,6 @@ class History:
         folder = self._folder
         if folder.used_bytes() + SEGMENT_BYTES > self.settings.history_kb * 1024:
             return True
-        if not hasattr(os, "statvfs"):
-            return False
         status = os.statvfs(folder.path)
         return status[1] * status[3] < _RESERVE_BYTES + SEGMENT_BYTES
 
@@ -398,7 +392,6 @@ class History:
         reader.seek(number)
         chain = None
         seen = 0
-        canonical = self._canonical
         while reader.next():
             record = reader.record
             if reader.at_key:
@@ -406,8 +399,7 @@ class History:
             elif record.number != seen + 1:
                 chain = None
             if chain is not None:
-                n = record.canonical(canonical)
-                chain = next_chain(chain, memoryview(canonical)[:n])
+                chain = next_chain(chain, record.canonical())
             seen = record.number
         return chain if seen == number else None
 

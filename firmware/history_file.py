@@ -107,7 +107,11 @@ class HistoryFile:
             else:
                 into[at : at + size] = self._view[:size]
                 # All that a record is coded against is told by a reading in full.
-                alike = record.kind == READING and record.measured and record.utc_s is not None
+                alike = (
+                    record.kind == READING
+                    and record.values[0] is not None
+                    and record.utc_s is not None
+                )
             at += size
             count += 1
             self._held = reader.next() and record.number <= self.last

@@ -18,17 +18,12 @@ key batch, and the numbers between are a hole, which the numbers of the records 
     ...     reader.record
 """
 
+import binascii
 import os
 import struct
 
-from common.crc import crc32 as _crc32
 from common.history_records import CHAIN_BYTES, Coder, HistoryError, Record
 from common.mp import const
-
-try:
-    from binascii import crc32 as _quick_crc32
-except ImportError:  # a port without it
-    _quick_crc32 = None  # type: ignore[assignment]
 
 SEGMENT_BYTES = const(16320)  # four blocks of littlefs, its own pointers included
 BATCH_BYTES = const(1024)
@@ -41,16 +36,15 @@ CRC_BYTES = const(4)
 HEADER_BYTES = const(17)
 
 _HEADER = const("<4sLBL")
+_OWNED_BYTES = const(13)  # of the header, before its CRC
 _SEGMENT_MAGIC = const(b"EHS1")
 _BLOCK = const(4096)
 _LEAST_BATCH = const(15)
 
 
 def crc32(data: "bytes | bytearray", start: int, end: int) -> int:
-    """CRC-32 of ``data[start:end]``, by the port's own code where it has some."""
-    if _quick_crc32 is None:
-        return _crc32(data, start, end)
-    crc: int = _quick_crc32(memoryview(data)[start:end])
+    """CRC-32 of ``data[start:end]``, by the port's own code, which is quick."""
+    crc: int = binascii.crc32(memoryview(data)[start:end])
     return crc
 
 
@@ -99,13 +93,10 @@ class Folder:
         """Whether a segment is of this pack; one whose header is broken is, for all we know."""
         with open(self.name(self.firsts[place]), "rb") as file:
             data = file.read(HEADER_BYTES)
-        end: int = HEADER_BYTES - CRC_BYTES
-        if len(data) < HEADER_BYTES or data[:4] != _SEGMENT_MAGIC:
+        if struct.pack("<L", crc32(data, 0, _OWNED_BYTES)) != data[_OWNED_BYTES:]:
             return True
-        if crc32(data, 0, end) != struct.unpack_from("<L", data, end)[0]:
-            return True
-        _magic, owner, n, _first = struct.unpack_from(_HEADER, data, 0)
-        return (owner, n) == (sn_crc, n_cells)
+        owner: bytes = data[4:9]
+        return owner == struct.pack("<LB", sn_crc, n_cells)
 
     def used_bytes(self) -> int:
         """What all segments take of the flash, in whole blocks."""

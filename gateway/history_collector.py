@@ -12,7 +12,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from gateway.history_messages import history_message
-from gateway.history_packets import Chain, canonical
+from gateway.history_packets import Chain
 from gateway.reading import encode
 from gateway.spool import Record as SpoolRecord
 
@@ -98,13 +98,11 @@ class HistoryCollector:
         assert self._serial is not None
         if packet.first > asked:
             self._warn("records are missing", asked, packet.first - 1)
-        n_cells = self._pack.n_cells
         told = packet.chain
-        for record in packet.records:
+        for record, content in packet.records:
             agrees = self._chain.agrees(told, record.number - 1)
             if agrees is False:
                 self._warn("chain broken: records before were changed", 0, record.number - 1)
-            content = canonical(record, n_cells)
             after = self._chain.follows(record, content, told)
             message = history_message(self._serial, record, content, self._chain, after, agrees)
             self._waiting.append(

@@ -62,8 +62,8 @@ def _figures(record: Record) -> Message:
     values = [
         None if value == SENTINELS.get(code) else value
         for code, value in zip(
-            BODIES[record.kind][1:].replace("16s", "s"),
-            struct.unpack(BODIES[record.kind], record.body),
+            BODIES[record.kind].replace("16s", "s"),
+            struct.unpack("<" + BODIES[record.kind], record.body),
             strict=True,
         )
     ]
@@ -73,16 +73,17 @@ def _figures(record: Record) -> Message:
 def _reading(record: Record) -> Message:
     values = record.values
     n = len(values) - N_VALUES
-    temperatures = [_scaled(value, 10) for value in values[n + 1 : n + 7]]
+    at = n + history_records.TEMPERATURES
+    temperatures = [_scaled(value, 10) for value in values[at : at + 6]]
     switches = values[n + history_records.SWITCHES]
     cells = [_scaled(value, 1000) for value in values[:n]]
     return {
-        "pack_voltage_v": _scaled(sum(values[:n]), 1000) if record.measured else None,  # type: ignore[arg-type]
-        "current_a": _scaled(values[n], 1000),
+        "pack_voltage_v": _scaled(sum(values[:n]), 1000) if cells[0] is not None else None,  # type: ignore[arg-type]
+        "current_a": _scaled(values[n + history_records.CURRENT], 1000),
         "cell_voltages_v": cells,
-        "temperatures_c": temperatures[:4],
-        "fet_temperature_c": temperatures[4],
-        "afe_temperature_c": temperatures[5],
+        "temperatures_c": temperatures[2:],
+        "fet_temperature_c": temperatures[0],
+        "afe_temperature_c": temperatures[1],
         "soc_pct": _scaled(values[n + history_records.SOC], 100),
         "soh_pct": _scaled(values[n + history_records.SOH], 100),
         "switches": None

@@ -18,7 +18,6 @@ from common.history_records import (
     Coder,
     HistoryError,
     Record,
-    canonical_bytes,
     first_chain,
     next_chain,
 )
@@ -30,10 +29,13 @@ PACKET_WORDS = 124  # the most that one answer holds
 
 @dataclass(frozen=True)
 class Packet:
-    """Records that follow each other from number ``first`` on; ``chain`` is the value before."""
+    """Records that follow each other from number ``first`` on; ``chain`` is the value before.
+
+    Each comes with its canonical bytes.
+    """
 
     first: int
-    records: tuple[Record, ...]
+    records: tuple[tuple[Record, bytes], ...]
     chain: bytes | None
 
 
@@ -64,16 +66,10 @@ def decode_packet(data: bytes, n_cells: int, serial: str, asked: int) -> Packet:
             record = Record(n_cells)
             at = coder.decode(data, at, len(data), record)
             record.number = number
-            records.append(record)
-    except HistoryError as error:
+            records.append((record, record.canonical()))
+    except (HistoryError, struct.error) as error:
         raise WrongBlockError(f"history: record {first + len(records)}: {error}") from error
     return Packet(first, tuple(records), chain)
-
-
-def canonical(record: Record, n_cells: int) -> bytes:
-    """What the chain is computed over."""
-    into = bytearray(canonical_bytes(n_cells))
-    return bytes(into[: record.canonical(into)])
 
 
 @dataclass(frozen=True)
@@ -97,10 +93,10 @@ class Chain:
             return None
         return value == self.value
 
-    def follows(self, record: Record, canonical_bytes: bytes, told: bytes | None) -> Chain:
+    def follows(self, record: Record, canonical: bytes, told: bytes | None) -> Chain:
         """Behind ``record``; ``told`` is what the board says stands before it."""
         before = told
         if before is None and record.number == self.number + 1:
             before = self.value
-        value = None if before is None else next_chain(before, canonical_bytes)
+        value = None if before is None else next_chain(before, canonical)
         return Chain(record.number, value)

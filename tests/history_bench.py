@@ -10,7 +10,7 @@ from common.registers import RegisterMap
 from firmware.history import History
 from firmware.settings import Settings
 from firmware.snapshot import Snapshot
-from gateway.history_packets import Chain, canonical, decode_packet
+from gateway.history_packets import Chain, decode_packet
 
 UTC_S = 1_790_000_000
 
@@ -43,6 +43,7 @@ class Bench:
             soc_bp=5000, soh_bp=9000, soh_lo_bp=8800, soh_hi_bp=9200, soh_method=2, soh_age_s=None
         )
         self.boot_number = 0
+        self.utc_s: int | None = UTC_S  # at the start of the board
         self.sent: dict[int, bytes] = {}  # what was recorded, by number
         self.boot()
 
@@ -58,7 +59,7 @@ class Bench:
             added = add(*arguments)
             if added:
                 record = self.history._record
-                self.sent[record.number] = canonical(record, self.settings.n_cells)
+                self.sent[record.number] = record.canonical()
             return added
 
         self.history._add = noted
@@ -76,9 +77,10 @@ class Bench:
             s.cell_mv[i] = 3700 - s.uptime_s // 60 % 900 + (s.seq * 31 + i * 17) % 5
         s.min_mv, s.max_mv = min(s.cell_mv), max(s.cell_mv)
         s.temp_dc[0] = s.min_dc = s.max_dc = 250 + s.seq % 3
-        self.history.cycle(s, self.protection, self.estimators, UTC_S + s.uptime_s)
+        utc_s = None if self.utc_s is None else self.utc_s + s.uptime_s
+        self.history.cycle(s, self.protection, self.estimators, utc_s)
         if store:
-            self.history.store(s.uptime_s, UTC_S + s.uptime_s)
+            self.history.store(s.uptime_s, utc_s)
 
     def minute(self) -> None:
         """A minute at once, with all that flash is asked for in it."""
@@ -119,8 +121,7 @@ class Bench:
             if chain.agrees(packet.chain, packet.first - 1) is False:
                 kept.broken.append(packet.first)
             told = packet.chain
-            for record in packet.records:
-                data = canonical(record, n_cells)
+            for record, data in packet.records:
                 kept.records[record.number] = data
                 kept.kinds[record.number] = record.kind
                 chain = chain.follows(record, data, told)

@@ -55,7 +55,6 @@ _MAX_READ_WRITE = const(121)  # registers written by function 23
 _MAX_PARTS = const(32)  # of the image that are asked for; a gateway's plan has about half of it
 _FILE_REFERENCE = const(6)  # the only type of reference there is
 _FILE_REQUEST = const(7)  # bytes of each part of a request
-_MOST_FILE_BYTES = const(245)
 
 _IDENTIFICATION = const(14)  # MEI type of function 43
 _FILE_RECORDS = const(10000)  # of one register each, in a file; files count from 1
@@ -378,19 +377,15 @@ class PduServer:
     def _read_files(
         self, request: "bytearray | memoryview", length: int, response: "bytearray | memoryview"
     ) -> int:
-        n_bytes = request[1] if length > 1 else 0
-        if not 0 < n_bytes <= _MOST_FILE_BYTES or n_bytes % _FILE_REQUEST or length != 2 + n_bytes:
-            return -ILLEGAL_VALUE
-        n = 2
-        for at in range(2, length, _FILE_REQUEST):
-            n += 2 + 2 * (request[at + 5] << 8 | request[at + 6])
-        if n > MAX_PDU:
+        if length <= 2 or length != 2 + request[1] or request[1] % _FILE_REQUEST:
             return -ILLEGAL_VALUE
         n = 2
         for at in range(2, length, _FILE_REQUEST):
             file = request[at + 1] << 8 | request[at + 2]
             record = request[at + 3] << 8 | request[at + 4]
             words = request[at + 5] << 8 | request[at + 6]
+            if n + 2 + 2 * words > MAX_PDU:
+                return -ILLEGAL_VALUE
             if request[at] != _FILE_REFERENCE or not file or record >= _FILE_RECORDS or not words:
                 return -ILLEGAL_ADDRESS
             words = self.files.read(file, record, words, response, n + 2)  # type: ignore[union-attr]

@@ -19,7 +19,7 @@ from gateway.commands.bus_arguments import (
 )
 from gateway.errors import UserError
 from gateway.history_messages import history_message
-from gateway.history_packets import Chain, canonical
+from gateway.history_packets import Chain
 from gateway.pack import Pack
 
 if TYPE_CHECKING:
@@ -88,9 +88,8 @@ async def messages(
     while chain.number < last:
         packet = await pack.history(chain.number + 1)
         told = packet.chain
-        for record in packet.records:
+        for record, content in packet.records:
             agrees = chain.agrees(told, record.number - 1)
-            content = canonical(record, identity.n_cells)
             after = chain.follows(record, content, told)
             message = history_message(identity.serial, record, content, chain, after, agrees)
             judgement.see(message, is_first=is_first)

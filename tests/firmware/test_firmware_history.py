@@ -8,14 +8,14 @@ import struct
 from pathlib import Path
 
 import pytest
-from history_bench import Bench
+from history_bench import UTC_S, Bench
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from interpreters import HERE, run
 
 from common import history_records as hr
-from common.history_records import BODIES, COMMAND, FAULT, LOST, READING
+from common.history_records import BODIES, COMMAND, FAULT, LOST, READING, TIME
 from firmware import history as history_module
 from firmware.segments import HEADER_BYTES, SEGMENT_BYTES
 
@@ -30,16 +30,16 @@ def segments(bench: Bench) -> list[Path]:
 
 
 def body(canonical: bytes) -> tuple:
-    return struct.unpack(BODIES[canonical[4]], canonical[18:])
+    return struct.unpack("<" + BODIES[canonical[4]], canonical[18:])
 
 
 def test_a_reading_a_minute_is_kept_and_comes_back_as_it_was(bench: Bench) -> None:
     bench.run(3500)
     kept = bench.read()
-    assert list(kept.records) == list(range(1, 55))
+    assert list(kept.records) == list(range(1, 57))
     assert kept.records == {n: bench.sent[n] for n in kept.records}
     assert kept.broken == []
-    assert max(bench.sent) == 59, "those of the last minutes wait in memory"
+    assert max(bench.sent) == 60, "those of the last minutes wait in memory"
 
 
 def test_the_head_of_the_chain_is_told_with_its_number(bench: Bench) -> None:
@@ -47,13 +47,13 @@ def test_the_head_of_the_chain_is_told_with_its_number(bench: Bench) -> None:
     model, kept = bench.model(), bench.read()
     head = b"".join(struct.pack(">L", model[f"Head{n}"]) for n in range(1, 9))
     assert (model["HeadN"], head) == (kept.chain.number, kept.chain.value)
-    assert (model["First"], model["Last"], model["Every"], model["Lost"]) == (1, 60, 60, 0)
+    assert (model["First"], model["Last"], model["Every"], model["Lost"]) == (1, 62, 60, 0)
 
 
 def test_the_charge_of_the_readings_adds_up(bench: Bench) -> None:
     bench.run(3600)
     kept = bench.read()
-    charge = sum(struct.unpack("<l", kept.records[n][-4:])[0] for n in kept.readings())
+    charge = sum(charge_uah(kept.records[n]) for n in kept.readings())
     assert charge == -400 * kept_seconds(kept)
 
 
@@ -68,11 +68,57 @@ def test_what_happened_is_kept_at_once(bench: Bench) -> None:
     bench.cycle()
     kept = bench.read()
     s = bench.snapshot
-    assert [kept.kinds[n] for n in kept.records] == [READING, FAULT, FAULT, FAULT, COMMAND]
-    faults = [body(kept.records[n])[:2] for n in (2, 3, 4)]
+    assert [kept.kinds[n] for n in kept.records] == [
+        TIME, READING, FAULT, FAULT, FAULT, COMMAND,
+    ]  # fmt: skip
+    faults = [body(kept.records[n])[:2] for n in (3, 4, 5)]
     assert faults == [(3, 1), (7, 1), (3, 0)]
-    assert body(kept.records[3])[5:] == (s.min_dc - s.seq % 3 + 11 % 3, 251 + 1, 5000, -61)
-    assert body(kept.records[5]) == (3, 1)
+    assert body(kept.records[4])[5:] == (s.min_dc - s.seq % 3 + 11 % 3, 251 + 1, 5000, -61)
+    assert body(kept.records[6]) == (3, 1)
+
+
+def times(bench: Bench) -> list[tuple]:
+    """Record's UTC, old UTC, new UTC, less what it was at the start."""
+    kept = bench.read()
+    told = [kept.records[n] for n, kind in kept.kinds.items() if kind == TIME]
+    return [
+        tuple(s - UTC_S if s != 0xFFFFFFFF else None for s in (utc_s(c), *body(c))) for c in told
+    ]
+
+
+def utc_s(canonical: bytes) -> int:
+    return struct.unpack_from("<L", canonical, 14)[0]
+
+
+def test_a_jump_of_the_clock_is_recorded_and_what_stands_is_left_as_it_was(bench: Bench) -> None:
+    bench.utc_s = None
+    bench.run(100)
+    before = dict(bench.read().records)
+    bench.utc_s = UTC_S
+    bench.run(100)
+    bench.utc_s += 3600
+    bench.run(100)
+    bench.utc_s -= 7200
+    bench.run(100)
+    bench.utc_s = None
+    bench.run(100)
+    bench.utc_s = UTC_S - 3600
+    bench.run(100)
+    assert times(bench) == [
+        (101, None, 101), (3801, 201, 3801), (-3299, 3901, -3299), (-3099, None, -3099),
+    ]  # fmt: skip
+    kept = bench.read()
+    assert {n: kept.records[n] for n in before} == before
+    assert kept.records == {n: bench.sent[n] for n in kept.records}
+    assert kept.broken == []
+
+
+@pytest.mark.parametrize(("by_s", "is_told"), [(1, False), (-1, False), (2, True), (-2, True)])
+def test_a_second_of_rounding_is_no_jump(bench: Bench, by_s: int, is_told: bool) -> None:
+    bench.run(10)
+    bench.utc_s += by_s
+    bench.run(10)
+    assert times(bench)[1:] == [(11 + by_s, 11, 11 + by_s)][: 1 if is_told else 0]
 
 
 def test_evidence_is_kept_when_it_is_new(bench: Bench) -> None:
@@ -142,8 +188,7 @@ def test_any_number_can_be_asked_for(tmp_path: Path) -> None:
         for n in range(number, number + count):
             at = coder.decode(packet, at, len(packet), record)
             record.number = n
-            into = bytearray(200)
-            assert bytes(into[: record.canonical(into)]) == bench.sent[n]
+            assert record.canonical() == bench.sent[n]
         assert not any(packet[at:])
 
 
@@ -239,8 +284,13 @@ def test_records_that_found_no_room_are_counted_in_a_record(
     assert untold == bench.model()["Lost"]
     assert len(kept.readings()) + untold == kept_seconds(kept) // 60 + 1
     assert kept.broken == []
-    charge = sum(struct.unpack("<l", kept.records[n][-4:])[0] for n in kept.readings())
+    charge = sum(charge_uah(kept.records[n]) for n in kept.readings())
     assert charge == -400 * kept_seconds(kept), "what was counted is not lost with a reading"
+
+
+def charge_uah(canonical: bytes) -> int:
+    """Of a reading."""
+    return struct.unpack_from("<l", canonical, 18 + 1 + 2 * canonical[18] + 2)[0]
 
 
 def kept_seconds(kept: object) -> int:

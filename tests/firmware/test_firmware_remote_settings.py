@@ -49,7 +49,8 @@ from firmware.storage import Storage
 
 PROVISIONED = {
     "n_cells", "rated_mah", "address", "baudrate", "shunt_uohm", "period_ms", "n_sensors",
-    "contactors", "precharge_ms", "precharge_mv", "precharge_tries",
+    "contactors", "precharge_ms", "precharge_mv", "precharge_tries", "history_every_s",
+    "history_kb",
 }  # fmt: skip
 NEW = {"cov_mv": 4180, "ocd_ma": 15000, "utc_dc": 55, "record_every": 7, "detail_every": 12}
 
@@ -570,8 +571,8 @@ def test_the_key_is_nowhere_to_be_read(
     refused(client, bytes(2 * (END - RESPONSE)))
     assert KEY[:8] not in bytes(rig.app.image.map.image)
     assert KEY.hex()[:8] not in capsys.readouterr().out
-    for file in Path(rig.root).iterdir():
-        if file.name != "device.key":
+    for file in Path(rig.root).rglob("*"):
+        if file.is_file() and file.name != "device.key":
             assert KEY[:8] not in file.read_bytes()
             assert KEY.hex()[:8].encode() not in file.read_bytes()
     assert client.registers(client.start + RESPONSE, 16) == b"\xff" * 32
@@ -725,12 +726,12 @@ def test_a_power_cut_at_any_save_leaves_the_old_or_the_new_and_spares_no_try(
 
     def cut(storage: Storage, name: str, data: bytes) -> None:
         path = Path(storage.root)
-        kept = {file: file.read_bytes() for file in path.iterdir()}
+        kept = {file: file.read_bytes() for file in path.glob("*.*")}
         save(storage, name, data)
         saves.append(name)
         if len(saves) == n + 1:
             if not is_whole:
-                for file in path.iterdir():
+                for file in path.glob("*.*"):
                     new = file.read_bytes()
                     if kept.get(file) != new:
                         file.write_bytes(new[: len(new) // 2])

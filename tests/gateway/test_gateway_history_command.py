@@ -81,7 +81,7 @@ def test_a_changed_record_is_told_by_text_and_exit_code(fake, capsys):
 
 def test_a_record_that_is_not_there_is_a_mistake_of_the_user(fake, capsys):
     assert history(fake, "--from", "5000") == 2
-    assert "--from 5000: the board has records 1 to 9" in capsys.readouterr().err
+    assert "--from 5000: the board has records 1 to 100" in capsys.readouterr().err
 
 
 def test_a_board_without_records_says_so(tmp_path, capsys):

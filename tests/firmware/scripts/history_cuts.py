@@ -19,7 +19,6 @@ from common.history_records import (
     PACKET_HEAD_BYTES,
     Coder,
     Record,
-    canonical_bytes,
     next_chain,
 )
 from common.registers import RegisterMap
@@ -66,8 +65,7 @@ class Board:
             added = add(run_s, utc_s)
             if added:
                 number = self.history._record.number
-                size = self.history._record.canonical(self.history._canonical)
-                sent[number] = bytes(self.history._canonical[:size])
+                sent[number] = self.history._record.canonical()
             return added
 
         self.history._add = noted
@@ -101,7 +99,6 @@ class Board:
         expected = asked = 1
         into = bytearray(248)
         record = Record(N_CELLS)
-        canonical = bytearray(canonical_bytes(N_CELLS))
         while asked <= self.history.file.last:
             words = self.history.file.read(1, asked, 124, into, 0)
             assert words == 124, words
@@ -120,8 +117,7 @@ class Board:
             for number in range(first, first + count):
                 at = coder.decode(into, at, 248, record)
                 record.number = number
-                size = record.canonical(canonical)
-                found[number] = bytes(canonical[:size])
+                found[number] = record.canonical()
                 if chain is not None:
                     chain = next_chain(chain, found[number])
             asked = expected = first + count
