@@ -106,7 +106,8 @@ class App(Commands):
         self.protection = Protection(settings)
         self.balancing = Balancing(settings)
         self.estimators = Estimators(settings)
-        self.history: History | None = None
+        self.history: History | None = None  # until there is time for it
+        self._may_record = False
         self._restored = False  # the estimators know what was saved
         self._boot_saved = False
         self._saved_latched = 0
@@ -168,15 +169,7 @@ class App(Commands):
             self._rtu = RtuServer(board, self.pdu_server, settings.address, settings.baudrate)
             self._rtu.free_ms = self._free_ms
             self.executive.wake = self._wake_ms
-        self.history = History(
-            board.root, settings, self.image.map.block(models.HISTORY), self.boot
-        )
-        self.pdu_server.files = self.history.file
-        if not safe:
-            self.history.event(
-                history_records.RESTART, 0, None, board.reset_cause, self.crashes.cause,
-                __version__.encode(),
-            )  # fmt: skip
+        self._may_record = True
 
     def run(self) -> None:
         """Work for ever."""
@@ -271,17 +264,31 @@ class App(Commands):
 
     def _record(self) -> None:
         s = self.snapshot
-        utc_s = self.image.utc_s(s.uptime_s)
-        self.history.cycle(s, self.protection, self.estimators, utc_s)  # type: ignore[union-attr]
+        if self.history is not None:
+            utc_s = self.image.utc_s(s.uptime_s)
+            self.history.cycle(s, self.protection, self.estimators, utc_s)
+
+    def _begin_history(self) -> None:
+        """Only now, for the AFE has its settings: both at once would take more memory."""
+        board = self.board
+        block = self.image.map.block(models.HISTORY)
+        history = self.history = History(board.root, self.settings, block, self.boot)
+        self.pdu_server.files = history.file
+        if not self.safe:
+            history.event(
+                history_records.RESTART, 0, None, board.reset_cause, self.crashes.cause,
+                __version__.encode(),
+            )  # fmt: skip
 
     def _record_test(self) -> None:
         get = self.image.map.block(models.TEST).get
         stop = get("EndStop")
         found = [None if stop else get(name) for name in ("ResMth", "Soh", "SohLo", "SohHi")]
         now_s = self.snapshot.uptime_s
-        self.history.event(  # type: ignore[union-attr]
-            history_records.TEST, now_s, self.image.utc_s(now_s), get("EndTst"), stop, *found
-        )
+        if self.history is not None:
+            self.history.event(
+                history_records.TEST, now_s, self.image.utc_s(now_s), get("EndTst"), stop, *found
+            )
 
     def _publish(self) -> None:
         self.image.update(
@@ -398,10 +405,11 @@ class App(Commands):
             e = self.estimators
             storage.save_parts("estimates", estimators_state.size(e), estimators_state.parts(e))
             self._saved_s = now_s
-        if self.history is None:
-            return  # at the start
-        if self._free_ms() >= min(_FLASH_MS, self.settings.period_ms // 2):
-            self.history.store(now_s, self.image.utc_s(now_s))
+        if self._may_record and self._free_ms() >= min(_FLASH_MS, self.settings.period_ms // 2):
+            if self.history is None:
+                self._begin_history()
+            else:
+                self.history.store(now_s, self.image.utc_s(now_s))
 
     def _load_number(self, name: str, absent: int = 0) -> int:
         data = self.storage.load(name)
@@ -429,8 +437,8 @@ class App(Commands):
         if code == Command.NONE:
             return CommandResult.NONE
         result = self._carry_out(code)
-        if not self.safe:
-            self.history.command(code, result)  # type: ignore[union-attr]
+        if self.history is not None and not self.safe:
+            self.history.command(code, result)
         return result
 
     def _carry_out(self, code: int) -> int:

@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--csv", action="store_true", help="a line a record, a column a figure")
     shape.add_argument("--json", action="store_true", help="as the messages the gateway sends")
+    shape.add_argument("--check", action="store_true", help="only whether the chain holds")
 
 
 class Judgement:
@@ -51,14 +52,16 @@ class Judgement:
 
     def __init__(self) -> None:
         self.records = 0
-        self.missing = 0
+        self.missing: list[tuple[int, int]] = []  # first, last
         self.checks = 0
         self.broken: list[int] = []
 
     def see(self, message: dict[str, Any], *, is_first: bool) -> None:
         """Take one record."""
         self.records += 1
-        self.missing += 0 if is_first else message["missing_before"]
+        if message["missing_before"] and not is_first:
+            number = message["number"]
+            self.missing.append((number - message["missing_before"], number - 1))
         self.see_check(message["number"], message["chain_ok"])
 
     def see_check(self, number: int, agrees: bool | None) -> None:
@@ -68,13 +71,21 @@ class Judgement:
         if agrees is False:
             self.broken.append(number)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every record is there, as it was recorded."""
+        return not self.broken and not self.missing
+
     def __str__(self) -> str:
         if self.broken:
             numbers = ", ".join(map(str, self.broken))
-            return f"chain broken: records before {numbers} are not what was recorded"
-        if not self.checks:
-            return "chain not checked: the board told it nowhere within these records"
-        return f"chain holds over {self.records} records, {self.missing} missing"
+            text = f"chain broken: records up to {numbers} are not what was recorded"
+        elif not self.checks:
+            text = "chain not checked: the board told it nowhere within these records"
+        else:
+            text = f"chain holds over {self.records} records"
+        holes = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in self.missing)
+        return f"{text}; missing: {holes or 'none'}"
 
 
 async def messages(
@@ -98,7 +109,7 @@ async def messages(
             chain = after
             told = None
         if not packet.records:
-            judgement.missing += packet.first - 1 - chain.number
+            judgement.missing.append((chain.number + 1, packet.first - 1))
             chain = Chain(packet.first - 1, None)
     head = b"".join(block[f"Head{n}"].to_bytes(4, "big") for n in range(1, 9))
     judgement.see_check(last, chain.agrees(head, block["HeadN"]))
@@ -120,7 +131,11 @@ async def _history(args: argparse.Namespace, master: Master, show: Callable[...,
     async for message in messages(pack, block, first, judgement):
         show(message)
     print(judgement, file=sys.stderr)
-    return 1 if judgement.broken else 0
+    return 0 if judgement.is_whole else 1
+
+
+def show_nothing(_message: dict[str, Any]) -> None:
+    """Only the judgement is wanted."""
 
 
 def show_json(message: dict[str, Any]) -> None:
@@ -184,12 +199,18 @@ def _cell(value: Any) -> Any:
 
 
 async def _run(args: argparse.Namespace) -> int:
-    show = show_json if args.json else CsvTable().show if args.csv else show_line
+    show: Callable[..., None] = show_line
+    if args.json:
+        show = show_json
+    elif args.csv:
+        show = CsvTable().show
+    elif args.check:
+        show = show_nothing
     master = master_from(args)
     with closing(master), bus_errors(args):
         return await _history(args, master, show)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read and print; 1 when the chain does not hold."""
+    """Read and print; 1 when the chain does not hold or records are missing."""
     return asyncio.run(_run(args))

@@ -154,7 +154,7 @@ def fill(root: Path, days: float, board_s: float) -> float:
         and (m["chain_ok"] is False or bytes.fromhex(m["record"]) != bench.sent[m["number"]])
     ]
     assert not broken
-    assert sink.spool.history("EB-1") == Chain(last, bench.history._chain)
+    assert sink.spool.history("EB-1") == Chain(last, bench.read().chain.value)
     for times in timed.polls.values():
         gaps = [b - a for a, b in itertools.pairwise(times[3:])]
         print(f"polls every {min(gaps):.3f} to {max(gaps):.3f} s")

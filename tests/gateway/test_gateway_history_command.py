@@ -39,7 +39,51 @@ def test_it_prints_a_line_a_record_and_that_the_chain_holds(fake, capsys):
     assert "restart   reset_cause power_on  crash_cause none  firmware 0.1.0" in lines[0]
     assert "new_utc 2026-09-21" in lines[1]
     assert "reading   pack_voltage_v 59." in lines[5]
-    assert printed.err == f"chain holds over {last} records, 0 missing\n"
+    assert printed.err == f"chain holds over {last} records; missing: none\n"
+
+
+def test_it_only_checks_when_that_is_asked(fake, capsys):
+    assert history(fake, "--check") == 0
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "chain holds" in printed.err
+
+
+def batches(fake):
+    """The file, its bytes, and where each batch begins and how long it is."""
+    path = next((fake.bench.root / "history").iterdir())
+    content = bytearray(path.read_bytes())
+    at, found = 17, []
+    while at < len(content):
+        length, flags = struct.unpack_from("<xxHB", content, at)
+        found.append((at, length, flags & 1))
+        at += length
+    return path, content, found
+
+
+def test_a_missing_record_is_told_by_its_number_and_exit_code(fake, capsys):
+    path, content, found = batches(fake)
+    at, _length, _key = found[3]
+    content[at + 20] ^= 1
+    path.write_bytes(content)
+    fake.bench.history.file.changed()
+    assert history(fake) == 1
+    printed = capsys.readouterr()
+    first = struct.unpack_from("<L", content, at + 6)[0]
+    assert f"missing: {first} to " in printed.err
+    assert " records missing" in printed.out
+
+
+def test_records_that_are_missing_at_the_end_are_told_too(fake, capsys):
+    path, content, found = batches(fake)
+    content[found[-1][0] + 20] ^= 1
+    path.write_bytes(content)
+    fake.bench.history.file.changed()
+    last = fake.bench.history.file.last
+    assert history(fake, "--check") == 1
+    first = struct.unpack_from("<L", content, found[-1][0] + 6)[0]
+    hole = str(last) if first == last else f"{first} to {last}"
+    assert f"missing: {hole}\n" in capsys.readouterr().err
 
 
 def test_as_json_it_is_what_the_gateway_sends(fake, capsys):
@@ -64,19 +108,13 @@ def test_as_csv_each_figure_has_its_column(fake, capsys):
 
 
 def test_a_changed_record_is_told_by_text_and_exit_code(fake, capsys):
-    path = next((fake.bench.root / "history").iterdir())
-    content = bytearray(path.read_bytes())
-    at = 17
-    while True:
-        length, flags = struct.unpack_from("<xxHB", content, at)
-        if not flags & 1:
-            break
-        at += length
+    path, content, found = batches(fake)
+    at, length, _key = next(batch for batch in found if not batch[2])
     content[at + length - 5] ^= 2
     struct.pack_into("<L", content, at + length - 4, zlib.crc32(content[at : at + length - 4]))
     path.write_bytes(content)
     assert history(fake) == 1
-    assert "chain broken: records before" in capsys.readouterr().err
+    assert "chain broken: records up to" in capsys.readouterr().err
 
 
 def test_a_record_that_is_not_there_is_a_mistake_of_the_user(fake, capsys):
