@@ -167,3 +167,128 @@ def test_a_reading_of_a_pack_at_rest_takes_little():
     last.utc_s += 60
     data, ends = stored([reading(), last], 2)
     assert ends[2] - ends[1] == 6, data.hex()
+
+
+# --- each byte of what is stored ----------------------------------------------------------------
+
+
+def event(kind, *values, run_s=5, boot=1, utc_s=None):
+    record = Record(2)
+    record.kind, record.run_s, record.boot, record.utc_s = kind, run_s, boot, utc_s
+    record.quality = 0 if utc_s is None else 1
+    record.body = hr.pack(BODIES[kind], *values)
+    return record
+
+
+def measured(*values, run_s=5):
+    record = Record(2)
+    record.boot, record.run_s = 1, run_s
+    record.values = list(values)
+    return record
+
+
+NONE = [None] * 12
+
+
+@pytest.mark.parametrize(
+    ("many", "as_hex"),
+    [
+        ([event(hr.COMMAND, 3, 1)], "13 02 0a 0300 01"),
+        ([event(hr.COMMAND, 3, 1, boot=64)], "13 8001 0a 0300 01"),
+        ([event(hr.LOST, 9, boot=0, run_s=0)], "08 00 09000000"),
+        ([event(hr.TIME, None, 7, utc_s=70)], "37 02 01 8201 0a ffffffff 07000000"),
+        ([event(hr.LOST, 1), event(hr.LOST, 2, run_s=4)], "18 02 0a 01000000 08 01 02000000"),
+        (
+            [event(hr.LOST, 1, utc_s=5), event(hr.LOST, 2), event(hr.LOST, 3, utc_s=6)],
+            "38 02 01 00 0a 01000000 28 00 00 00 02000000 28 01 02 00 03000000",
+        ),
+        ([measured(None, None, *NONE)], "51 02 0a 00"),
+        ([measured(None, None, *NONE[:11], 0)], "51 02 0a 8010 02"),
+        ([measured(3, 5, *NONE)], "11 02 0a 08 01 02 00"),
+        ([measured(100, 228, *NONE)], "11 02 0a c802 7f 8001 00"),
+        (
+            [measured(3, 5, 0, -1, *NONE[:10]), measured(2, 6, None, 63, *NONE[:10], run_s=6)],
+            "11 02 0a 08 01 02 03 02 01 01 02 00 01 02 03 01 8201",
+        ),
+        (
+            [measured(3, 5, *range(1, 13))],
+            "11 02 0a 08 01 02 ff1f 04 06 08 0a 0c 0e 10 12 14 16 18 1a",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_stored_is_that_of_the_documentation(many, as_hex):
+    data, _ends = stored(many, 2)
+    assert data.hex() == as_hex.replace(" ", "")
+    for was, came in zip(many, decoded(data, len(many), 2), strict=True):
+        assert came.canonical() == was.canonical()
+        assert (came.kind, came.boot, came.run_s) == (was.kind, was.boot, was.run_s)
+        assert (came.quality, came.utc_s) == (was.quality, was.utc_s)
+        if was.kind == READING:
+            assert came.values == was.values
+
+
+@pytest.mark.parametrize(
+    ("as_hex", "why"),
+    [
+        ("10 02 0a", "no kind of record: 16"),
+        ("19 02 0a", "no kind of record: 25"),
+        ("91 02 0a 00", "no kind of record: 145"),
+        ("", "cut off"),
+        ("13", "cut off"),
+        ("13 02", "cut off"),
+        ("33 02", "cut off"),
+        ("13 02 0a 0300", "cut off"),
+        ("11 02 0a 08 01", "cut off"),
+        ("11 02 0a 08 01 02", "cut off"),
+        ("11 02 0a 08 01 80", "cut off"),
+        ("11 8080808080 01", "number too long"),
+    ],
+)
+def test_what_is_no_record_says_why(as_hex, why):
+    data = bytes.fromhex(as_hex)
+    with pytest.raises(HistoryError, match=f"^{why}$"):
+        Coder(2).decode(data + b"\x00" * 9, 0, len(data), Record(2))
+
+
+def test_numbers_of_35_bits_come_back():
+    data = bytes.fromhex("51 feffffff1f 0a 00")
+    record = decoded(data, 1, 2)[0]
+    assert record.boot == 0xFFFFFFFF
+    largest = event(hr.LOST, 1, run_s=0xFFFFFFFE, boot=0xFFFFFFFE, utc_s=0)
+    assert decoded(stored([largest], 2)[0], 1, 2)[0].canonical() == largest.canonical()
+
+
+def test_a_coder_begins_anew_as_if_nothing_had_been():
+    coder, into = Coder(2), bytearray(200)
+    first = reading()
+    end = coder.encode(first, into, 0)
+    coder.begin()
+    again = coder.encode(first, into, end)
+    assert into[:end] == into[end:again]
+    record = Record(2)
+    coder.begin()
+    assert coder.decode(into, 0, end, record) == end
+    coder.begin()
+    assert coder.decode(into, end, again, record) == again
+    assert record.values == first.values
+
+
+@pytest.mark.parametrize("n_cells", [1, 3, 16, 72])
+def test_the_largest_record_has_the_room_it_is_promised(n_cells):
+    one, two = Record(n_cells), Record(n_cells)
+    for record, low, high in ((one, -0x7FFFFFFF, 0), (two, 0x7FFFFFFF, 0xFFFE)):
+        record.values = [high - high * (i % 2) for i in range(n_cells)]
+        dc = 0x7FFF if high else -0x7FFF
+        record.values += [high, low, low, *[dc] * 6, high, high and 0xFE, 0xFFFFFFFE * (high > 0)]
+        record.boot = record.run_s = 0xFFFFFFFE * (high > 0)
+        record.quality, record.utc_s = 1, 0xFFFFFFFE * (not high)
+    _data, ends = stored([one, two], n_cells)
+    assert ends[2] - ends[1] <= hr.stored_bytes(n_cells) < ends[2] - ends[1] + 12 + n_cells
+
+
+def test_a_new_record_is_a_reading_of_nothing():
+    record = Record(2)
+    assert record.canonical().hex() == (
+        "00000000 01 00000000 00000000 00 ffffffff 02 ffff ffff ffff 00000080 00000080"
+        + " 0080" * 6 + " ffff ff ffffffff"
+    ).replace(" ", "")  # fmt: skip

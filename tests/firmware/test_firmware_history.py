@@ -391,6 +391,7 @@ def test_the_history_of_another_pack_is_not_this_one_s(tmp_path: Path) -> None:
 # --- power cuts and bit errors ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_write_cut_at_any_byte_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     bench = Bench(tmp_path, history_every_s=10)
     bench.run(905)
