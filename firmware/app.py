@@ -58,6 +58,7 @@ _LOOK_MS = const(80)  # after something was seen: the chip has measured anew by 
 _MOST_LOOKS = const(3)  # in a row, after one that failed
 _REFRESH_CYCLES = const(5)  # the chip forgets by itself which cells it bleeds
 _FLASH_MS = const(200)  # a sector's erase and more, before the next measurement
+_FILE_MS = const(100)  # to find records of the history; 30 where one follows on another
 _RESTART_CYCLES = const(2)  # until the command's answer has surely gone
 
 _CONFIGURATION = const(1 << 19)  # CONFIGURATION
@@ -168,6 +169,7 @@ class App(Commands):
         if board.uart is not None:
             self._rtu = RtuServer(board, self.pdu_server, settings.address, settings.baudrate)
             self._rtu.free_ms = self._free_ms
+            self._rtu.file_ms = min(_FILE_MS, period_ms // 2)
             self.executive.wake = self._wake_ms
         self._may_record = True
 

@@ -125,14 +125,12 @@ class Pack:
         assert self._identity is not None
         return self._identity.n_cells
 
-    async def history(self, number: int) -> Packet:
-        """Records of its history from ``number`` on, or from the first there is behind it.
-
-        It is asked once: whoever collects asks again.
-        """
+    async def history(self, number: int, retries: int = 0) -> Packet:
+        """Records of its history from ``number`` on, or from the first there is behind it."""
         identity = await self.identify()
         file, record = 1 + number // FILE_RECORDS, number % FILE_RECORDS
-        data = await self._master.exchange(file_request(self.unit, file, record, PACKET_WORDS), 0)
+        request = file_request(self.unit, file, record, PACKET_WORDS)
+        data = await self._master.exchange(request, retries)
         try:
             return decode_packet(data, identity.n_cells, identity.serial, number)
         except WrongBlockError:

@@ -65,11 +65,11 @@ class Bench:
         self.history._add = noted
         return self.history
 
-    def cycle(self, store: bool = True) -> None:
-        """One second."""
+    def cycle(self, store: bool = True, step_s: int = 1) -> None:
+        """One second, or some."""
         s = self.snapshot
         s.seq += 1
-        s.uptime_s += 1
+        s.uptime_s += step_s
         s.valid = True
         s.delta_uah = -400
         s.current_ma = -1440 - s.seq % 7
@@ -94,9 +94,9 @@ class Bench:
         s.uptime_s += 1
         s.seq += 1
 
-    def run(self, seconds: int) -> None:
-        for _ in range(seconds):
-            self.cycle()
+    def run(self, seconds: int, step_s: int = 1) -> None:
+        for _ in range(0, seconds, step_s):
+            self.cycle(step_s=step_s)
 
     def model(self) -> dict[str, object]:
         block = self.map.block(models.HISTORY)

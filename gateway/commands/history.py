@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.modbus.master import Master
 
 HELP = "prints what a board has recorded, and whether the chain over it holds"
+RETRIES = 3  # of a packet: nobody else asks again
 SHORT = ("pack_voltage_v", "current_a", "soc_pct", "soh_pct", "faults")
 LONG = ("serial", "number", "kind", "boot", "run_s", "utc", "missing_before", "chain_ok")
 
@@ -97,7 +98,7 @@ async def messages(
     chain = Chain.of(identity.serial) if first <= 1 else Chain(first - 1, None)
     is_first = True
     while chain.number < last:
-        packet = await pack.history(chain.number + 1)
+        packet = await pack.history(chain.number + 1, RETRIES)
         told = packet.chain
         for record, content in packet.records:
             agrees = chain.agrees(told, record.number - 1)

@@ -152,7 +152,7 @@ def test_numbers_and_chain_go_on_after_a_restart(bench: Bench) -> None:
 
 def test_the_oldest_segment_goes_first(tmp_path: Path) -> None:
     bench = Bench(tmp_path, history_every_s=10, history_kb=64)
-    bench.run(40000)
+    bench.run(40000, 10)
     model = bench.model()
     assert 1 < model["First"] < model["Last"]
     assert model["Used"] <= 64 * 1024
@@ -166,14 +166,14 @@ def test_the_oldest_segment_goes_first(tmp_path: Path) -> None:
 
 def test_a_gateway_that_was_away_is_sent_to_the_oldest_there_is(tmp_path: Path) -> None:
     bench = Bench(tmp_path, history_every_s=10, history_kb=64)
-    bench.run(40000)
+    bench.run(40000, 10)
     first = bench.model()["First"]
     assert next(iter(bench.read(5).records)) == first
 
 
 def test_any_number_can_be_asked_for(tmp_path: Path) -> None:
     bench = Bench(tmp_path, history_every_s=10)
-    bench.run(12000)
+    bench.run(12000, 10)
     bench.boot()
     bench.run(3000)
     last = bench.history.file.last
@@ -322,7 +322,7 @@ def test_a_full_disk_makes_room_of_the_oldest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = Bench(tmp_path, history_every_s=10)
-    bench.run(15000)
+    bench.run(15000, 10)
     n_segments = len(segments(bench))
     assert n_segments >= 3
     failing = failing_open(bench, monkeypatch, errno.ENOSPC)
@@ -343,7 +343,7 @@ def test_room_is_left_for_all_else(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         history_module.os, "statvfs", lambda _path: (4096, 4096, 256, 19, 19, 0, 0, 0, 0, 255)
     )
-    bench.run(30000)
+    bench.run(30000, 10)
     assert len(segments(bench)) <= 2
 
 
@@ -422,7 +422,7 @@ def test_a_write_cut_at_any_byte_loses_nothing_that_was_acknowledged(tmp_path: P
 
 def test_a_segment_whose_first_write_was_cut_is_no_segment(tmp_path: Path) -> None:
     bench = Bench(tmp_path, history_every_s=10)
-    bench.run(9000)
+    bench.run(9000, 10)
     last = bench.history.file.last
     whole = segments(bench)[-1].read_bytes()
     for cut in range(HEADER_BYTES + 200):
@@ -436,7 +436,7 @@ def test_a_segment_whose_first_write_was_cut_is_no_segment(tmp_path: Path) -> No
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     bench = Bench(tmp_path_factory.mktemp("recorded"), 8, history_every_s=10)
-    bench.run(15000)
+    bench.run(15000, 10)
     bench.chain = bench.read().chain.value
     return bench
 
