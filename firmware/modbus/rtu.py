@@ -93,7 +93,8 @@ class RtuServer:
     def poll(self) -> bool:
         """Take what has come; when a frame has ended, answer it. Whether one was answered."""
         board = self._board
-        if self._waits and self._uart.any():  # type: ignore[attr-defined]  its sender speaks again
+        # Its sender speaks again: it has given up what waits.
+        if self._waits and self._uart.any():  # type: ignore[attr-defined]
             self._waits = False
             self._length = 0
         if self._take():
