@@ -153,7 +153,7 @@ class Bench:
         self.rtu = RtuServer(self.board, self.pdu, ADDRESS, 115200)
         self.writable = {}  # register -> point's first register
         sealed = (models.SETTINGS, models.CALIBRATION, models.IDENTITY)
-        self.pdu.provisions = {number: self.pdu.limits for number in sealed[1:]}
+        self.pdu.provisions = dict.fromkeys(sealed[1:], self.pdu.limits)
         self.wholes = []  # registers that are written together, with a response
         for block in map(self.map.block, sealed):
             ends = (block.layout.offset("Resp1"), block.layout.offset("SeqEnd"))
