@@ -247,6 +247,7 @@ class Task:
     GUARD = 9
     SETTINGS = 10
     UPDATE = 11
+    HISTORY = 12
 
 
 class Cause:

@@ -386,6 +386,17 @@ _TEST_CELL = {
     "RHi": ("Ohm", "Upper end of its 95 % interval."),
 }
 
+_HISTORY = {
+    "First": ("", "Number of the oldest record that is kept."),
+    "Last": ("", "Number of the youngest record that is kept."),
+    "Every": ("s", "Time between two readings."),
+    "Used": ("B", "Flash that the records take."),
+    "Lost": ("", "Records since boot that found no room while flash refused to be written."),
+    "HeadN": ("", "Number of the record that the chain's value stands behind."),
+}
+for _n in range(1, 9):
+    _HISTORY["Head%d" % _n] = ("", "Chain of the history: part %d of 8 of its value." % _n)
+
 _SETTINGS = {
     "SetSt": ("", "Whether settings may be written now."),
     "SetRes": ("", "What became of the settings written last."),
@@ -501,6 +512,7 @@ _POINTS = {
     models.ENERGY: _ENERGY,
     models.TEST: _TEST,
     models.SETTINGS: _SETTINGS,
+    models.HISTORY: _HISTORY,
     models.UPDATE: _UPDATE,
     models.CALIBRATION: _CALIBRATION,
     models.IDENTITY: _IDENTITY,
@@ -529,6 +541,7 @@ ABOUT = {
     models.ENERGY: "Energy, power, efficiency, self-discharge; charge of each cell.",
     models.TEST: "The commanded test: how far it is, and the result of the last one.",
     models.SETTINGS: "Limits in force, and how a client with the key of the board sets them.",
+    models.HISTORY: "Which records the board keeps, to be read with function 20.",
     models.UPDATE: "The image of the firmware that runs, and the one that is received.",
     models.CALIBRATION: "How the readings were made to agree with a reference, when and by whom.",
     models.IDENTITY: "Whose pack this is and was: what its passport says of it.",

@@ -34,6 +34,7 @@ RECALL = 64916
 ENERGY = 64917
 TEST = 64918
 SETTINGS = 64919
+HISTORY = 64920
 UPDATE = 64921
 CALIBRATION = 64923
 IDENTITY = 64924
@@ -323,6 +324,18 @@ _SETTINGS_POINTS = (
     + _REMOTE_POINTS
 )
 
+_HISTORY_POINTS = (
+    _HEAD
+    + _STAMP
+    + (
+        ("Boot", "uint32"),
+        ("First Last", "uint32"),
+        ("Every", "uint16"),
+        ("Used Lost", "uint32"),
+        ("HeadN Head1 Head2 Head3 Head4 Head5 Head6 Head7 Head8", "uint32"),
+    )
+)
+
 _UPDATE_POINTS = (
     _HEAD
     + _STAMP
@@ -363,7 +376,7 @@ _IDENTITY_POINTS = (
     + (
         ("Mkr Typ", "string:16", None, "RW"),
         ("Bat", "string:8", None, "RW"),
-        ("Made Serv", "string:5", None, "RW"),
+        ("Made Serv", "string:6", None, "RW"),
         ("Prev By", "string:8", None, "RW"),
         ("Pass", "string:28", None, "RW"),
     )
@@ -397,6 +410,7 @@ MODELS = (
     (ENERGY, "energy", "Echelon Energy", _ENERGY_POINTS, ("Cell", _ENERGY_CELL), _LONG_TAIL),
     (TEST, "test", "Echelon Test", _TEST_POINTS, ("Cell", _TEST_CELL), _LONG_TAIL),
     (SETTINGS, "settings", "Echelon Settings", _SETTINGS_POINTS, None, _TAIL),
+    (HISTORY, "history", "Echelon History", _HISTORY_POINTS, None, _TAIL),
     (UPDATE, "update", "Echelon Update", _UPDATE_POINTS, None, _TAIL),
     (
         CALIBRATION,
@@ -412,8 +426,8 @@ MODELS = (
 )
 
 OURS = (
-    SNAPSHOT, HEALTH, LIFETIME, PROTECTION, DEVICE, ENERGY, TEST, SETTINGS, UPDATE, CALIBRATION,
-    IDENTITY, CONTROL, RECALL,
+    SNAPSHOT, HEALTH, LIFETIME, PROTECTION, DEVICE, ENERGY, TEST, SETTINGS, HISTORY, UPDATE,
+    CALIBRATION, IDENTITY, CONTROL, RECALL,
 )  # fmt: skip
 
 

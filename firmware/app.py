@@ -7,6 +7,7 @@
 | balance | ``period_ms`` | chooses the cells to bleed |
 | estimate | ``period_ms`` | SOC, SOH, resistance, lifetime |
 | test | ``period_ms`` | a commanded test: what it asks of charger and load |
+| history | ``period_ms`` | records what is new |
 | image | ``period_ms`` | writes what is known into the register image |
 | serve | whenever the loop wakes | answers Modbus on the UART |
 | settings | 1 s | goes on with settings that were written over Modbus |
@@ -14,7 +15,8 @@
 | store | 1 s | saves latches and commands when they change, estimates now and then |
 | keep | ``period_ms`` | collects garbage, feeds the watchdog when every task has run |
 
-In safe mode (``firmware.crashes``) there is no balance, estimate or test, and one reading is kept.
+In safe mode (``firmware.crashes``) there is no balance, estimate or test, one reading is kept, and
+nothing is recorded.
 
     >>> app = App(board, settings)
     >>> app.run()
@@ -23,7 +25,7 @@ In safe mode (``firmware.crashes``) there is no balance, estimate or test, and o
 import gc
 import sys
 
-from common import __version__, models
+from common import __version__, history_records, models
 from common.codes import Command, CommandResult, Refusal, Task, Test
 from common.mp import const
 from firmware.afe import Afe
@@ -37,6 +39,7 @@ from firmware.estimators import estimators_state
 from firmware.estimators.estimators import Estimators
 from firmware.executive import NEEDED, OPTIONAL, VITAL, Executive
 from firmware.executive import Task as Entry
+from firmware.history import History
 from firmware.image import RECORD_DEPTH, Image
 from firmware.measurement import Measurement
 from firmware.modbus.pdu import Commands, PduServer
@@ -57,6 +60,8 @@ _MOST_PUT_OFF = const(30)  # turns, then it is written at any time
 _LOOK_MS = const(80)  # after something was seen: the chip has measured anew by then
 _MOST_LOOKS = const(3)  # in a row, after one that failed
 _REFRESH_CYCLES = const(5)  # the chip forgets by itself which cells it bleeds
+_FLASH_MS = const(200)  # a sector's erase and more, before the next measurement
+_FILE_MS = const(100)  # to find records of the history; 30 where one follows on another
 _RESTART_CYCLES = const(2)  # until the command's answer has surely gone
 
 _CONFIGURATION = const(1 << 19)  # CONFIGURATION
@@ -105,6 +110,8 @@ class App(Commands):
         self.protection = Protection(settings)
         self.balancing = Balancing(settings)
         self.estimators = Estimators(settings)
+        self.history: History | None = None  # until there is time for it
+        self._may_record = False
         self._restored = False  # the estimators know what was saved
         self._boot_saved = False
         self._saved_latched = 0
@@ -164,6 +171,7 @@ class App(Commands):
             ("balance", period_ms, self._balance, OPTIONAL),
             ("estimate", period_ms, self._estimate, OPTIONAL),
             ("test", period_ms, self._test, OPTIONAL),
+            ("history", period_ms, self._record, OPTIONAL),
             ("image", period_ms, self._publish, NEEDED),
             ("serve", 0, self._serve, NEEDED),
             ("settings", _STORE_MS, self._settings, NEEDED),
@@ -178,7 +186,9 @@ class App(Commands):
         if board.uart is not None:
             self._rtu = RtuServer(board, self.pdu_server, settings.address, settings.baudrate)
             self._rtu.free_ms = self._free_ms
+            self._rtu.file_ms = min(_FILE_MS, period_ms // 2)
             self.executive.wake = self._wake_ms
+        self._may_record = True
 
     def run(self) -> None:
         """Work for ever."""
@@ -262,12 +272,41 @@ class App(Commands):
         snapshot = self.snapshot
         if tests.update(snapshot, self.protection):
             tests.finish(self.image.utc_s(tests.ended_s or 0))
+            self._record_test()
             if tests.found and tests.refusal != Refusal.NO_MODEL:
                 self.estimators.pulses(tests.found, tests.refusal)
                 self._saved_s = snapshot.uptime_s - _SAVE_EVERY_S  # whoever tested may switch off
         tests.publish(snapshot.seq, self.estimators.soc_bp)
         self.image.testing = tests.running
         self.image.request_ma = tests.request_ma
+
+    def _record(self) -> None:
+        s = self.snapshot
+        if self.history is not None:
+            utc_s = self.image.utc_s(s.uptime_s)
+            self.history.cycle(s, self.protection, self.estimators, utc_s)
+
+    def _begin_history(self) -> None:
+        """Only now, for the AFE has its settings: both at once would take more memory."""
+        board = self.board
+        block = self.image.map.block(models.HISTORY)
+        history = self.history = History(board.root, self.settings, block, self.boot)
+        self.pdu_server.files = history.file
+        if not self.safe:
+            history.event(
+                history_records.RESTART, 0, None, board.reset_cause, self.crashes.cause,
+                __version__.encode(),
+            )  # fmt: skip
+
+    def _record_test(self) -> None:
+        get = self.image.map.block(models.TEST).get
+        stop = get("EndStop")
+        found = [None if stop else get(name) for name in ("ResMth", "Soh", "SohLo", "SohHi")]
+        now_s = self.snapshot.uptime_s
+        if self.history is not None:
+            self.history.event(
+                history_records.TEST, now_s, self.image.utc_s(now_s), get("EndTst"), stop, *found
+            )
 
     def _publish(self) -> None:
         self.image.update(
@@ -418,6 +457,7 @@ class App(Commands):
             storage.save("test", self.tests.state())
             self.tests.changed = False
         elif now_s - self._saved_s < _SAVE_EVERY_S or not self._restored:
+            self._store_history(now_s)
             return False
         elif not self._counters_saved:  # first: figures of before had them among them
             storage.save("lifetime", self.estimators.counters())
@@ -428,6 +468,13 @@ class App(Commands):
             self._saved_s = now_s
             self._counters_saved = False
         return True
+
+    def _store_history(self, now_s: int) -> None:
+        if self._may_record and self._free_ms() >= min(_FLASH_MS, self.settings.period_ms // 2):
+            if self.history is None:
+                self._begin_history()
+            else:
+                self.history.store(now_s, self.image.utc_s(now_s))
 
     def _load_number(self, name: str, absent: int = 0) -> int:
         data = self.storage.load(name)
@@ -454,6 +501,12 @@ class App(Commands):
         """Carry out one of ``codes.Command``; one of ``codes.CommandResult``."""
         if code == Command.NONE:
             return CommandResult.NONE
+        result = self._carry_out(code)
+        if self.history is not None and not self.safe:
+            self.history.command(code, result)
+        return result
+
+    def _carry_out(self, code: int) -> int:
         if code == Command.CLEAR_LATCHED:
             self.measurement.recover()  # first: what the chip holds keeps the firmware's latch
             return self.protection.clear_latched()

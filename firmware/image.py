@@ -98,8 +98,8 @@ class Image:
         self._fill_settings()
         for ours in (
             self._snapshot, self._health, self._lifetime, self._protection, self._device,
-            self._energy, self._test, block(models.SETTINGS), block(models.UPDATE),
-            block(models.CALIBRATION), block(models.IDENTITY),
+            self._energy, self._test, block(models.SETTINGS), block(models.HISTORY),
+            block(models.UPDATE), block(models.CALIBRATION), block(models.IDENTITY),
         ):  # fmt: skip
             self._own(ours)
         block(models.CONTROL).set("Cmd", 0)

@@ -1,11 +1,14 @@
 """Where a board starts: settings, parts, the loop. A board's own file calls ``run``."""
 
+import gc
+
 from common import __version__
 from common.mp import const
 from firmware.app import App, RestartError, task_number
 from firmware.crashes import Crashes, tell
 from firmware.settings import SettingsError, load
 
+_START_BYTES = const(4096)  # from one collection to the next until the loop begins
 _TELL_MS = const(200)  # until the console has taken the last words
 
 
@@ -17,6 +20,8 @@ def run(make_board: "object", settings_path: str, ready: "object | None" = None)
     Whatever ends the loop opens the switches on its way out. An exception is then said, counted
     (``firmware.crashes``) and followed by a reset; where the board cannot reset it is raised.
     """
+    # Else what stays lies scattered among what was garbage, in a heap that is small.
+    _collect_every(_START_BYTES)
     trusted = True
     try:
         settings = load(settings_path)
@@ -39,6 +44,7 @@ def run(make_board: "object", settings_path: str, ready: "object | None" = None)
             print("safe mode: %d crashes in a row" % crashes.in_a_row)
         if ready is not None:
             ready(app)  # type: ignore[operator]
+        _collect_every(-1)  # but where the executive does
         app.run()
     except SettingsError:
         raise
@@ -60,3 +66,8 @@ def run(make_board: "object", settings_path: str, ready: "object | None" = None)
     finally:
         if app is not None:
             app.open_switches()
+
+
+def _collect_every(n_bytes: int) -> None:
+    if hasattr(gc, "threshold"):
+        gc.threshold(n_bytes)

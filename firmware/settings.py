@@ -49,6 +49,8 @@ RANGES = (
     ("balance_min_mv", 1500, 5000),
     ("balance_max_dc", 0, 700),
     ("balance_max_cells", 0, 8),
+    ("history_every_s", 10, 3600),
+    ("history_kb", 64, 16384),
 )
 # The front ends there are drivers for, the most cells of each, and what is drawn on average from a
 # cell it bleeds, in 0.1 uA for each mV: 68 ohm for 0.7 of the time; 39 ohm.
@@ -132,6 +134,8 @@ class Settings:
         self.balance_min_mv = self.profile.cell_full_mv - (200 if plateau else 400)
         self.balance_max_dc = 450
         self.balance_max_cells = 4
+        self.history_every_s = 60  # between two readings kept in flash
+        self.history_kb = 832  # of flash for all that is kept: 14 days and more of 16 cells
 
     @classmethod
     def from_dict(cls, values: "dict[str, object]") -> "Settings":

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
+# History is read where the bus is idle until the next poll, and takes at most this share of that.
+HISTORY_SHARE = 0.8
+HISTORY_LEAST_S = 0.06  # that an exchange may take; else as much as the last ones took, doubled
 PORT_PAUSE_FIRST_S = 1.0
 PORT_PAUSE_CAP_S = 30.0
 PACK_ERRORS = (
@@ -59,6 +62,8 @@ class Bus:
         self._turns = [_Turn(collector) for collector in collectors]
         # a port that fails pauses at once
         self._port = Breaker(1, PORT_PAUSE_FIRST_S, PORT_PAUSE_CAP_S)
+        self._history_s = 0.0  # that an exchange for history takes
+        self._history_turn = 0
 
     async def run(self, progressed: Callable[[], None]) -> None:
         """Take turns until cancelled; ``progressed`` is called with all that is done."""
@@ -70,11 +75,43 @@ class Bus:
                 turn = min(self._turns, key=lambda each: each.due_s)
                 left_s = turn.due_s - loop.time()
                 if left_s > 0:
-                    await asyncio.sleep(min(left_s, TICK_S))
+                    await self._use_idle_time(left_s)
                 else:
                     await self._take(turn)
         finally:
             self._master.close()
+
+    async def _use_idle_time(self, left_s: float) -> None:
+        """Fetch history, if there is any and time enough; else sleep."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        behind = [
+            turn
+            for turn in self._turns
+            if not turn.breaker.is_open and turn.collector.history.is_behind(began_s)
+        ]
+        if not behind or left_s < max(HISTORY_LEAST_S, 2 * self._history_s):
+            self._history_s *= 0.9  # once was slow is not for ever
+            await asyncio.sleep(min(left_s, TICK_S))
+            return
+        self._history_turn += 1
+        history = behind[self._history_turn % len(behind)].collector.history
+        try:
+            await history.fetch()
+        except LineError as error:
+            self._port_failed(str(error))
+            return
+        except (*PACK_ERRORS, sqlite3.Error) as error:
+            log.info("history not read", extra={"bus": self.name, "reason": str(error)})
+            history.rest(loop.time())
+            return
+        except Exception:
+            log.exception("history failed", extra={"bus": self.name})
+            history.rest(loop.time())
+            return
+        took_s = loop.time() - began_s
+        self._history_s = max(took_s, 0.9 * self._history_s)
+        await asyncio.sleep(took_s * (1 / HISTORY_SHARE - 1))
 
     async def _take(self, turn: _Turn) -> None:
         loop = asyncio.get_running_loop()

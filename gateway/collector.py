@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from common import models
 from gateway.blocks import NotReadyError, TornBlockError, WrongBlockError
 from gateway.history import Progress
+from gateway.history_collector import HistoryCollector
 from gateway.modbus.frames import DeviceError
 from gateway.planner import DETAIL_BLOCKS
 from gateway.reading import detail_message, encode, state_message
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gateway.blocks import Decoded
+    from gateway.history_packets import Chain
     from gateway.pack import Identity, Pack
 
 log = logging.getLogger(__name__)
@@ -41,12 +43,18 @@ class Sink(Protocol):
     """Where readings go, and who is told which packs are there."""
 
     async def store(
-        self, records: Iterable[Record], progress: tuple[str, Progress] | None = None
+        self,
+        records: Iterable[Record],
+        progress: tuple[str, Progress] | None = None,
+        history: tuple[str, Chain] | None = None,
     ) -> None:
         """Return when all of it is on disk."""
 
     async def progress(self, serial: str) -> Progress | None:
         """How far a pack is collected."""
+
+    async def history(self, serial: str) -> Chain | None:
+        """How far a pack's history is collected."""
 
     def online(self, identity: Identity, name: str | None) -> None:
         """The pack answers."""
@@ -84,6 +92,7 @@ class PackCollector:
         self.name = name
         self.lost_readings = 0  # no longer kept by the board when it was asked
         self.serial: str | None = None
+        self.history = HistoryCollector(pack, sink)
         self._sink = sink
         self._utc = utc
         self._progress: Progress | None = None
@@ -126,12 +135,14 @@ class PackCollector:
         if self.serial is not None:
             self._sink.offline(self.serial)
             self.serial = None
+        self.history.end()
         self.pack.forget()
 
     async def _meet(self, identity: Identity, now_s: float) -> None:
         if self.serial is not None:
             self._sink.offline(self.serial)
             self.serial = None
+            self.history.end()
         holder = self._sink.claim(identity.serial, identity.unit)
         if holder is not None:
             self.pack.forget()
@@ -142,6 +153,7 @@ class PackCollector:
         self.serial = identity.serial
         self._progress = await self._sink.progress(identity.serial)
         self._is_new = self._progress is None
+        await self.history.begin(identity.serial)
         self._live = None
         self._detail_due_s = now_s
         log.info(
@@ -260,3 +272,4 @@ class PackCollector:
         message = detail_message(self.serial, blocks, self._utc())
         record = Record(self.serial, health["Boot"], health["Seq"], "detail", encode(message))
         await self._sink.store([record])
+        self.history.learn(blocks[models.HISTORY])

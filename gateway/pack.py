@@ -23,7 +23,8 @@ from gateway.blocks import (
     decode_whole,
     is_filled,
 )
-from gateway.modbus.frames import read_request, read_write_request, write_request
+from gateway.history_packets import FILE_RECORDS, PACKET_WORDS, Packet, decode_packet
+from gateway.modbus.frames import file_request, read_request, read_write_request, write_request
 from gateway.planner import WALK_STEPS, Plan, Read, begin_read, version_read, walk_read
 
 if TYPE_CHECKING:
@@ -117,6 +118,24 @@ class Pack:
             raise TornBlockError(f"reading {came} came instead of {seq}")
         block = self._decode(identity, layout, data, decode_whole)
         return block if is_filled(block) else None
+
+    @property
+    def n_cells(self) -> int:
+        """Cells in series of the pack that was identified last."""
+        assert self._identity is not None
+        return self._identity.n_cells
+
+    async def history(self, number: int, retries: int = 0) -> Packet:
+        """Records of its history from ``number`` on, or from the first there is behind it."""
+        identity = await self.identify()
+        file, record = 1 + number // FILE_RECORDS, number % FILE_RECORDS
+        request = file_request(self.unit, file, record, PACKET_WORDS)
+        data = await self._master.exchange(request, retries)
+        try:
+            return decode_packet(data, identity.n_cells, identity.serial, number)
+        except WrongBlockError:
+            self.forget()
+            raise
 
     async def command(self, code: int) -> int:
         """Give the board one of ``codes.Command``; what became of it, of ``codes.CommandResult``.

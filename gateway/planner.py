@@ -26,6 +26,7 @@ DETAIL_BLOCKS = (
     models.ENERGY,
     models.TEST,
     models.SETTINGS,
+    models.HISTORY,
 )
 _VERSION_OFFSET = Layout(models.DEVICE, 1).offset("MapVer")
 BEGIN_WORDS = 2 + Layout(models.COMMON, 1).words  # "SunS" and the common model, one read

@@ -180,4 +180,5 @@ def detail_message(serial: str, blocks: dict[int, Decoded], gateway_time_s: floa
     settings = blocks[models.SETTINGS]
     message["settings"] = _named(settings, keys.SETTINGS)
     message["settings"]["last_failed_try_utc"] = iso_time(settings["FailUtc"])
+    message["history"] = _named(blocks[models.HISTORY], keys.HISTORY)
     return message

@@ -255,6 +255,14 @@ TEST_CELL: dict[str, str] = {
     "RHi": "resistance_high_ohm",
 }
 
+HISTORY: dict[str, str] = {
+    "First": "first_number",
+    "Last": "last_number",
+    "Every": "reading_every_s",
+    "Used": "used_bytes",
+    "Lost": "lost_count",
+}
+
 SETTINGS: dict[str, str] = {
     "SetSrc": "settings_source",
     "SetSt": "settings_state",

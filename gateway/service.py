@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from gateway.config import BusTable, Config
     from gateway.history import Progress
+    from gateway.history_packets import Chain
     from gateway.pack import Identity
     from gateway.spool import Record
 
@@ -57,14 +58,21 @@ class Outlet:
         self._announced: dict[str, Identity] = {}
 
     async def store(
-        self, records: Iterable[Record], progress: tuple[str, Progress] | None = None
+        self,
+        records: Iterable[Record],
+        progress: tuple[str, Progress] | None = None,
+        history: tuple[str, Chain] | None = None,
     ) -> None:
         """See ``collector.Sink``."""
-        await self._spool.store(records, progress)
+        await self._spool.store(records, progress, history)
 
     async def progress(self, serial: str) -> Progress | None:
         """See ``collector.Sink``."""
         return await self._spool.progress(serial)
+
+    async def history(self, serial: str) -> Chain | None:
+        """See ``collector.Sink``."""
+        return await self._spool.history(serial)
 
     def online(self, identity: Identity, name: str | None) -> None:
         """See ``collector.Sink``."""

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import UserError
 from gateway.history import Progress
+from gateway.history_packets import Chain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -94,6 +95,7 @@ class Spool:
         progress: Iterable[tuple[str, Progress]],
         acknowledged: Iterable[int],
         aside: Iterable[tuple[int, str]] = (),
+        history: Iterable[tuple[str, Chain]] = (),
     ) -> None:
         """Store, remember and delete in one transaction that is on disk on return.
 
@@ -102,11 +104,12 @@ class Spool:
         be written; then nothing has changed.
         """
         records, progress, acknowledged = list(records), list(progress), list(acknowledged)
+        history = list(history)
         try:
-            self._commit(records, progress, acknowledged, list(aside))
+            self._commit(records, progress, acknowledged, list(aside), history)
         except sqlite3.DatabaseError as error:
             self._begin_anew(error)
-            self._commit(records, progress, [], [])
+            self._commit(records, progress, [], [], history)
 
     def fetch(self, after_id: int, limit: int) -> list[Row]:
         """Up to ``limit`` records behind ``after_id``, oldest first."""
@@ -129,6 +132,13 @@ class Spool:
             "SELECT boot, seq, ahead FROM progress WHERE serial = ?", (serial,)
         ).fetchone()
         return Progress(row[0], row[1], frozenset(json.loads(row[2]))) if row else None
+
+    def history(self, serial: str) -> Chain | None:
+        """How far the pack's history is collected; ``None`` for one never seen."""
+        row = self._database.execute(
+            "SELECT number, chain FROM history WHERE serial = ?", (serial,)
+        ).fetchone()
+        return Chain(*row) if row else None
 
     def waiting(self) -> int:
         """Messages that wait."""
@@ -169,6 +179,7 @@ class Spool:
         progress: list[tuple[str, Progress]],
         acknowledged: list[int],
         aside: list[tuple[int, str]],
+        history: list[tuple[str, Chain]],
     ) -> None:
         database = self._database
         with database:
@@ -185,6 +196,10 @@ class Spool:
             database.executemany(
                 "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?)",
                 [(serial, p.boot, p.seq, json.dumps(sorted(p.ahead))) for serial, p in progress],
+            )
+            database.executemany(
+                "INSERT OR REPLACE INTO history VALUES (?, ?, ?)",
+                [(serial, chain.number, chain.value) for serial, chain in history],
             )
             if records:
                 self._make_room()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gateway.history import Progress
+    from gateway.history_packets import Chain
     from gateway.spool import Record, Row, Spool
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ T = TypeVar("T")
 class _Batch:
     records: list[Record] = field(default_factory=list)
     progress: dict[str, Progress] = field(default_factory=dict)
+    history: dict[str, Chain] = field(default_factory=dict)
     acknowledged: list[int] = field(default_factory=list)
     aside: list[tuple[int, str]] = field(default_factory=list)
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
@@ -44,13 +46,18 @@ class SpoolWriter:
         self.stored = asyncio.Event()  # set whenever new records are on disk
 
     async def store(
-        self, records: Iterable[Record], progress: tuple[str, Progress] | None = None
+        self,
+        records: Iterable[Record],
+        progress: tuple[str, Progress] | None = None,
+        history: tuple[str, Chain] | None = None,
     ) -> None:
         """Return when records and progress are on disk; ``sqlite3.Error`` when they are not."""
         batch = self._batch
         batch.records.extend(records)
         if progress is not None:
             batch.progress[progress[0]] = progress[1]
+        if history is not None:
+            batch.history[history[0]] = history[1]
         done = asyncio.get_running_loop().create_future()
         batch.waiting.append(done)
         self._wanted.set()
@@ -73,6 +80,10 @@ class SpoolWriter:
     async def progress(self, serial: str) -> Progress | None:
         """See ``Spool.progress``."""
         return await self._in_thread(lambda: self._spool.progress(serial))
+
+    async def history(self, serial: str) -> Chain | None:
+        """See ``Spool.history``."""
+        return await self._in_thread(lambda: self._spool.history(serial))
 
     async def run(self, progressed: Callable[[], None]) -> None:
         """Commit what is asked for, until cancelled; then commit what is left."""
@@ -97,7 +108,11 @@ class SpoolWriter:
         try:
             await self._in_thread(
                 lambda: self._spool.commit(
-                    batch.records, batch.progress.items(), batch.acknowledged, batch.aside
+                    batch.records,
+                    batch.progress.items(),
+                    batch.acknowledged,
+                    batch.aside,
+                    batch.history.items(),
                 )
             )
         except sqlite3.Error as error:

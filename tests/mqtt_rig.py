@@ -82,6 +82,15 @@ class Subscriber:
                 found[message["serial"], message["boot"], message["seq"]].append(message)
         return found
 
+    def history(self, serial):
+        """``{number: message}``; what came twice came as it was."""
+        found = {}
+        for topic, payload in list(self.messages):
+            if topic.endswith(f"/{serial}/history"):
+                message = json.loads(payload)
+                assert found.setdefault(message["number"], message) == message
+        return found
+
     def last(self, topic):
         return next((p for t, p in reversed(list(self.messages)) if t == topic), None)
 

@@ -2,8 +2,8 @@
 
 Knows nothing of frames: it takes the PDU (from the function code on) and fills the answer's.
 Holding registers (3) and input registers (4) are the same image, which begins at
-``models.BASE_ADDRESS``. Served: 3, 4, 6, 16, 23, 8 (diagnostics), 21 (files: a new image of the
-firmware) and 43/14 (identification).
+``models.BASE_ADDRESS``. Served: 3, 4, 6, 16, 23, 8 (diagnostics), 43/14 (identification), 20
+(file records) from ``files``, where there are any, and 21 (a new image of the firmware).
 
 A write changes all it names or nothing: every register must belong to a writable point, a point
 of two registers must be written whole, and every value is checked before the first is taken.
@@ -29,11 +29,16 @@ from common.codes import Command, CommandResult
 from common.mp import const
 from common.registers import Block, RegisterMap
 
+TYPE_CHECKING = False  # boards have no typing
+if TYPE_CHECKING:
+    from firmware.history_file import HistoryFile
+
 READ_HOLDING = const(3)
 READ_INPUT = const(4)
 WRITE_SINGLE = const(6)
 DIAGNOSTICS = const(8)
 WRITE_MULTIPLE = const(16)
+READ_FILE = const(20)
 WRITE_FILE = const(21)
 READ_WRITE = const(23)
 ENCAPSULATED = const(43)
@@ -49,9 +54,10 @@ _MAX_READ = const(125)  # registers in one answer
 _MAX_WRITE = const(123)
 _MAX_READ_WRITE = const(121)  # registers written by function 23
 _MAX_PARTS = const(32)  # of the image that are asked for; a gateway's plan has about half of it
+_FILE_REFERENCE = const(6)  # the only type of reference there is
+_FILE_REQUEST = const(7)  # bytes of each part of a request
 
 _IDENTIFICATION = const(14)  # MEI type of function 43
-_FILE = const(6)  # reference type of functions 20 and 21
 _FILE_RECORDS = const(10000)  # of one register each, in a file; files count from 1
 _CONFORMITY = const(0x83)  # extended identification, as a stream and object by object
 _LAST_OBJECT = const(b"\x02\x7f\xff")  # of basic, regular and extended identification
@@ -127,6 +133,8 @@ class PduServer:
         # Who takes settings (``firmware.remote_settings``): all of them in one write, or none.
         self.limits: "object | None" = None
         self.update: "object | None" = None  # who takes an image (``firmware.update``)
+        # ``read(file, record, words, into, at)``: registers, or minus the exception.
+        self.files: "HistoryFile | None" = None
         # Who takes them for CALIBRATION and IDENTITY (``firmware.provision``).
         self.provisions: dict[int, object] = {}
         self._sealed = [
@@ -180,6 +188,8 @@ class PduServer:
             n = self._diagnose(request, length, response)
         elif function == WRITE_FILE:
             n = self._write_file(request, length, response)
+        elif function == READ_FILE and self.files is not None:
+            n = self._read_files(request, length, response)
         elif function == ENCAPSULATED:
             n = self._identify(request, length, response)
         else:
@@ -337,6 +347,8 @@ class PduServer:
         block.set(name, value)
         return True
 
+    # --- files ----------------------------------------------------------------------------
+
     def _write_file(
         self, request: "bytearray | memoryview", length: int, response: "bytearray | memoryview"
     ) -> int:
@@ -347,7 +359,7 @@ class PduServer:
             if length - at < 7:
                 return -ILLEGAL_VALUE
             n_words = request[at + 5] << 8 | request[at + 6]
-            if request[at] != _FILE or not n_words or at + 7 + 2 * n_words > length:
+            if request[at] != _FILE_REFERENCE or not n_words or at + 7 + 2 * n_words > length:
                 return -ILLEGAL_VALUE
             if not (request[at + 1] or request[at + 2]):
                 return -ILLEGAL_ADDRESS
@@ -367,6 +379,29 @@ class PduServer:
                 return n
             at += 7 + n_bytes
         return _echo(request, length, response)
+
+    def _read_files(
+        self, request: "bytearray | memoryview", length: int, response: "bytearray | memoryview"
+    ) -> int:
+        if length <= 2 or length != 2 + request[1] or request[1] % _FILE_REQUEST:
+            return -ILLEGAL_VALUE
+        n = 2
+        for at in range(2, length, _FILE_REQUEST):
+            file = request[at + 1] << 8 | request[at + 2]
+            record = request[at + 3] << 8 | request[at + 4]
+            words = request[at + 5] << 8 | request[at + 6]
+            if n + 2 + 2 * words > MAX_PDU:
+                return -ILLEGAL_VALUE
+            if request[at] != _FILE_REFERENCE or not file or record >= _FILE_RECORDS or not words:
+                return -ILLEGAL_ADDRESS
+            words = self.files.read(file, record, words, response, n + 2)  # type: ignore[union-attr]
+            if words < 0:
+                return words
+            response[n] = 1 + 2 * words
+            response[n + 1] = _FILE_REFERENCE
+            n += 2 + 2 * words
+        response[1] = n - 2
+        return n
 
     # --- diagnostics and identification ---------------------------------------------------
 

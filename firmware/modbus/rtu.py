@@ -10,7 +10,8 @@ board, fits its own length and has a right checksum is answered: whoever sent it
 An earlier one is never answered, for its sender has given it up.
 
 An answer cannot be interrupted. One that would last longer than the loop has time for
-(``free_ms``) waits for a later poll, and is dropped when its sender speaks again before.
+(``free_ms``) waits for a later poll, and is dropped when its sender speaks again before. A request
+for a file waits likewise until there are ``file_ms``, for it reads flash.
 
     rtu = RtuServer(board, pdu_server, settings.address, settings.baudrate)
     while True:
@@ -26,6 +27,7 @@ from firmware.board import Board
 from firmware.modbus.pdu import (
     DIAGNOSTICS,
     ENCAPSULATED,
+    READ_FILE,
     READ_HOLDING,
     READ_INPUT,
     READ_WRITE,
@@ -66,6 +68,8 @@ class RtuServer:
         self._baudrate = baudrate
         self._silence_ms = silence_ms(baudrate)
         self.free_ms: "object | None" = None  # asked for the time until the loop is wanted
+        self.file_ms = 0  # that reading a file may take
+        self._waits = False  # for so much time
         self._chunk = bytearray(_CHUNK)
         self._buffer = bytearray(_BUFFER)
         self._length = 0
@@ -80,7 +84,7 @@ class RtuServer:
 
     def pending(self) -> bool:
         """Whether a frame has begun: ``poll`` then wants to be called at ``due_ms``."""
-        return self._length > 0
+        return self._length > 0 and not self._waits
 
     def due_ms(self) -> int:
         """The tick (``board.ticks_ms``) at which the frame under way has ended."""
@@ -89,6 +93,10 @@ class RtuServer:
     def poll(self) -> bool:
         """Take what has come; when a frame has ended, answer it. Whether one was answered."""
         board = self._board
+        # Its sender speaks again: it has given up what waits.
+        if self._waits and self._uart.any():  # type: ignore[attr-defined]
+            self._waits = False
+            self._length = 0
         if self._take():
             if self._ready:
                 self._ready = 0
@@ -100,6 +108,12 @@ class RtuServer:
         if self._length == 0:
             return False
         if board.ticks_diff(board.ticks_ms(), self._last_ms) < self._silence_ms:
+            return False
+        free_ms = self.free_ms
+        self._waits = (
+            free_ms is not None and self._buffer[1] == READ_FILE and free_ms() < self.file_ms  # type: ignore[operator]
+        )
+        if self._waits:
             return False
         try:
             return self._serve()

@@ -14,6 +14,7 @@ Source: Modbus Application Protocol V1.1b3; Modbus over Serial Line V1.02.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,9 +29,11 @@ from pymodbus.pdu.register_message import (
 
 READ = 3
 WRITE = 16
+READ_FILE = 20
 WRITE_FILE = 21
 READ_WRITE = 23
-FILE_RECORDS = 10000
+FILE_RECORDS = 10000  # in a file
+FILE_REFERENCE = 6  # the only type of reference there is
 EXCEPTION_BIT = 0x80
 MAX_UNIT = 247
 MAX_READ_WORDS = 125
@@ -73,11 +76,17 @@ class Request:
     pdu: bytes  # from the function code on
     answer_words: int  # registers in the answer; 0 for a write
     echo: bytes = b""  # what the answer to a write repeats
+    part: bytes = b""  # what stands between the byte count and the registers of a file's record
 
     @property
     def answer_bytes(self) -> int:
         """Length of the answer's PDU."""
-        return 1 + len(self.echo) if self.echo else 2 + 2 * self.answer_words
+        return 1 + len(self.echo) if self.echo else 2 + self.count
+
+    @property
+    def count(self) -> int:
+        """The byte count that the answer announces."""
+        return len(self.part) + 2 * self.answer_words
 
 
 def read_request(unit: int, address: int, count: int) -> Request:
@@ -112,6 +121,13 @@ def write_file_request(unit: int, offset: int, data: bytes) -> Request:
     return Request(unit, WRITE_FILE, bytes([WRITE_FILE]) + body, 0, echo=body)
 
 
+def file_request(unit: int, file: int, record: int, words: int) -> Request:
+    """Read ``words`` registers (1..124) from a record of a file."""
+    # pymodbus counts a record's length in bytes in one place and registers in the other
+    pdu = struct.pack(">BBBHHH", READ_FILE, 7, FILE_REFERENCE, file, record, words)
+    return Request(unit, READ_FILE, pdu, words, part=bytes([1 + 2 * words, FILE_REFERENCE]))
+
+
 class Framing(Protocol):
     """How a request goes on the wire and how its answer is known."""
 
@@ -139,9 +155,11 @@ def _answer_data(request: Request, pdu: bytes) -> bytes:
         if pdu[1:] != request.echo:
             raise BadAnswerError("a write was acknowledged that was not asked for")
         return b""
-    if pdu[1] != 2 * request.answer_words:
-        raise BadAnswerError(f"byte count {pdu[1]} instead of {2 * request.answer_words}")
-    return pdu[2:]
+    if pdu[1] != request.count:
+        raise BadAnswerError(f"byte count {pdu[1]} instead of {request.count}")
+    if not pdu.startswith(request.part, 2):
+        raise BadAnswerError("the part of a file is not what was asked for")
+    return pdu[2 + len(request.part) :]
 
 
 class RtuFraming:
@@ -170,7 +188,7 @@ class RtuFraming:
         if len(received) > expected:
             raise BadAnswerError(f"{len(received)} bytes instead of {expected}")
         if expected > 5 and not request.echo and len(received) > 2:
-            announced, wanted = received[2], 2 * request.answer_words
+            announced, wanted = received[2], request.count
             if announced != wanted:
                 raise BadAnswerError(f"byte count {announced} instead of {wanted}")
         if len(received) < expected:

@@ -1,4 +1,4 @@
-"""How many of the small mistakes that could be made in the safety modules a test notices.
+"""How many small mistakes in the modules of safety and of the history a test notices.
 
     nice -n 15 .venv/bin/python tests/benchmarks/mutation_score.py
 
@@ -47,6 +47,7 @@ _WHOLE = "tests/firmware/test_firmware_remote_settings.py"
 
 _FIRMWARE = "tests/firmware/test_firmware_"
 _NUMBERS = f"{_FIRMWARE}fault_numbers.py"
+_RECORDS = "tests/common/test_common_history_records.py"
 
 # Which tests a module is tried by: its own. {path from the root: tests}
 TESTS = {
@@ -71,6 +72,10 @@ TESTS = {
         f"{_WHOLE}::test_the_numbers_in_the_firmware_are_those_of_the_codes",
         f"{_WHOLE}::test_the_documentation_lists_settings_and_results_as_they_are",
     ),
+    "common/history_records.py": (_RECORDS, f"{_FIRMWARE}history.py"),
+    "firmware/history_file.py": (f"{_FIRMWARE}history.py",),
+    "firmware/segments.py": (f"{_FIRMWARE}history.py",),
+    "firmware/history.py": (f"{_FIRMWARE}history.py",),
     "common/hmac256.py": ("tests/common/test_common_hmac256.py",),
 }
 

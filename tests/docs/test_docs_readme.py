@@ -45,7 +45,7 @@ def test_every_topic_is_listed_as_it_is_published(readme: str) -> None:
     listed = {topic.strip("`"): kept == "yes" for topic, kept, _what in rows(readme, "Topics")}
     topics = Topics("BASE", "GATEWAY")
     published = {topics.status: True, topics.pack("SERIAL", "status"): True}
-    for kind in ("state", "detail"):
+    for kind in ("state", "detail", "history"):
         published[topics.pack("SERIAL", kind)] = kind in RETAINED_KINDS
     edge = Edge(Grader(profiles.load("packgrade-2026"), lambda: datetime.now(UTC)), "BASE")
     subscribed = {topic.replace("/+/+/", "/GATEWAY/SERIAL/") for topic, _qos in edge.connected()}

@@ -20,10 +20,11 @@ def has_micropython():
 
 
 @contextmanager
-def desk(folder, speed, until_s=60.0):
+def desk(folder, speed, until_s=60.0, **settings):
     """``(world, bus)``, ``until_s`` virtual seconds after both boards were switched on.
 
     The packs differ in cells and current, so that no figure of one could be the other's.
+    ``settings`` are more of those of both boards.
     """
     with World(seed=3, speed=speed, folder=folder / "boards") as world:
         specs = [
@@ -33,6 +34,7 @@ def desk(folder, speed, until_s=60.0):
                 soc=0.4 + 0.2 * address,
                 address=address,
                 record_every=RECORD_EVERY,
+                settings=settings,
                 program=(Rest(20.0), Discharge(10.0 * address, end_v=30.0)),
             )
             for address, serial in ADDRESSES.items()

@@ -457,3 +457,78 @@ def test_a_record_that_no_file_has_is_an_illegal_address(
 
 def test_without_anybody_who_takes_images_the_function_is_illegal(bench: Bench) -> None:
     assert bench.ask(file_write((1, 0, b"ab"))) == b"\x95\x01"
+
+
+# --- files -------------------------------------------------------------------------------
+
+
+class Files:
+    """Records of which each register tells its file, record and place."""
+
+    def __init__(self) -> None:
+        self.refuse = 0
+        self.asked: list[tuple[int, int, int]] = []
+
+    def read(self, file: int, record: int, words: int, into: bytearray, at: int) -> int:
+        self.asked.append((file, record, words))
+        if self.refuse:
+            return -self.refuse
+        for i in range(words):
+            struct.pack_into(">H", into, at + 2 * i, file * 1000 + record * 10 + i)
+        return words
+
+
+@pytest.fixture
+def files(bench: Bench) -> Files:
+    bench.server.files = files = Files()
+    return files
+
+
+def file_request(*parts: tuple[int, int, int], kind: int = 6) -> bytes:
+    body = b"".join(struct.pack(">BHHH", kind, *part) for part in parts)
+    return bytes([20, len(body)]) + body
+
+
+def test_records_of_files_are_read_several_at_once(bench: Bench, files: Files) -> None:
+    answer = bench.ask(file_request((4, 1, 2), (3, 9, 2)))
+    assert answer.hex(" ") == "14 0c 05 06 0f aa 0f ab 05 06 0c 12 0c 13"
+    assert files.asked == [(4, 1, 2), (3, 9, 2)]
+
+
+def test_the_longest_answer_of_a_file_fits(bench: Bench, files: Files) -> None:
+    answer = bench.ask(file_request((1, 1, 124)))
+    assert (len(answer), answer[1], answer[2]) == (252, 250, 249)
+    assert bench.ask(file_request((1, 1, 125))) == b"\x94\x03"
+    assert bench.ask(file_request((1, 1, 60), (1, 1, 64))) == b"\x94\x03"
+    assert len(bench.ask(file_request(*[(1, 1, 1)] * 35))) == 2 + 35 * 4
+
+
+@pytest.mark.parametrize(
+    ("pdu", "code"),
+    [
+        (b"\x14", 3),
+        (b"\x14\x00", 3),
+        (file_request((1, 1, 2))[:-1], 3),
+        (file_request((1, 1, 2)) + b"\x00", 3),
+        (b"\x14\x06" + file_request((1, 1, 2))[2:-1], 3),
+        (file_request((1, 1, 2), kind=5), 2),
+        (file_request((0, 1, 2)), 2),
+        (file_request((1, 10000, 2)), 2),
+        (file_request((1, 1, 0)), 2),
+    ],
+)
+def test_a_wrong_request_for_a_file_has_the_exception_of_the_specification(
+    bench: Bench, files: Files, pdu: bytes, code: int
+) -> None:
+    assert bench.ask(pdu) == bytes([0x94, code])
+    assert not files.asked
+
+
+@pytest.mark.parametrize("code", [2, 4])
+def test_what_a_file_refuses_is_refused(bench: Bench, files: Files, code: int) -> None:
+    files.refuse = code
+    assert bench.ask(file_request((1, 1, 2))) == bytes([0x94, code])
+
+
+def test_a_board_without_files_does_not_know_the_function(bench: Bench) -> None:
+    assert bench.ask(file_request((1, 1, 2))) == b"\x94\x01"

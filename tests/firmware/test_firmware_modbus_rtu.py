@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 import tty
+from types import SimpleNamespace
 
 import pytest
 from core_fakes import Uart
@@ -143,6 +144,31 @@ def test_an_answer_that_would_last_too_long_waits_until_there_is_time(bench: Ben
     assert bench.line.sent == [ANSWER]
     bench.pass_ms(20)
     assert bench.line.sent == [ANSWER]
+
+
+def test_a_request_for_a_file_waits_until_there_is_time_to_read_it(bench: Bench) -> None:
+    asked = frame(ADDRESS, struct.pack(">BBBHHH", 20, 7, 6, 1, 5, 10))
+    reads = []
+
+    def read(file: int, record: int, words: int, into: bytearray, at: int) -> int:
+        reads.append((file, record, words))
+        return -2
+
+    bench.pdu.files = SimpleNamespace(read=read)
+    bench.rtu.file_ms = 100
+    free_ms = 99
+    bench.rtu.free_ms = lambda: free_ms
+    assert bench.ask(asked) == []
+    bench.pass_ms(20)
+    assert reads == []
+    assert not bench.rtu.pending(), "the loop is not woken for what waits for the loop"
+    assert bench.ask(READ) == [ANSWER], "anything else is answered"
+    assert bench.ask(asked) == []
+    free_ms = 100
+    bench.rtu.poll()
+    assert reads == [(1, 5, 10)]
+    assert bench.line.sent == [frame(ADDRESS, b"\x94\x02")]
+    assert not bench.rtu.pending()
 
 
 def test_an_answer_whose_sender_speaks_again_before_it_was_sent_is_dropped(bench: Bench) -> None:

@@ -26,7 +26,7 @@ N = 4
 SHORTS = ("VGain", "StkGain", "AGain", "AOff", "TmpOff1", "TmpOff2", "TmpOff3", "TmpOff4")
 BOUNDS = (30, 100, 200, 500, 30, 30, 30, 30)
 IDENTITY_TEXTS = {
-    "Mkr": 32, "Typ": 32, "Bat": 16, "Made": 10, "Serv": 10, "Prev": 16, "By": 16, "Pass": 56
+    "Mkr": 32, "Typ": 32, "Bat": 16, "Made": 12, "Serv": 12, "Prev": 16, "By": 16, "Pass": 56
 }  # fmt: skip
 
 

@@ -49,7 +49,8 @@ from firmware.storage import Storage
 
 PROVISIONED = {
     "n_cells", "rated_mah", "address", "baudrate", "shunt_uohm", "period_ms", "n_sensors",
-    "contactors", "precharge_ms", "precharge_mv", "precharge_tries",
+    "contactors", "precharge_ms", "precharge_mv", "precharge_tries", "history_every_s",
+    "history_kb",
 }  # fmt: skip
 NEW = {"cov_mv": 4180, "ocd_ma": 15000, "utc_dc": 55, "record_every": 7, "detail_every": 12}
 
@@ -244,8 +245,9 @@ def settings_in(thing: object, path: str, found: dict[str, object], seen: set[in
 def numbers_of(app: App) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, part in vars(app).items():
-        if name not in {"board", "storage", "executive", "snapshot"}:
-            settings_in(part, name, found, {id(app.board), id(app.snapshot)})
+        if name not in {"board", "storage", "executive", "snapshot", "history"}:
+            others = (app.board, app.snapshot, app.history, app.history.file)
+            settings_in(part, name, found, set(map(id, others)))
     return found
 
 
@@ -569,8 +571,8 @@ def test_the_key_is_nowhere_to_be_read(
     refused(client, bytes(2 * (END - RESPONSE)))
     assert KEY[:8] not in bytes(rig.app.image.map.image)
     assert KEY.hex()[:8] not in capsys.readouterr().out
-    for file in Path(rig.root).rglob("*.*"):
-        if file.name != "device.key":
+    for file in Path(rig.root).rglob("*"):
+        if file.is_file() and file.name != "device.key":
             assert KEY[:8] not in file.read_bytes()
             assert KEY.hex()[:8].encode() not in file.read_bytes()
     assert client.registers(client.start + RESPONSE, 16) == b"\xff" * 32

@@ -98,6 +98,7 @@ class FakePack:
         self.map.block(models.PROTECTION).set("NFlt", self.detail_figure("protection") % 60000)
         self.map.block(models.TEST).set("Left", self.detail_figure("test"))
         self.map.block(models.SETTINGS).set("NFail", self.detail_figure("settings"))
+        self.map.block(models.HISTORY).set("Used", self.detail_figure("history"))
         device = self.map.block(models.DEVICE)
         device.set("MemFree", self.detail_figure("device"))
         device.set("RecEvery", self.every)

@@ -43,6 +43,7 @@ def healthy_blocks(n_cells=N_CELLS):
         },
         models.TEST: {"Seq": 90000, "Boot": 3},
         models.SETTINGS: {"Seq": 90000, "SetSrc": 1, "SetSt": 1, "SetRes": 0, "NFail": 0},
+        models.HISTORY: {"Seq": 90000, "Boot": 3, "Every": 60, "Used": 0, "Lost": 0},
     }  # fmt: skip
     for model_id, values in numbers.items():
         for name, value in values.items():

@@ -31,6 +31,7 @@ def wrong_values(fake, model_id, block):
         models.DEVICE: ("device", "MemFree"),
         models.TEST: ("test", "Left"),
         models.SETTINGS: ("settings", "NFail"),
+        models.HISTORY: ("history", "Used"),
     }[model_id]
     scale = 10 if key == "ChaAh" else 1
     return [] if round(block[key] * scale) == fake.detail_figure(name, 0, seq) else [block]

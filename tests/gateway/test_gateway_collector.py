@@ -22,16 +22,22 @@ class MemorySink:
     def __init__(self):
         self.records = []
         self.progressed = {}
+        self.chains = {}
         self.present = {}
         self.holders = {}
 
-    async def store(self, records, progress=None):
+    async def store(self, records, progress=None, history=None):
         self.records += records
+        if history is not None:
+            self.chains[history[0]] = history[1]
         if progress is not None:
             self.progressed[progress[0]] = progress[1]
 
     async def progress(self, serial):
         return self.progressed.get(serial)
+
+    async def history(self, serial):
+        return self.chains.get(serial)
 
     def online(self, identity, name):
         self.present[identity.serial] = True

@@ -161,6 +161,7 @@ def test_the_detail_names_every_cell_and_block(pack):
         (models.TEST, reading_keys.TEST),
         (models.TEST, reading_keys.TEST_RESULT),
         (models.SETTINGS, reading_keys.SETTINGS),
+        (models.HISTORY, reading_keys.HISTORY),
         (models.SNAPSHOT, reading_keys.STATE),
     ],
 )

@@ -152,12 +152,16 @@ class Bench:
         self.pdu.limits = Limits(self.told)
         self.rtu = RtuServer(self.board, self.pdu, ADDRESS, 115200)
         self.writable = {}  # register -> point's first register
-        limits = self.map.block(models.SETTINGS)
-        first = limits.address + limits.layout.offset("Resp1")
-        self.whole = range(first, limits.address + limits.layout.offset("SeqEnd"))
+        sealed = (models.SETTINGS, models.CALIBRATION, models.IDENTITY)
+        self.pdu.provisions = dict.fromkeys(sealed[1:], self.pdu.limits)
+        self.wholes = []  # registers that are written together, with a response
+        for block in map(self.map.block, sealed):
+            ends = (block.layout.offset("Resp1"), block.layout.offset("SeqEnd"))
+            self.wholes.append(range(block.address + ends[0], block.address + ends[1]))
+        own = {register for whole in self.wholes for register in whole}
         for block in self.map.blocks:
             for offset, n, rw in map(block.layout.place, block.layout.index):
-                if rw and block.address + offset not in self.whole:
+                if rw and block.address + offset not in own:
                     for k in range(n):
                         self.writable[block.address + offset + k] = block.address + offset
         control = self.map.block(models.CONTROL)
@@ -179,8 +183,9 @@ class Bench:
 def some_write(bench):
     """A right write of one whole point, or of all settings, or of nearly all."""
     if random.getrandbits(3) == 0:
-        first = bench.whole[0] + (0, 0, 0, 1, -1)[random.randint(0, 4)]
-        n = len(bench.whole) - (0, 0, 0, 1)[random.getrandbits(2)]
+        whole = bench.wholes[random.randint(0, len(bench.wholes) - 1)]
+        first = whole[0] + (0, 0, 0, 1, -1)[random.randint(0, 4)]
+        n = len(whole) - (0, 0, 0, 1)[random.getrandbits(2)]
         return b"\x10" + words(first, n) + bytes([2 * n]) + bytes(2 * n)
     first = bench.writable[bench.points[random.randint(0, len(bench.points) - 1)]]
     n = len([at for at in bench.points if bench.writable[at] == first])
@@ -308,7 +313,7 @@ def breach(bench, piece, before, told, sent):
                 register not in allowed or register not in bench.writable
             ):
                 return f"register {register} changed"
-    given = bench.whole[0] in allowed and bench.whole[-1] in allowed
+    given = any(whole[0] in allowed and whole[-1] in allowed for whole in bench.wholes)
     if bench.told.count != told and not (given or [r for r in allowed if r in bench.writable]):
         return "a command that nobody gave"
     return None
