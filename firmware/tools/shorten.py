@@ -110,7 +110,9 @@ def _with_short_arguments(source: str, called: "set[str]") -> str:
                     continue
                 if name not in short:
                     short[name] = next(letters, name)
-                where.setdefault(name, set()).update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+                where.setdefault(name, set()).update(
+                    range(node.lineno, (node.end_lineno or node.lineno) + 1)
+                )
     return _written(
         source,
         [
