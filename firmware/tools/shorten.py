@@ -1,9 +1,12 @@
-r"""Short names for private ones, in all files of an image together.
+r"""Short names for private ones and for arguments, in all files of an image together.
 
 A compiled file carries the name of each attribute, function and argument that it uses. What begins
 with one underscore is no concern of anyone outside the image, so it gets a shorter name there: the
 same one in every file, the most frequent the shortest. Names of the interpreter
 (``sys.implementation._mpy``) stay, as do those that some text names.
+
+Arguments get names of one letter within their function, but for those that any call of the image
+names (``delay_s=5``), and those of files that a maker's own files call (``MAKERS``).
 
     >>> shorten({"a.py": "class A:\n    _count_of_all = 1"})
     ({'a.py': 'class A:\n    _a = 1'}, {'_count_of_all': '_a'})
@@ -16,8 +19,11 @@ import token
 import tokenize
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import count, product
+from itertools import count, pairwise, product
 from string import ascii_letters, digits
+
+# What a board file, a cell profile or another AFE of a maker's own calls, by names if he likes.
+MAKERS = ("common/", "firmware/afe/", "firmware/board", "firmware/fram.py")
 
 _PRIVATE = re.compile(r"_[A-Za-z0-9][A-Za-z0-9_]*")
 
@@ -39,7 +45,17 @@ def shorten(sources: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]
         for name, _times in sorted(frequency.items(), key=lambda item: (-item[1], item[0]))
         if name in bound - texts
     }
-    return {path: _renamed(source, names) for path, source in sources.items()}, names
+    made = {path: _renamed(source, names) for path, source in sources.items()}
+    called = {
+        node.arg
+        for source in made.values()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.keyword) and node.arg
+    }
+    for path, source in made.items():
+        if not path.startswith(MAKERS):
+            made[path] = _with_short_arguments(source, called)
+    return made, names
 
 
 def _short_names() -> Iterator[str]:
@@ -75,10 +91,52 @@ def _in_texts(tree: ast.Module) -> Iterator[str]:
 
 
 def _renamed(source: str, names: Mapping[str, str]) -> str:
+    return _written(source, [(found, names.get(found.string, "")) for found in _private(source)])
+
+
+def _with_short_arguments(source: str, called: "set[str]") -> str:
+    """``called``: names that a call gives somewhere, which stay."""
+    tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    taken = {found.string for found in tokens}
+    letters = (letter for letter in ascii_letters if letter not in taken)
+    short: dict[str, str] = {}  # the same in all functions of a file: they may lie in each other
+    where: dict[str, set[int]] = {}  # lines of the functions that have it
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            a = node.args
+            for arg in (*a.posonlyargs, *a.args, *a.kwonlyargs):
+                name = arg.arg
+                if len(name) < 3 or name in called or name == "self" or name in _defaults(a):
+                    continue
+                if name not in short:
+                    short[name] = next(letters, name)
+                where.setdefault(name, set()).update(
+                    range(node.lineno, (node.end_lineno or node.lineno) + 1)
+                )
+    return _written(
+        source,
+        [
+            (found, short[found.string])
+            for before, found in pairwise(tokens)
+            if found.type == token.NAME
+            and before.string != "."
+            and found.start[0] in where.get(found.string, ())
+        ],
+    )
+
+
+def _defaults(arguments: ast.arguments) -> "set[str]":
+    """Names in default values: they are of another function, or of none."""
+    values = [value for value in (*arguments.defaults, *arguments.kw_defaults) if value]
+    return {n.id for value in values for n in ast.walk(value) if isinstance(n, ast.Name)}
+
+
+def _written(source: str, changes: "list[tuple[tokenize.TokenInfo, str]]") -> str:
+    """The source with other words (``""``: the same) in the places of some tokens, in order."""
     lines = source.splitlines(keepends=True)
-    for found in reversed(list(_private(source))):
+    for found, new in reversed(changes):
         row, column = found.start
         line = lines[row - 1]
-        new = names.get(found.string, found.string)
-        lines[row - 1] = line[:column] + new + line[column + len(found.string) :]
+        end = column + len(found.string)
+        lines[row - 1] = line[:column] + (new or found.string) + line[end:]
     return "".join(lines)

@@ -21,11 +21,10 @@ if TYPE_CHECKING:
     from gateway.modbus.master import Master
 
 
-def add_bus_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add PORT and the options that say how to talk on it."""
-    parser.add_argument(
-        "port", metavar="PORT", help="/dev/ttyUSB0, tcp://host:502 or rtu+tcp://host:port"
-    )
+def add_bus_arguments(parser: argparse.ArgumentParser, also: str = "") -> None:
+    """Add PORT and the options that say how to talk on it; ``also``: what else PORT may be."""
+    ports = ["/dev/ttyUSB0", "tcp://host:502", "rtu+tcp://host:port", *([also] if also else [])]
+    parser.add_argument("port", metavar="PORT", help=f"{', '.join(ports[:-1])} or {ports[-1]}")
     parser.add_argument("--baudrate", type=int, default=115200, help="of a serial port (115200)")
     parser.add_argument(
         "--timeout-ms", type=int, default=300, help="for an answer; twice as long when late (300)"

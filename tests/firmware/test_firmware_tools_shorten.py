@@ -57,6 +57,43 @@ def test_several_names_in_a_line_and_beside_other_letters() -> None:
     assert made["a.py"] == f"{one} = {two} = 'ü'; x = {{{one}: ({two}, 'é', {one})}}\n"
 
 
+def test_an_argument_gets_a_letter_within_its_function_alone() -> None:
+    source = (
+        "length = 3\n"
+        "def f(length, other=7):\n"
+        "    def g(other):\n"
+        "        return other + length\n"
+        "    return g(self.length) + len(length) + other\n"
+        "print(length, f(1))\n"
+    )
+    made, _names = shorten({"a.py": source})
+    letters = made["a.py"].split("def f(")[1].split("=7")[0].split(", ")
+    assert made["a.py"] == (
+        "length = 3\n"
+        "def f(L, O=7):\n"
+        "    def g(O):\n"
+        "        return O + L\n"
+        "    return g(self.length) + len(L) + O\n"
+        "print(length, f(1))\n"
+    ).replace("L", letters[0]).replace("O", letters[1])
+    assert [len(letter) for letter in letters] == [1, 1]
+
+
+def test_an_argument_that_a_call_names_and_a_default_stay() -> None:
+    files = {
+        "a.py": "def f(length, width):\n    return length * width\n",
+        "b.py": "from a import f\nf(1, width=2)\n",
+        "c.py": "limit = 2\ndef h(limit=limit):\n    return limit\n",
+        "firmware/boards/mine.py": "def start(settings):\n    return settings\n",
+    }
+    made, _names = shorten(files)
+    assert "width" in made["a.py"]
+    assert "length" not in made["a.py"]
+    assert {name: made[name] for name in list(files)[1:]} == {
+        name: files[name] for name in list(files)[1:]
+    }
+
+
 NAMES = st.sampled_from(["_one", "_two_or_three", "_a", "_b", "open", "four", "__five__"])
 
 
