@@ -84,12 +84,18 @@ class FramBoard(Board):
 
 
 class FramMedium:
-    """The FRAM chip; an operation is a byte that is written."""
+    """The FRAM chip; an operation is a byte that is written.
+
+    Files, which no cut is about, are on a flash of their own, new at each start.
+    """
 
     def __init__(self):
+        self.files = Flash()
+        self.formatted = bytes(self.files.image)
         self.use(bytearray(fram.N_BYTES))
 
     def use(self, image):
+        self.files.use(bytearray(self.formatted))
         self.chip = fram.FramChip(image)
         self.chip.log = []
         self.image = image
