@@ -205,13 +205,13 @@ def flicker(size):
         n_operations = len(here.log)
         seed = (seed * 75 + 74) % 65537
         at = seed % n_operations
-        for k, how in life.cuts(first=at):
+        for k, how in life.cuts(first=at):  # noqa: B007  it is used behind the loop
             seed = (seed * 75 + 74) % 65537
             if seed % 3 == 0 or k > at:
-                found = life.check(here.storage(), k, how)
-                known = {name: (data,) for name, data in found.items()}
-                n += 1
                 break
+        found = life.check(here.storage(), k, how)  # the last way there is, when none was drawn
+        known = {name: (data,) for name, data in found.items()}
+        n += 1
     return n
 
 
