@@ -101,12 +101,14 @@ def _with_short_arguments(source: str, called: "set[str]") -> str:
     letters = (letter for letter in ascii_letters if letter not in taken)
     short: dict[str, str] = {}  # the same in all functions of a file: they may lie in each other
     where: dict[str, set[int]] = {}  # lines of the functions that have it
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    stay = {"self", *called, *_defined(tree)}
+    for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             a = node.args
             for arg in (*a.posonlyargs, *a.args, *a.kwonlyargs):
                 name = arg.arg
-                if len(name) < 3 or name in called or name == "self" or name in _defaults(a):
+                if len(name) < 3 or name in stay or name in _defaults(a):
                     continue
                 if name not in short:
                     short[name] = next(letters, name)
@@ -123,6 +125,13 @@ def _with_short_arguments(source: str, called: "set[str]") -> str:
             and found.start[0] in where.get(found.string, ())
         ],
     )
+
+
+def _defined(tree: ast.Module) -> Iterator[str]:
+    """Names of functions and classes: one may have an argument called as itself."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
 
 
 def _defaults(arguments: ast.arguments) -> "set[str]":

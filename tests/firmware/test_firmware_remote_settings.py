@@ -246,7 +246,7 @@ def numbers_of(app: App) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, part in vars(app).items():
         if name not in {"board", "storage", "executive", "snapshot", "history"}:
-            others = (app.board, app.snapshot, app.history, app.history.file)
+            others = (app.board, app.snapshot, app.history, app.pdu_server.files)
             settings_in(part, name, found, set(map(id, others)))
     return found
 

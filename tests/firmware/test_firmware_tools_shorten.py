@@ -83,6 +83,7 @@ def test_an_argument_that_a_call_names_and_a_default_stay() -> None:
     files = {
         "a.py": "def f(length, width):\n    return length * width\n",
         "b.py": "from a import f\nf(1, width=2)\n",
+        "d.py": "class A:\n    def anchor(self, anchor):\n        return anchor\n",
         "c.py": "limit = 2\ndef h(limit=limit):\n    return limit\n",
         "firmware/boards/mine.py": "def start(settings):\n    return settings\n",
     }
