@@ -23,8 +23,8 @@ from interpreters import lines  # noqa: E402
 CAMPAIGNS = [
     *((medium, "names", 3) for medium in ("256", "32", "fram")),
     *((medium, "old", 0) for medium in ("256", "32")),
-    ("256", "long", 2000),
-    ("32", "long", 2000),
+    ("256", "long", 300),
+    ("32", "long", 300),
     ("fram", "long", 100),
     ("256", "application", 1),
     ("32", "application", 1),

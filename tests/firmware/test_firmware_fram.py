@@ -238,12 +238,12 @@ class FramRig(Rig):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("thaw")
-def test_a_board_with_an_fram_works_writes_no_files_and_goes_on_after_a_restart(
+def test_a_board_with_an_fram_keeps_no_record_in_files_and_goes_on_after_a_restart(
     tmp_path: Path,
 ) -> None:
     rig = FramRig(tmp_path)
     rig.run(305)
-    assert [path.name for path in tmp_path.iterdir()] == ["history"]
+    assert [path.name for path in tmp_path.iterdir()] == ["history"]  # but no record
     assert not rig.read(models.PROTECTION)["Flt"] & 1 << Fault.STORAGE
     run_s = rig.app.estimators.now_s
     rig.boot()

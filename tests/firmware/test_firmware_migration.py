@@ -105,6 +105,9 @@ def test_counters_that_are_not_whole_or_of_another_version_are_left_alone(spoil)
     again = fresh()
     again.restore(e.state(), spoil(e.counters()))
     assert list(again.lifetime.words) == list(fresh().lifetime.words)
+    words = tuple(range(1000, 1039))
+    again.restore(made(3, words), spoil(e.counters()))  # those of before are better than none
+    assert list(again.lifetime.words) == list(words[:35])
 
 
 def made(version: int = 4, counters: tuple[int, ...] = ()) -> bytes:
@@ -151,7 +154,7 @@ def test_every_figure_is_taken_up_from_its_place(version: int) -> None:
     assert e.efficiency.figure() == (0.9375, 0.875, 0.96875)
     assert e.efficiency.at_s == 87000
     cells = e.differences
-    assert cells.known is True
+    assert (cells.known, cells.at_s) == (True, 90000)
     assert list(cells.d) == [10.5, 11.5, 12.5, 13.5]
     assert list(cells.leak) == [0.25, 0.375, 0.5, 0.625]
     assert all(dd > 400.0 for dd in cells.dd)  # less sure by the time off
@@ -162,6 +165,7 @@ def test_every_figure_is_taken_up_from_its_place(version: int) -> None:
         assert list(e.lifetime.rest) == [1035, 1036, 1037, 1038]
     assert e.fec_centi == e.soh.fec_centi == e.lifetime.fec_centi()
     assert soh.refusal == Refusal.NONE
+    assert e.soc.capacity == pytest.approx(0.7734375e-4)
     assert e.soc_bp == 5126  # and told at once
 
 
@@ -196,7 +200,7 @@ def test_ages_go_on_and_a_figure_that_is_not_known_has_none() -> None:
     assert [struct.unpack_from("<l", new.state(), at)[0] for at in (37, 49)] == [77, 77]
     e.restore(saved)
     assert (e.offset.at_s, e.self_discharge.at_s, e.efficiency.figure()) == (-1, -1, None)
-    assert e.soc.known is False
+    assert (e.soc.known, e.differences.known) == (False, False)
     assert e.soh.refusal != Refusal.PROFILE_CHANGED
 
 
