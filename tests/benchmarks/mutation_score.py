@@ -70,8 +70,8 @@ TESTS = {
         f"{_WHOLE}::test_the_documentation_lists_settings_and_results_as_they_are",
     ),
     "common/history_records.py": (_RECORDS, f"{_FIRMWARE}history.py"),
-    "firmware/history_file.py": (f"{_FIRMWARE}history.py",),
-    "firmware/segments.py": (f"{_FIRMWARE}history.py",),
+    "firmware/history_file.py": (f"{_FIRMWARE}history_file.py", f"{_FIRMWARE}history.py"),
+    "firmware/segments.py": (f"{_FIRMWARE}history_file.py", f"{_FIRMWARE}history.py"),
     "firmware/history.py": (f"{_FIRMWARE}history.py",),
     "common/hmac256.py": ("tests/common/test_common_hmac256.py",),
 }
