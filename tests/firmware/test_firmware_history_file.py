@@ -20,14 +20,18 @@ def bench(tmp_path: Path) -> Bench:
     bench.utc_s = UTC_S
     bench.run(300, 10)
     for _ in range(4):
-        bench.snapshot.uptime_s += 9
+        bench.snapshot.uptime_s += 10
         bench.snapshot.valid = False
         bench.history.cycle(
             bench.snapshot, bench.protection, bench.estimators, UTC_S + bench.snapshot.uptime_s
         )
-        bench.snapshot.uptime_s += 1
         bench.run(20, 10)
         bench.history.command(3, 1)
+    for _ in range(4):
+        bench.utc_s = None
+        bench.run(20, 10)
+        bench.utc_s = UTC_S
+        bench.run(30, 10)
     bench.utc_s += 7000
     bench.run(300, 10)
     bench.run(600, 10)
@@ -70,6 +74,28 @@ def test_from_any_number_on_come_those_records_coded_by_themselves(bench: Bench)
         assert list(found) == list(range(number, number + len(found)))
         assert found == {n: bench.sent[n] for n in found}
         assert found
+
+
+def test_an_answer_ends_where_it_is_full_or_a_value_of_the_chain_follows(bench: Bench) -> None:
+    number, counts = 1, []
+    while number <= bench.history.file.last:
+        packet = bench.packet(number)
+        count = parts(packet)[2]
+        following = bench.packet(number + count)
+        ends = number + count > bench.history.file.last or parts(following)[3] is not None
+        used = len(packet.rstrip(b"\0"))
+        assert ends or used + 60 > len(packet), (number, count, used)
+        number += count
+        counts.append(count)
+    assert sum(counts) == bench.history.file.last
+    assert max(counts) >= 8
+
+
+def test_before_the_first_record_there_is_none(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, 4)
+    assert [bench.packet(n) for n in (0, 1, 2)] == [-2, -2, -2]
+    bench.run(400, 10)
+    assert [bench.packet(n) for n in (0, bench.history.file.last + 1)] == [-2, -2]
 
 
 def test_one_after_the_other_they_are_found_once(bench: Bench) -> None:
@@ -168,7 +194,13 @@ def test_flash_that_cannot_be_read_is_a_failure_and_later_it_can(
     bench.packet(50)
     with monkeypatch.context() as patch:
         patch.setattr(segments, "open", broken, raising=False)
-        assert bench.packet(1) == -4
+        assert bench.packet(following) == -4
+    assert bench.packet(1) == before[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(segments, "open", broken, raising=False)
         assert bench.packet(following) == -4
     assert bench.packet(following) == wanted
-    assert bench.packet(1) == before[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(segments, "open", broken, raising=False)
+        assert bench.packet(following + 1) == -4
+    assert bench.packet(following) == wanted
