@@ -72,9 +72,9 @@ TESTS = {
         f"{_WHOLE}::test_the_numbers_in_the_firmware_are_those_of_the_codes",
         f"{_WHOLE}::test_the_documentation_lists_settings_and_results_as_they_are",
     ),
-    "common/history_records.py": (_RECORDS, f"{_FIRMWARE}history.py"),
-    "firmware/history_file.py": (f"{_FIRMWARE}history.py",),
-    "firmware/segments.py": (f"{_FIRMWARE}history.py",),
+    "common/history_records.py": (_RECORDS,),
+    "firmware/history_file.py": (f"{_FIRMWARE}history_file.py",),
+    "firmware/segments.py": (f"{_FIRMWARE}history_file.py", f"{_FIRMWARE}history.py"),
     "firmware/history.py": (f"{_FIRMWARE}history.py",),
     "common/hmac256.py": ("tests/common/test_common_hmac256.py",),
 }
