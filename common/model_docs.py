@@ -444,10 +444,38 @@ _CONTROL = {
     "CmdRes": ("", "What became of the last command."),
     "SetUtc": ("s", "Write the time: seconds since 1970-01-01 UTC."),
     "RecSel": ("", "Write the Seq of a kept reading: it then stands in Echelon Recall."),
-    "FltSel": ("", "Write the bit number of a fault: what follows is then about it."),
-    "FltN": ("", "How often it came since boot."),
-    "FltFirst": ("s", "Uptime at which it first came."),
-    "FltLast": ("s", "Uptime at which it last came."),
+    "FltSel": ("", "Write the bit number of a fault: Echelon Faults then tells it."),
+}
+
+_FAULTS = {
+    "NFlt": ("", "How often a fault came in the board's life."),
+    "Ever": ("", "Faults that ever came."),
+    "Unsvd": ("", "Faults of which the last is not in flash yet: a power cut would take it."),
+    "FltNo": ("", "The fault that is told from here on, as FltSel of Echelon Control chose."),
+    "FltN": ("", "How often it came in the board's life; stands at 65534."),
+    "FstBoot": ("", "Boot count when it first came."),
+    "FstSeq": ("", "Cycle of that boot in which it first came."),
+    "FstUtc": ("s", "UTC when it first came: seconds since 1970-01-01, where it was known."),
+    "FstTQ": ("", "Quality of FstUtc."),
+    "LstBoot": ("", "Boot count when it last came."),
+    "LstSeq": ("", "Cycle of that boot in which it last came; what follows is of that moment."),
+    "LstUtc": ("s", "UTC when it last came: seconds since 1970-01-01, where it was known."),
+    "LstTQ": ("", "Quality of LstUtc."),
+    "Val": ("", "What tripped it: mV, mA, 0.1 degC, or the chip's status."),
+    "Lim": ("", "The limit that was passed, in the unit of Val."),
+    "V": ("V", "Sum of the cells."),
+    "A": ("A", "Current, positive when charging."),
+    "CellVMax": ("V", "Highest cell voltage."),
+    "CellVMaxCell": ("", "Cell with the highest voltage, from 1."),
+    "CellVMin": ("V", "Lowest cell voltage."),
+    "CellVMinCell": ("", "Cell with the lowest voltage, from 1."),
+    "CellTmpMax": ("C", "Hottest cell sensor."),
+    "CellTmpMin": ("C", "Coldest cell sensor."),
+    "Soc": ("%", "State of charge."),
+    "Sw": ("", "Switches that were closed."),
+    "SwOff": ("", "Those of them that were told to open."),
+    "St": ("", "State after that."),
+    "Flt": ("", "Faults active then, this one among them."),
 }
 
 _POINTS = {
@@ -463,6 +491,7 @@ _POINTS = {
     models.TEST: _TEST,
     models.SETTINGS: _SETTINGS,
     models.UPDATE: _UPDATE,
+    models.FAULTS: _FAULTS,
     models.CONTROL: _CONTROL,
     models.RECALL: _SNAPSHOT,
 }
@@ -488,6 +517,10 @@ ABOUT = {
     models.TEST: "The commanded test: how far it is, and the result of the last one.",
     models.SETTINGS: "Limits in force, and how a client with the key of the board sets them.",
     models.UPDATE: "The image of the firmware that runs, and the one that is received.",
+    models.FAULTS: (
+        "What is remembered for life of each fault: when it came first and last, how often, and "
+        "what was measured when it last came."
+    ),
     models.CONTROL: "What a client may write.",
     models.RECALL: (
         "A kept reading, chosen by RecSel of Echelon Control; laid out as Snapshot. Of a reading "
@@ -500,6 +533,11 @@ SYMBOLS = {
     "TQual": codes.TimeQuality,
     "St": codes.State,
     "Flt": codes.Fault,
+    "Ever": codes.Fault,
+    "Unsvd": codes.Fault,
+    "FltNo": codes.Fault,
+    "FstTQ": codes.TimeQuality,
+    "LstTQ": codes.TimeQuality,
     "Ltc": codes.Fault,
     "Wrn": codes.Fault,
     "SocSync": codes.SocSync,
@@ -557,7 +595,7 @@ def symbols(model_id: int, name: str) -> "dict[int, str]":
     """``{number: "NAME"}`` of an enumeration of ours, ``{bit: "NAME"}`` of a bit field."""
     if model_id not in models.OURS:
         return {}
-    if name == "Sw":  # codes.Switch holds masks: 1, 2, 4, 8
+    if name in ("Sw", "SwOff"):  # codes.Switch holds masks: 1, 2, 4, 8
         masks = codes.names(codes.Switch)
         return {mask.bit_length() - 1: masks[mask] for mask in sorted(masks)}
     if name not in SYMBOLS:

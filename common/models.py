@@ -35,6 +35,7 @@ ENERGY = 64917
 TEST = 64918
 SETTINGS = 64919
 UPDATE = 64921
+FAULTS = 64922
 END = 0xFFFF
 
 MAX_CELLS = 72  # what ``Bal``, ``Bal2`` and ``Bal3`` have bits for
@@ -338,8 +339,34 @@ _CONTROL_POINTS = _HEAD + (
     ("CmdRes", "enum16"),
     ("SetUtc RecSel", "uint32", None, "RW"),
     ("FltSel", "uint16", None, "RW"),
-    ("FltN", "uint16"),
-    ("FltFirst FltLast", "uint32"),
+)
+
+# From ``FltN`` on as ``firmware.fault_memory`` keeps it, byte by byte.
+_FAULTS_POINTS = (
+    _HEAD
+    + _STAMP
+    + (
+        ("Boot NFlt", "uint32"),
+        ("Ever Unsvd", "bitfield32"),
+        ("FltNo", "enum16"),
+        ("FltN", "uint16"),
+        ("FstBoot FstSeq FstUtc", "uint32"),
+        ("FstTQ", "enum16"),
+        ("LstBoot LstSeq LstUtc", "uint32"),
+        ("LstTQ", "enum16"),
+        ("Val Lim", "int32"),
+        ("V", "uint32", -3),
+        ("A", "int32", -3),
+        ("CellVMax", "uint16", -3),
+        ("CellVMaxCell", "uint16"),
+        ("CellVMin", "uint16", -3),
+        ("CellVMinCell", "uint16"),
+        ("CellTmpMax CellTmpMin", "int16", -1),
+        ("Sw SwOff", "bitfield16"),
+        ("Soc", "uint16", -2),
+        ("St", "enum16"),
+        ("Flt", "bitfield32"),
+    )
 )
 
 MODELS = (
@@ -362,12 +389,14 @@ MODELS = (
     (TEST, "test", "Echelon Test", _TEST_POINTS, ("Cell", _TEST_CELL), _LONG_TAIL),
     (SETTINGS, "settings", "Echelon Settings", _SETTINGS_POINTS, None, _TAIL),
     (UPDATE, "update", "Echelon Update", _UPDATE_POINTS, None, _TAIL),
+    (FAULTS, "faults", "Echelon Faults", _FAULTS_POINTS, None, _TAIL),
     (CONTROL, "control", "Echelon Control", _CONTROL_POINTS, None, ()),
     (RECALL, "recall", "Echelon Recall", _SNAPSHOT_POINTS, ("Cell", _SNAPSHOT_CELL), _TAIL),
 )
 
 OURS = (
-    SNAPSHOT, HEALTH, LIFETIME, PROTECTION, DEVICE, ENERGY, TEST, SETTINGS, UPDATE, CONTROL, RECALL
+    SNAPSHOT, HEALTH, LIFETIME, PROTECTION, DEVICE, ENERGY, TEST, SETTINGS, UPDATE, FAULTS,
+    CONTROL, RECALL,
 )  # fmt: skip
 
 

@@ -91,6 +91,7 @@ package(
         "estimators/window.py",
         "diagnosis.py",
         "executive.py",
+        "fault_memory.py",
         "fulltest.py",
         "image.py",
         "image_sunspec.py",

@@ -91,6 +91,36 @@ LIFETIME: dict[str, str] = {
     "ADisEver": "discharge_current_max_a",
 }
 
+# what was measured when a fault last came
+FAULT: dict[str, str] = {
+    "V": "pack_voltage_v",
+    "A": "current_a",
+    "CellVMax": "cell_max_v",
+    "CellVMaxCell": "cell_max_number",
+    "CellVMin": "cell_min_v",
+    "CellVMinCell": "cell_min_number",
+    "CellTmpMax": "temperature_max_c",
+    "CellTmpMin": "temperature_min_c",
+    "Soc": "soc_pct",
+    "St": "state",
+}
+
+# fault: unit of what tripped it and of its limit, and what divides the register
+FAULT_VALUES: dict[int, tuple[str, int]] = {
+    codes.Fault.CELL_OVER_VOLTAGE: ("V", 1000),
+    codes.Fault.CELL_UNDER_VOLTAGE: ("V", 1000),
+    codes.Fault.CELL_DEEP_DISCHARGE: ("V", 1000),
+    codes.Fault.CHARGE_OVER_CURRENT: ("A", 1000),
+    codes.Fault.DISCHARGE_OVER_CURRENT: ("A", 1000),
+    codes.Fault.CHARGE_OVER_TEMPERATURE: ("C", 10),
+    codes.Fault.CHARGE_UNDER_TEMPERATURE: ("C", 10),
+    codes.Fault.DISCHARGE_OVER_TEMPERATURE: ("C", 10),
+    codes.Fault.DISCHARGE_UNDER_TEMPERATURE: ("C", 10),
+    codes.Fault.FET_OVER_TEMPERATURE: ("C", 10),
+    codes.Fault.TEMPERATURE_RISE: ("K", 10),
+    codes.Fault.CELL_SPREAD: ("V", 1000),
+}
+
 PROTECTION: dict[str, str] = {
     "St": "state",
     "AfeSta": "afe_safety_bits",
