@@ -44,13 +44,14 @@ from firmware.protection import Protection
 from firmware.remote_settings import RemoteSettings, in_force
 from firmware.settings import Settings
 from firmware.snapshot import Snapshot
-from firmware.storage import Storage
 from firmware.update import Update
 
 _SAVE_EVERY_S = const(300)
 _STORE_MS = const(1000)
 _UPDATE_MS = const(50)  # while an image is received or checked
 _RETRY_S = const(10)  # after flash has refused
+_WRITE_MS = const(150)  # some erases of flash in the usual case
+_MOST_PUT_OFF = const(30)  # turns, then it is written at any time
 _LOOK_MS = const(80)  # after something was seen: the chip has measured anew by then
 _MOST_LOOKS = const(3)  # in a row, after one that failed
 _REFRESH_CYCLES = const(5)  # the chip forgets by itself which cells it bleeds
@@ -88,7 +89,7 @@ class App(Commands):
         crashes: "Crashes | None" = None,
     ) -> None:
         settings.check()
-        self.crashes = crashes or Crashes(Storage(board.root), board.reset_cause)
+        self.crashes = crashes or Crashes(board.make_storage(), board.reset_cause)
         self.storage = self.crashes.storage
         safe = self.safe = self.crashes.safe
         settings, source = in_force(settings, self.storage)
@@ -108,7 +109,9 @@ class App(Commands):
         self._saved_connected = True
         self._saved_service = False
         self._saved_s = 0
+        self._counters_saved = False  # since the estimates
         self._retry_s = 0
+        self._put_off = 0  # turns in which there was no time to write
         self.boot = 1 + self._load_number("boot")
         self._restore()
         self.image = Image(
@@ -124,7 +127,8 @@ class App(Commands):
         if not safe:
             self.tests.restore(self.storage.load("test"))
         self.estimators.quick_mv = self.tests.model_mv
-        self._store()  # the boot before anybody reads its number
+        while self._save(0):  # the boot before anybody reads its number
+            pass
         self.pdu_server = PduServer(self.image.map, self)
         self.image.server = self.pdu_server
         self.remote = self.pdu_server.limits = RemoteSettings(
@@ -244,9 +248,8 @@ class App(Commands):
 
     def _estimate(self) -> None:
         if not self._restored:
-            data = self.storage.load("estimates")
-            if data:
-                self.estimators.restore(data)
+            load = self.storage.load
+            self.estimators.restore(load("estimates") or b"", load("lifetime"))
             self._restored = True
         self.estimators.update(self.snapshot)
 
@@ -278,10 +281,11 @@ class App(Commands):
 
     def _free_ms(self) -> int:
         """How long until the next measurement, or the next look that cannot wait."""
+        return self._until_ms(1 if self.protection.hurry else 0)
+
+    def _until_ms(self, task: int) -> int:
         board = self.board
-        tasks = self.executive.tasks
-        due_ms = tasks[1 if self.protection.hurry else 0].due_ms
-        return board.ticks_diff(due_ms, board.ticks_ms())
+        return board.ticks_diff(self.executive.tasks[task].due_ms, board.ticks_ms())
 
     def _update(self) -> None:
         update = self.update
@@ -299,18 +303,32 @@ class App(Commands):
             self._restart = _RESTART_CYCLES
 
     def _store(self) -> None:
-        now_s = self.snapshot.uptime_s
-        if now_s < self._retry_s:
+        """Save one record that has changed, when neither measurement nor look is near."""
+        free_ms = min(self._until_ms(0), self._until_ms(1))
+        self._put_off += 1
+        if (
+            free_ms < min(_WRITE_MS, self.settings.period_ms // 4)
+            and self._put_off < _MOST_PUT_OFF
+        ):
             return
+        self._put_off = 0
+        now_s = self.snapshot.uptime_s
         self.crashes.settle(now_s)
+        self._save(now_s)
+
+    def _save(self, now_s: int) -> bool:
+        """Do one job of saving; whether there was one, and flash took it."""
+        if now_s < self._retry_s:
+            return False
         self._retry_s = now_s + _RETRY_S
         self._report(_STORAGE, True)
         try:
-            self._save_changes(now_s)
+            saved = self._save_change(now_s)
         except OSError:
-            return
+            return False
         self._retry_s = 0
-        self._report(_STORAGE, False)
+        self._report(_STORAGE, self.storage.damaged)
+        return saved
 
     def _keep(self) -> None:
         self.board.collect_garbage()
@@ -350,35 +368,42 @@ class App(Commands):
 
     # --- what survives power-off ----------------------------------------------------------
 
-    def _save_changes(self, now_s: int) -> None:
-        """Save what is not saved yet; ``OSError`` leaves the rest for the next time."""
+    def _save_change(self, now_s: int) -> bool:
+        """Save the most urgent of what is not saved yet; ``False`` when all is."""
         storage = self.storage
         protection = self.protection
         latched = protection.latched
+        connected = protection.connected
         if latched != self._saved_latched:
             storage.save("latched", latched.to_bytes(4, "little"))
             self._saved_latched = latched
-        if self.faults.due(now_s):
+        elif self.faults.due(now_s):
             self.faults.save(storage, self.snapshot.seq)
-        connected = protection.connected
-        if connected != self._saved_connected:
+        elif connected != self._saved_connected:
             storage.save("connected", b"\x01" if connected else b"\x00")
             self._saved_connected = connected
-        if protection.service != self._saved_service:
+        elif protection.service != self._saved_service:
             storage.save("service", b"\x01" if protection.service else b"\x00")
             self._saved_service = protection.service
-        if not self._boot_saved:
+        elif not self._boot_saved:
             storage.save("boot", self.boot.to_bytes(4, "little"))
             self._boot_saved = True
-        if self.crashes.changed:
+        elif self.crashes.changed:
             self.crashes.save()
-        if self.tests.changed:
+        elif self.tests.changed:
             storage.save("test", self.tests.state())
             self.tests.changed = False
-        if now_s - self._saved_s >= _SAVE_EVERY_S and self._restored:
+        elif now_s - self._saved_s < _SAVE_EVERY_S or not self._restored:
+            return False
+        elif not self._counters_saved:  # first: figures of before had them among them
+            storage.save("lifetime", self.estimators.counters())
+            self._counters_saved = True
+        else:
             e = self.estimators
             storage.save_parts("estimates", estimators_state.size(e), estimators_state.parts(e))
             self._saved_s = now_s
+            self._counters_saved = False
+        return True
 
     def _load_number(self, name: str, absent: int = 0) -> int:
         data = self.storage.load(name)

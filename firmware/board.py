@@ -17,6 +17,7 @@ import time
 
 from firmware.afe import Afe
 from firmware.settings import Settings, SettingsError
+from firmware.storage import Storage
 
 
 class Board:
@@ -88,6 +89,10 @@ class Board:
     def insulated(self) -> "bool | None":
         """What an insulation monitor says; ``None`` where there is none."""
         return None
+
+    def make_storage(self) -> Storage:
+        """Where records are kept: files in ``root``, or what the board has for it (``fram``)."""
+        return Storage(self.root)
 
     def make_afe(self, settings: Settings) -> Afe:
         """The driver of the front end that the settings name; a board wired otherwise makes it.

@@ -5,7 +5,6 @@ from common.mp import const
 from firmware.app import App, RestartError, task_number
 from firmware.crashes import Crashes, tell
 from firmware.settings import SettingsError, load
-from firmware.storage import Storage
 
 _TELL_MS = const(200)  # until the console has taken the last words
 
@@ -28,7 +27,7 @@ def run(make_board: "object", settings_path: str, ready: "object | None" = None)
         settings = error.rest
         trusted = False
     board = make_board(settings)  # type: ignore[operator]
-    crashes = Crashes(Storage(board.root), board.reset_cause)
+    crashes = Crashes(board.make_storage(), board.reset_cause)
     board.feed_watchdog()  # from here on nothing may hang
     app: App | None = None
     try:

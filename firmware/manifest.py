@@ -92,6 +92,7 @@ package(
         "diagnosis.py",
         "executive.py",
         "fault_memory.py",
+        "fram.py",
         "fulltest.py",
         "image.py",
         "image_sunspec.py",

@@ -269,17 +269,13 @@ class Settings:
         self._check_chips()
 
     def _check_chips(self) -> None:
-        total = 0
         chips = self.chip_cells
         if chips == ():
             return
-        if self.afe == "ltc6813" and isinstance(chips, tuple) and len(chips) <= _MOST_CHIPS:
-            for n in chips:
-                if not isinstance(n, int) or not _CHIP_LEAST <= n <= _CHIP_MOST:
-                    total = 0
-                    break
-                total += n
-        if total != self.n_cells:
+        good = self.afe == "ltc6813" and isinstance(chips, tuple) and len(chips) <= _MOST_CHIPS
+        for n in chips if good else ():
+            good = good and isinstance(n, int) and _CHIP_LEAST <= n <= _CHIP_MOST
+        if not good or sum(chips) != self.n_cells:
             raise SettingsError(
                 "chip_cells %r: of ltc6813 alone, 1 to %d numbers of %d to %d that make n_cells "
                 "%d (correct or remove it)"

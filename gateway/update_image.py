@@ -18,10 +18,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from common.profiles import module_name
 from gateway.errors import UserError, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 # The board's side has the same (``firmware.loader``), and a test holds them to each other.
 MAGIC = b"ECHELON1"
@@ -49,6 +50,7 @@ class ImageFile:
     n_files: int
     sha256: bytes
     size: int  # of the whole file
+    modules: frozenset[str]  # like common.cells.nca
 
     @classmethod
     def read(cls, data: bytes, path: str) -> ImageFile:
@@ -61,7 +63,9 @@ class ImageFile:
         if len(data) != size or hashlib.sha256(body).digest() != header[10]:
             raise UserError(f"echelon: {path}: damaged: its SHA-256 does not fit (copy it again)")
         afe, board = (name.rstrip(b"\0").decode() for name in header[11:])
-        return cls(header[4:7], header[3], afe, board, header[7], header[10], size)
+        table = data[FIRST_BYTES : FIRST_BYTES + header[8]].decode().split("\n")[1:-1]
+        modules = frozenset(line.split()[0].rpartition(".")[0].replace("/", ".") for line in table)
+        return cls(header[4:7], header[3], afe, board, header[7], header[10], size, modules)
 
     @property
     def version_text(self) -> str:
@@ -155,17 +159,23 @@ def read_image(path: str) -> bytes:
         raise UserError(f"echelon: {path}: {reason(error)}") from error
 
 
-def folder_files(folder: Path) -> dict[str, bytes]:
-    """The firmware in ``folder``: ``common`` and ``firmware``, compiled or source."""
+def folder_files(folder: Path, cells: Collection[str] = ()) -> dict[str, bytes]:
+    """The firmware in ``folder``: ``common`` and ``firmware``, compiled or source.
+
+    Of the cell profiles only those called ``cells``, if there are any; all else.
+    """
     if not (folder / "firmware").is_dir() or not (folder / "common").is_dir():
         raise UserError(
             f"echelon: {folder}: no firmware/ and common/ in it (make firmware compiles them)"
         )
+    wanted = {module_name(name) for name in cells} | {"__init__"}
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for part in ("common", "firmware")
         for path in sorted((folder / part).rglob("*"))
-        if path.suffix in SUFFIXES and "tools" not in path.relative_to(folder).parts
+        if path.suffix in SUFFIXES
+        and "tools" not in path.relative_to(folder).parts
+        and (not cells or path.parent != folder / "common" / "cells" or path.stem in wanted)
     }
 
 

@@ -15,6 +15,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from common import codes, models
+from common.profiles import NAMES, module_name
 from common.registers import Layout
 from common.update_codes import UpdateResult, UpdateState
 from gateway.blocks import Decoded, TornBlockError, decode_whole
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from gateway.modbus.master import Master
 
 CHUNK_BYTES = 240
+PROFILE_WORDS = 8
 LOOK_EVERY_S = 0.1
 SILENT_S = 90.0  # a board may be silent for so long: it starts anew
 CHECK_S = 300.0
@@ -86,6 +88,7 @@ class Updater:
         status = await self._status()
         if _digest(status, "Run") == self._wanted and status["UpSt"] != UpdateState.TRIAL:
             return False
+        await self._check_cells()
         if status["UpSt"] == UpdateState.UNSUPPORTED:
             raise UpdateError(
                 "it cannot be updated over Modbus: it was not started by the loader, or has no "
@@ -152,6 +155,20 @@ class Updater:
                     f"unit {self._unit}: no model {model_id}: its firmware is too old to be "
                     "updated over Modbus (echelon flash usb)"
                 )
+
+    async def _check_cells(self) -> None:
+        """``UpdateError`` when the pack needs a cell profile that is left out of the image."""
+        if models.HEALTH not in self._places:
+            return
+        layout = Layout(models.HEALTH, 0)
+        place = self._places[models.HEALTH][0] + layout.offset("Prof")
+        data = await self._master.exchange(read_request(self._unit, place, PROFILE_WORDS))
+        name = data.rstrip(b"\0").decode("ascii", "replace")
+        # What is not the name of ours is on the board itself, or in a layout of another time.
+        if name in NAMES and f"common.cells.{module_name(name)}" not in self._about.modules:
+            raise UpdateError(
+                f"the image lacks the cell profile {name} (echelon image make --cells {name})"
+            )
 
     # --- sending --------------------------------------------------------------------------
 

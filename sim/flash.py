@@ -49,11 +49,11 @@ class PowerCut(BaseException):
 class NorFlash:
     """``n_blocks`` erased blocks, or a chip with the content ``image``.
 
-    ``worn`` names blocks that fail: ``"erase"`` and ``"program"`` raise ``OSError``, a number is
-    the mask of the bits that are stuck at 0 in each of their bytes. ``spend(us)``, where given,
-    is told what each operation takes (``erase_us``, ``program_us`` a page). With ``cut_at`` the
-    operation of that number, from 0, is torn by ``cut_how`` and raises ``PowerCut``, as does all
-    that follows.
+    ``worn`` names blocks that fail: ``"erase"`` and ``"program"`` give an error back, a number
+    is the mask of the bits that stay 0 in each of their bytes. ``spend(us)``, where given, is told
+    what each operation takes (``erase_us``, ``program_us`` a page). With ``cut_at`` the operation
+    of that number, from 0, is torn by ``cut_how`` and raises ``PowerCut``, as does all that
+    follows. A chip with bit errors is not ``strict``: what was erased may not be any more.
     """
 
     def __init__(self, n_blocks: int = 0, image: "bytearray | None" = None) -> None:
@@ -70,13 +70,17 @@ class NorFlash:
         self.cut_at = -1
         self.cut_how: "str | int" = "before"
         self.dead = False
+        self.strict = True
 
     def readblocks(self, block: int, buffer: bytearray, offset: int = 0) -> int:
         """Fill ``buffer`` from the block."""
         if self.dead:
             return self._refuse()
         at = self._place(block, offset, len(buffer))
-        buffer[:] = memoryview(self.image)[at : at + len(buffer)]
+        try:
+            buffer[:] = memoryview(self.image)[at : at + len(buffer)]
+        except MemoryError:  # as in _refuse
+            return -errno.EIO
         return 0
 
     def writeblocks(self, block: int, buffer: "bytes | bytearray", offset: int = 0) -> int:
@@ -87,7 +91,8 @@ class NorFlash:
         done = 0
         while done < len(buffer):
             n = min(len(buffer) - done, PAGE_BYTES - (at + done) % PAGE_BYTES)
-            self._do((PROGRAM, at + done, bytes(buffer[done : done + n])))
+            if self._do((PROGRAM, at + done, bytes(buffer[done : done + n]))):
+                return -errno.EIO
             done += n
         return 0
 
@@ -100,7 +105,7 @@ class NorFlash:
         if op == _SIZE:
             return BLOCK_BYTES
         if op == _ERASE:
-            self._do((ERASE, self._place(block, 0, BLOCK_BYTES), b""))
+            return self._do((ERASE, self._place(block, 0, BLOCK_BYTES), b""))
         return 0
 
     def _place(self, block: int, offset: int, n_bytes: int) -> int:
@@ -115,12 +120,13 @@ class NorFlash:
             return -errno.EIO
         raise PowerCut
 
-    def _do(self, operation: "tuple[int, int, bytes]") -> None:
+    def _do(self, operation: "tuple[int, int, bytes]") -> int:
+        """Carry it out; what a block device answers."""
         kind, at, _ = operation
         block = at // BLOCK_BYTES
         worn = self.worn.get(block, 0)
         if worn == ("erase" if kind == ERASE else "program"):
-            raise OSError(errno.EIO)
+            return -errno.EIO
         if self.n_operations == self.cut_at:
             self.dead = True
             tear(self.image, operation, self.cut_how)
@@ -129,12 +135,15 @@ class NorFlash:
         if self.log is not None:
             self.log.append(operation)
         (self.erases if kind == ERASE else self.programs)[block] += 1
-        apply(self.image, operation, worn if isinstance(worn, int) else 0)
+        apply(self.image, operation, worn if isinstance(worn, int) else 0, self.strict)
         if self.spend is not None:
             self.spend(self.erase_us if kind == ERASE else self.program_us)  # type: ignore[operator]
+        return 0
 
 
-def apply(image: bytearray, operation: "tuple[int, int, bytes]", stuck: int = 0) -> None:
+def apply(
+    image: bytearray, operation: "tuple[int, int, bytes]", stuck: int = 0, strict: bool = True
+) -> None:
     """Carry out a whole operation; ``stuck`` are bits of each byte that stay 0."""
     kind, at, data = operation
     if kind == ERASE:
@@ -142,13 +151,18 @@ def apply(image: bytearray, operation: "tuple[int, int, bytes]", stuck: int = 0)
         return
     old = int.from_bytes(image[at : at + len(data)], "little")
     new = int.from_bytes(data, "little")
-    if new & old != new and not stuck:
+    if new & old != new and strict and not stuck:
         raise RuleError("program of what is not erased at byte %d" % at)
-    image[at : at + len(data)] = (new & old).to_bytes(len(data), "little")
+    new &= old
+    if stuck:
+        new &= int.from_bytes(bytes([0xFF & ~stuck]) * len(data), "little")
+    image[at : at + len(data)] = new.to_bytes(len(data), "little")
 
 
-def tear(image: bytearray, operation: "tuple[int, int, bytes]", how: "str | int") -> None:
-    """What a cut within the operation leaves; ``how`` is one of ``TEARS``."""
+def tear(
+    image: bytearray, operation: "tuple[int, int, bytes]", how: "str | int | tuple[int]"
+) -> None:
+    """What a cut within the operation leaves; ``how`` is one of ``TEARS``, or (bytes,) done."""
     kind, at, data = operation
     n = BLOCK_BYTES if kind == ERASE else len(data)
     whole = bytearray(image[at : at + n])
@@ -162,6 +176,8 @@ def tear(image: bytearray, operation: "tuple[int, int, bytes]", how: "str | int"
         done = n - 1
     elif isinstance(how, int):
         done = n * how // 16
+    elif isinstance(how, tuple):
+        done = how[0]
     else:
         some = mixed(image[at : at + n], whole, int(how[-1]))
         image[at : at + n] = some

@@ -439,17 +439,21 @@ class Estimators:
     # --- what survives power-off ----------------------------------------------------------
 
     def state(self) -> bytes:
-        """What ``restore`` takes up again (``estimators_state``)."""
+        """The figures, as ``restore`` takes them up again (``estimators_state``)."""
         return b"".join(estimators_state.parts(self))
 
-    def restore(self, data: bytes) -> bool:
-        """Take up ``state()`` of before; whether all of it was of use.
+    def counters(self) -> bytes:
+        """The lifetime counters, as ``restore`` takes them up again."""
+        return estimators_state.lifetime(self)
 
-        Data that is not whole, or of another version, is left alone. When the profile, the number
-        of cells or the rating is another one, the lifetime counters stay true and are kept; the
-        figures are not, and ``refusal`` says ``PROFILE_CHANGED``.
+    def restore(self, data: bytes, counters: "bytes | None" = None) -> bool:
+        """Take up ``state()`` and ``counters()`` of before; whether all figures were of use.
+
+        Data that is not whole, or of an unknown version, is left alone. When the profile, the
+        number of cells or the rating is another one, the lifetime counters stay true and are kept;
+        the figures are not, and ``refusal`` says ``PROFILE_CHANGED``.
         """
-        return estimators_state.restore(self, data)
+        return estimators_state.restore(self, data, counters)
 
 
 def _put_interval(

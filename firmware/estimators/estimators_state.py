@@ -1,4 +1,8 @@
-"""What of the estimators survives power-off: bytes, little-endian, of one version.
+"""What of the estimators survives power-off: two records, little-endian, each with its version.
+
+``lifetime`` are the counters: what a later firmware counts is appended, so that a shorter record
+is taken up as far as it goes. ``parts`` are the figures; of version 3, which had the counters
+among them, all is taken up.
 
 Anchors are not among them: the charge that moved while the board was off is unknown. Ages are run
 time, so they stand still meanwhile; what grows less sure by the time off (SOC, differences) says
@@ -16,8 +20,11 @@ if TYPE_CHECKING:
 
     from firmware.estimators.estimators import Estimators
 
-_VERSION = const(3)
-# version, cells, lifetime words, rated mAh, profile CRC, run time s, SOH count
+_LIFETIME_VERSION = const(1)
+_LIFETIME = const("<BB")  # version, words; then four remainders and the words, i32 each
+_VERSION = const(4)
+_WITH_COUNTERS = const(3)
+# version, cells, lifetime words (version 3), rated mAh, profile CRC, run time s, SOH count
 _HEAD = const("<BBHLLLL")
 _SOC = const("<Bff")  # known, SOC, sigma
 # offset uA, sigma uA, age s; self-discharge, variance, age s (-1: unknown)
@@ -30,23 +37,48 @@ _CELLS = const("<B")  # whether the differences are known
 _CELL = const("<ffffl")  # per cell: difference, leak, their variances, uAh bled
 
 
+def lifetime(e: "Estimators") -> bytes:
+    """What ``take_lifetime`` takes up again: 158 bytes."""
+    counters = e.lifetime
+    data = bytearray(struct.pack(_LIFETIME, _LIFETIME_VERSION, len(counters.words)))
+    for words in (counters.rest, counters.words):
+        for word in words:
+            data.extend(struct.pack("<l", word))
+    return bytes(data)
+
+
+def take_lifetime(e: "Estimators", data: bytes) -> bool:
+    """Take up the counters as far as both know them; ``False`` leaves them as they are."""
+    at = struct.calcsize(_LIFETIME)
+    if len(data) < at:
+        return False
+    version, n_words = struct.unpack_from(_LIFETIME, data, 0)
+    if version != _LIFETIME_VERSION or len(data) != at + 4 * (4 + n_words):
+        return False
+    _counters(e, data, at, at + 16, n_words)
+    return True
+
+
+def _counters(e: "Estimators", data: bytes, rest_at: int, words_at: int, n_words: int) -> None:
+    counters = e.lifetime
+    for k in range(4):
+        counters.rest[k] = struct.unpack_from("<l", data, rest_at + 4 * k)[0]
+    for k in range(min(n_words, len(counters.words))):
+        counters.words[k] = struct.unpack_from("<l", data, words_at + 4 * k)[0]
+    e.fec_centi = e.soh.fec_centi = counters.fec_centi()
+
+
 def size(e: "Estimators") -> int:
-    """Bytes of all ``parts``: some 300, and 49 a cell."""
-    return _state_bytes(e.n_cells, len(e.lifetime.words))
+    """Bytes of all ``parts``: some 140, and 49 a cell."""
+    return _state_bytes(e.n_cells)
 
 
 def parts(e: "Estimators") -> "Iterator[bytes]":
     """What ``restore`` takes up again, piece by piece: a board may lack memory for all at once."""
-    soc, soh, resistance, lifetime = e.soc, e.soh, e.resistance, e.lifetime
+    soc, soh, resistance = e.soc, e.soh, e.resistance
     offset, loss, cells = e.offset, e.self_discharge, e.differences
     now_s = e.now_s
-    n_words = len(lifetime.words)
-    yield struct.pack(
-        _HEAD, _VERSION, e.n_cells, n_words, e.rated_mah, e.profile_crc, now_s, soh.count
-    )
-    for words in (lifetime.words, lifetime.rest):
-        for word in words:
-            yield struct.pack("<l", word)
+    yield struct.pack(_HEAD, _VERSION, e.n_cells, 0, e.rated_mah, e.profile_crc, now_s, soh.count)
     level, var = soc.predict()
     yield struct.pack(_SOC, soc.known, level, var**0.5)
     yield struct.pack(
@@ -69,27 +101,22 @@ def parts(e: "Estimators") -> "Iterator[bytes]":
         )
 
 
-def restore(e: "Estimators", data: bytes) -> bool:
-    """Take up the ``parts`` of before, joined; whether all was of use (``Estimators.restore``)."""
+def restore(e: "Estimators", data: bytes, counters: "bytes | None") -> bool:
+    """Take up ``lifetime`` and ``parts`` of before (``Estimators.restore``)."""
+    counted = counters is not None and take_lifetime(e, counters)
     head = struct.calcsize(_HEAD)
     if len(data) < head:
         return False
     version, n, n_words, rated_mah, crc, now_s, count = struct.unpack_from(_HEAD, data, 0)
-    lifetime = e.lifetime
-    if version != _VERSION or n_words != len(lifetime.words):
+    words_bytes = 4 * (n_words + 4) if version == _WITH_COUNTERS else 0
+    if version not in (_VERSION, _WITH_COUNTERS) or len(data) != _state_bytes(n) + words_bytes:
         return False
-    if len(data) != _state_bytes(n, n_words):
-        return False
-    at = head
-    for k in range(n_words):
-        lifetime.words[k] = struct.unpack_from("<l", data, at)[0]
-        at += 4
-    for k in range(4):
-        lifetime.rest[k] = struct.unpack_from("<l", data, at)[0]
-        at += 4
+    at = head + words_bytes
     e.now_s = now_s
     e.fresh()
-    e.fec_centi = e.soh.fec_centi = lifetime.fec_centi()
+    if words_bytes and not counted:
+        _counters(e, data, at - 16, head, n_words)
+    e.fec_centi = e.soh.fec_centi = e.lifetime.fec_centi()
     if n != e.n_cells or rated_mah != e.rated_mah or crc != e.profile_crc:
         e.soh.refusal = Refusal.PROFILE_CHANGED
         return False
@@ -148,12 +175,12 @@ def _cells(e: "Estimators", data: bytes, at: int) -> None:
     e.differences.restored(known != 0, e.now_s)
 
 
-def _state_bytes(n_cells: int, n_words: int) -> int:
+def _state_bytes(n_cells: int) -> int:
     fixed = 0
     for part in (_HEAD, _SOC, _CHARGE, _RESISTANCE, _POWER, _CELLS):
         fixed += struct.calcsize(part)
     each = struct.calcsize(_HEALTH) + struct.calcsize(_PAIR) + struct.calcsize(_CELL)
-    return fixed + 4 * (n_words + 4) + n_cells * each
+    return fixed + n_cells * each
 
 
 def _age(at_s: int, now_s: int) -> int:

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from common import __version__
+from common.profiles import NAMES, module_name
 from gateway.errors import UserError, reason
 from gateway.update_image import (
     EXPONENT,
@@ -43,6 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     make.add_argument("--afe", default="", help="only for boards with this one, like bq76952")
     make.add_argument("--board", default="", help="only for this port, like rp2")
+    make.add_argument(
+        "--cells", action="append", default=[], choices=NAMES, metavar="PROFILE",
+        help="only with this cell profile (may be given again; all take 13 kB)",
+    )  # fmt: skip
     make.add_argument("--version", default=__version__, help=f"of the firmware ({__version__})")
     make.add_argument("-o", "--output", metavar="FILE", required=True, help="the image")
     key = actions.add_parser("key", help="makes a new fleet's key")
@@ -55,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _make(args: argparse.Namespace) -> int:
     version = parse_version(args.version)
     key = read_private_key(args.key)
-    files = folder_files(Path(args.folder))
+    files = folder_files(Path(args.folder), args.cells)
     interpreter = INTERPRETERS[args.interpreter]
     data = pack(files, version, interpreter, key, afe=args.afe, board=args.board)
     if len(data) > MOST_BYTES:
@@ -70,9 +75,11 @@ def _make(args: argparse.Namespace) -> int:
 def _say(data: bytes, path: str) -> int:
     image = ImageFile.read(data, path)
     name = {number: name for name, number in INTERPRETERS.items()}.get(image.interpreter, "?")
+    cells = [cell for cell in NAMES if f"common.cells.{module_name(cell)}" in image.modules]
     what = " ".join(part for part in (name, image.afe, image.board) if part)
     print(f"{path}: version {image.version_text} for {what}: {image.n_files} files, ", end="")
     print(f"{image.size / 1000:.1f} kB, SHA-256 {image.sha256.hex()}")
+    print(f"cells: {', '.join(cells) or 'none'}")
     return 0
 
 

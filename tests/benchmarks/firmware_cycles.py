@@ -142,6 +142,9 @@ class Files:
             raise OSError(2)
         return (0,) * 6 + (len(self._files[path]),)
 
+    def mkdir(self, path: str) -> None:
+        pass
+
     def open(self, path: str, mode: str) -> "File":
         if "w" in mode:
             self._files[path] = bytearray()

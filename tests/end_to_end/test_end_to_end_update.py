@@ -77,7 +77,7 @@ def test_a_pack_is_updated_and_connected_again_and_takes_no_older_image(tmp_path
     with board(tmp_path, images.make((0, 1, 0)), key) as (world, bus):
         pack = world.packs[0]
         assert firmware_of(bus) == "0.1.0"
-        new = images.make((0, 2, 0))
+        new = images.make((0, 2, 0), cells=("nmc",))
         done = flash(bus, tmp_path / "new", new)
         assert done.stdout.endswith(f"  1  {SERIAL:20} updated and healthy\n"), done
         assert done.returncode == 0
@@ -91,6 +91,8 @@ def test_a_pack_is_updated_and_connected_again_and_takes_no_older_image(tmp_path
         assert "NOT updated: the image is older than one that was healthy on it" in older.stdout
         foreign = flash(bus, tmp_path / "for", images.make((0, 3, 0), board="rp2"))
         assert "for another interpreter, board or front end" in foreign.stdout
+        other = flash(bus, tmp_path / "other", images.make((0, 3, 0), cells=("lfp", "nca")))
+        assert "lacks the cell profile nmc (echelon image make --cells nmc)" in other.stdout
         forged = flash(bus, tmp_path / "forged", images.make((0, 3, 0), key=new_key()))
         assert "not signed with the key of this board's fleet" in forged.stdout
         assert firmware_of(bus) == "0.2.0"

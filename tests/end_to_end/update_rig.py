@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from gateway.update_image import EXPONENT, KEY_BITS, pack, public_bytes
+from gateway.update_image import EXPONENT, KEY_BITS, folder_files, pack, public_bytes
 from sim.firmware_process import find_micropython
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ class Images:
         self._sources = manifest.image("armv7emsp", "bq76952")
         self._sources |= {name: (ROOT / name).read_text("utf-8") for name in DESK}
 
-    def make(self, version, changes=(), key=None, **header):
+    def make(self, version, changes=(), key=None, cells=(), **header):
         """``changes``: (file, text in it, what stands there instead)."""
         text = ".".join(str(part) for part in version)
         sources = dict(self._sources)
@@ -46,10 +46,7 @@ class Images:
             assert before in sources[name]
             sources[name] = sources[name].replace(before, after)
         self._size["compile_all"](sources, "armv7emsp", self._folder)
-        files = {
-            path.relative_to(self._folder).as_posix(): path.read_bytes()
-            for path in self._folder.rglob("*.mpy")
-        }
+        files = folder_files(self._folder, cells)
         header.setdefault("interpreter", 0)
         return pack(files, version, key=key or self.key, **header)
 

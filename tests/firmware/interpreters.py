@@ -24,8 +24,14 @@ def run(
     )
 
 
-def lines(interpreter: str, script: str, *arguments: str | Path) -> list[str]:
-    """What ``scripts/SCRIPT`` prints; it must succeed and complain of nothing."""
-    done = run(interpreter, HERE / "scripts" / script, *arguments)
+def lines(
+    interpreter: str, script: str, *arguments: str | Path, timeout_s: float = 120, heap: str = ""
+) -> list[str]:
+    """What ``scripts/SCRIPT`` prints; it must succeed and complain of nothing.
+
+    ``heap`` is MicroPython's, like ``32m``.
+    """
+    options = ("-X", f"heapsize={heap}") if heap else ()
+    done = run(interpreter, *options, HERE / "scripts" / script, *arguments, timeout_s=timeout_s)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     return done.stdout.splitlines()

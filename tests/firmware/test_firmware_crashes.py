@@ -395,4 +395,4 @@ def test_a_board_in_a_simulated_world_keeps_its_pack_in_service_in_safe_mode(
         assert truth["discharge_fet"]
         assert truth["current_a"] == pytest.approx(-20.0, abs=0.1)
     assert "safe mode: 3 crashes in a row\n" in (tmp_path / "P1.log").read_text()
-    assert not list(root.glob("estimates.*"))
+    assert not list(root.rglob("estimates.*"))

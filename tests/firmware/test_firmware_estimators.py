@@ -223,7 +223,8 @@ def widths(estimators):
 
 def test_neither_an_anchor_without_evidence_nor_a_restart_makes_an_old_figure_young(known_pack):
     before = Estimators(Settings("T", 4, "nmc", 50000))
-    assert before.restore(known_pack.feeder.estimators.state())
+    known = known_pack.feeder.estimators
+    assert before.restore(known.state(), known.counters())
     soh = before.soh
     fresh, _spread = widths(before)
     for _ in range(10):
@@ -235,7 +236,7 @@ def test_neither_an_anchor_without_evidence_nor_a_restart_makes_an_old_figure_yo
     assert old == pytest.approx([width + grown for width in fresh], rel=0.01)
     # the lifetime counters of this pack did not move with it
     after = Estimators(Settings("T", 4, "nmc", 50000))
-    assert after.restore(before.state())
+    assert after.restore(before.state(), before.counters())
     assert widths(after)[0] == pytest.approx(old, rel=0.01)
     assert widths(after)[1] == pytest.approx(spread, rel=0.01)
 
@@ -424,7 +425,7 @@ def test_an_unknown_health_is_not_available_on_the_wire():
 def test_figures_survive_a_restart_and_the_soc_is_less_sure(known_pack):
     before = known_pack.feeder.estimators
     after = Estimators(Settings("T", 4, "nmc", 50000))
-    assert after.restore(before.state())
+    assert after.restore(before.state(), before.counters())
     assert after.soh_bp == pytest.approx(before.soh_bp, abs=2)
     assert after.soh.count == before.soh.count
     assert list(after.lifetime.words) == list(before.lifetime.words)
@@ -440,7 +441,7 @@ def test_figures_survive_a_restart_and_the_soc_is_less_sure(known_pack):
 def test_another_profile_cell_count_or_rating_makes_old_evidence_void(known_pack, settings):
     before = known_pack.feeder.estimators
     after = Estimators(Settings(*settings))
-    assert not after.restore(before.state())
+    assert not after.restore(before.state(), before.counters())
     assert after.soh_bp is None
     assert after.soc_bp is None
     assert after.resistance.pack() is None

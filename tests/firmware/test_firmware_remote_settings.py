@@ -569,7 +569,7 @@ def test_the_key_is_nowhere_to_be_read(
     refused(client, bytes(2 * (END - RESPONSE)))
     assert KEY[:8] not in bytes(rig.app.image.map.image)
     assert KEY.hex()[:8] not in capsys.readouterr().out
-    for file in Path(rig.root).iterdir():
+    for file in Path(rig.root).rglob("*.*"):
         if file.name != "device.key":
             assert KEY[:8] not in file.read_bytes()
             assert KEY.hex()[:8].encode() not in file.read_bytes()
@@ -694,7 +694,7 @@ def test_a_power_cut_at_any_byte_leaves_the_old_settings_or_the_new(
     states = []
     for cov_mv in (4180, 4190, 4200):
         assert client.set(cov_mv=cov_mv) == SettingsResult.APPLIED
-        states.append({path.name: path.read_bytes() for path in root.glob("limits.*")})
+        states.append({path.name: path.read_bytes() for path in root.rglob("limits.*")})
     before, after = states[1], states[2]
     (slot,) = [name for name in after if after[name] != before[name]]
     for cut in range(len(after[slot]) + 1):
@@ -724,12 +724,12 @@ def test_a_power_cut_at_any_save_leaves_the_old_or_the_new_and_spares_no_try(
 
     def cut(storage: Storage, name: str, data: bytes) -> None:
         path = Path(storage.root)
-        kept = {file: file.read_bytes() for file in path.iterdir()}
+        kept = {file: file.read_bytes() for file in path.rglob("*.?")}
         save(storage, name, data)
         saves.append(name)
         if len(saves) == n + 1:
             if not is_whole:
-                for file in path.iterdir():
+                for file in path.rglob("*.?"):
                     new = file.read_bytes()
                     if kept.get(file) != new:
                         file.write_bytes(new[: len(new) // 2])

@@ -1,5 +1,6 @@
 """Records survive a power cut: at every byte of a write either the old or the new one is there."""
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -62,7 +63,7 @@ def test_a_write_cut_at_any_byte_leaves_the_record_as_it_was(tmp_path: Path) -> 
             # the next save must not destroy the only whole slot before it is complete itself
             restarted.save("boot", b"next")
             assert Storage(str(tmp_path)).load("boot") == b"next"
-            assert (tmp_path / "boot.1").read_bytes()[11:16] == b"newer"
+            assert (tmp_path / "second" / "boot.1").read_bytes()[11:16] == b"newer"
 
 
 @settings(max_examples=200, deadline=None)
@@ -74,7 +75,7 @@ def test_a_changed_byte_makes_a_slot_count_no_more(
     storage = Storage(str(root))
     storage.save("boot", b"old")
     storage.save("boot", b"new")
-    slot = root / "boot.1"
+    slot = root / "second" / "boot.1"
     content = bytearray(slot.read_bytes())
     content[place % len(content)] ^= change
     slot.write_bytes(content)
@@ -88,7 +89,8 @@ def test_rubbish_in_a_slot_is_no_record(
 ) -> None:
     root = tmp_path_factory.mktemp("flash")
     (root / "boot.0").write_bytes(rubbish)
-    (root / "boot.1").write_bytes(rubbish[::-1])
+    (root / "second").mkdir()
+    (root / "second" / "boot.1").write_bytes(rubbish[::-1])
     assert Storage(str(root)).load("boot") is None
 
 
@@ -99,6 +101,77 @@ def test_a_save_that_fails_is_told_and_tried_again_in_the_same_slot(tmp_path: Pa
     (tmp_path / "missing").mkdir()
     storage.save("boot", b"1")
     assert storage.load("boot") == b"1"
+
+
+class Unread(Storage):
+    """A medium that cannot be read for a while."""
+
+    failing = 0
+    n_reads = 0
+
+    def read(self, name: str, slot: int) -> bytes | bytearray | None:
+        self.n_reads += 1
+        if self.failing:
+            self.failing -= 1
+            raise OSError(errno.EIO)
+        return super().read(name, slot)
+
+
+def test_what_could_not_be_read_is_not_overwritten_once_it_can_be(tmp_path: Path) -> None:
+    for data in (b"1", b"2"):
+        Storage(str(tmp_path)).save("lifetime", data)
+    storage = Unread(str(tmp_path))
+    storage.failing = 6
+    assert storage.load("lifetime") is None
+    assert (storage.damaged, storage.n_reads) == (True, 6)
+    for _ in range(2):  # whoever saves now has begun at 0
+        with pytest.raises(OSError, match="5"):
+            storage.save("lifetime", b"0")
+        assert Storage(str(tmp_path)).load("lifetime") == b"2"
+    assert storage.load("lifetime") == b"2"  # and who has seen it may go on
+    storage.save("lifetime", b"3")
+    assert Storage(str(tmp_path)).load("lifetime") == b"3"
+
+
+def test_what_can_never_be_read_is_written_anew(tmp_path: Path) -> None:
+    Storage(str(tmp_path)).save("boot", b"1")
+    storage = Unread(str(tmp_path))
+    storage.failing = 12
+    assert storage.load("boot") is None
+    storage.save("boot", b"2")
+    assert storage.load("boot") == b"2"
+    assert Storage(str(tmp_path)).load("boot") == b"2"
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_a_slot_that_cannot_be_read_is_tried_three_times_and_the_other_serves(
+    tmp_path: Path, failing: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for data in (b"1", b"2", b"3"):
+        Storage(str(tmp_path)).save("boot", data)
+    storage = Unread(str(tmp_path))
+    storage.failing = failing
+    assert storage.load("boot") == (b"2" if failing == 3 else b"3")
+    assert storage.damaged == (failing == 3)
+    told = "record boot: a copy of it cannot be read\n"
+    assert capsys.readouterr().out == (told if failing == 3 else "")
+    storage.save("boot", b"4")
+    assert Storage(str(tmp_path)).load("boot") == b"4"
+
+
+def test_a_slot_that_was_set_back_is_told(tmp_path: Path) -> None:
+    slots = []
+    for n in range(5):
+        Storage(str(tmp_path)).save("boot", bytes([n]))
+        path = tmp_path / ("second/boot.1" if n % 2 else "boot.0")
+        slots.append((path, path.read_bytes()))
+    (path, content) = slots[1]
+    path.write_bytes(content)  # of 0 to 4 the slots have 1 and 4
+    storage = Storage(str(tmp_path))
+    assert (storage.load("boot"), storage.damaged) == (b"\x04", True)
+    storage.save("boot", b"5")
+    storage = Storage(str(tmp_path))
+    assert (storage.load("boot"), storage.damaged) == (b"5", False)
 
 
 def test_a_record_that_is_too_long_is_refused(storage: Storage) -> None:
