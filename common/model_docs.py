@@ -201,6 +201,17 @@ _LIFETIME = {
     "TMaxEver": ("C", "Highest cell temperature ever seen."),
     "AChaEver": ("A", "Highest charge current ever seen."),
     "ADisEver": ("A", "Highest discharge current ever seen."),
+    "Rte0": ("%", "Round-trip efficiency when it was first known; Echelon Energy has today's."),
+    "Rte0Lo": ("%", "Lower end of its 95 % interval."),
+    "Rte0Hi": ("%", "Upper end of its 95 % interval."),
+    "Rte0Min": ("min", "Run time of the board by then."),
+    "Self0": ("%", "Self-discharge a month when it was first known; Echelon Energy has today's."),
+    "Self0Lo": ("%", "Lower end of its 95 % interval."),
+    "Self0Hi": ("%", "Upper end of its 95 % interval."),
+    "Self0Min": ("min", "Run time of the board by then."),
+    "SelfChg": ("%", "Change of the self-discharge since, once it was measured anew."),
+    "SelfChgLo": ("%", "Lower end, from both intervals."),
+    "SelfChgHi": ("%", "Upper end, from both intervals."),
 }
 for _n in range(models.N_SOC_BINS):
     _LIFETIME["Soc%d" % _n] = (
@@ -222,6 +233,19 @@ for _n in range(models.N_TEMPERATURE_BINS):
         "min",
         "Minutes with the hottest cell at %s degC." % _TEMPERATURE_BINS[_n],
     )
+_CURRENT_BINS = (
+    "discharge of C or more (C: the rated capacity an hour)",
+    "discharge from C/2 to C",
+    "discharge from C/5 to C/2",
+    "discharge below C/5",
+    "rest: up to C/200, or 10 mA",
+    "charge below C/5",
+    "charge from C/5 to C/2",
+    "charge from C/2 to C",
+    "charge of C or more",
+)
+for _n in range(models.N_CURRENT_BINS):
+    _LIFETIME["Cur%d" % _n] = ("min", "Minutes in %s." % _CURRENT_BINS[_n])
 
 _PROTECTION = {
     "St": ("", "What the pack's controller is doing."),

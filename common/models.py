@@ -41,6 +41,7 @@ END = 0xFFFF
 MAX_CELLS = 72  # what ``Bal``, ``Bal2`` and ``Bal3`` have bits for
 N_TEMPERATURES = 4
 N_SOC_BINS = 10  # 0-10 % ... 90-100 %
+N_CURRENT_BINS = 9  # discharge from C on ... rest ... charge from C on
 N_TEMPERATURE_BINS = 8  # < 0, 0-10, 10-20, 20-30, 30-40, 40-45, 45-60, > 60 degC
 
 
@@ -189,6 +190,12 @@ _LIFETIME_POINTS = (
         ("AChaEver ADisEver", "uint32", -3),
         ("Soc0 Soc1 Soc2 Soc3 Soc4 Soc5 Soc6 Soc7 Soc8 Soc9", "uint32"),
         ("Tmp0 Tmp1 Tmp2 Tmp3 Tmp4 Tmp5 Tmp6 Tmp7", "uint32"),
+        ("Cur0 Cur1 Cur2 Cur3 Cur4 Cur5 Cur6 Cur7 Cur8", "uint32"),
+        ("Rte0 Rte0Lo Rte0Hi", "uint16", -2),
+        ("Rte0Min", "uint32"),
+        ("Self0 Self0Lo Self0Hi", "uint16", -2),
+        ("Self0Min", "uint32"),
+        ("SelfChg SelfChgLo SelfChgHi", "int32", -2),
     )
 )
 

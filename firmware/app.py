@@ -393,6 +393,9 @@ class App(Commands):
         elif self.tests.changed:
             storage.save("test", self.tests.state())
             self.tests.changed = False
+        elif self.estimators.lifetime.urgent and self._restored:
+            storage.save("lifetime", self.estimators.counters())
+            self.estimators.lifetime.urgent = False
         elif now_s - self._saved_s < _SAVE_EVERY_S or not self._restored:
             return False
         elif not self._counters_saved:  # first: figures of before had them among them

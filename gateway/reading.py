@@ -126,6 +126,7 @@ def _lifetime(block: Decoded) -> Message:
     message["temperature_histogram_min"] = [
         block[f"Tmp{n}"] for n in range(models.N_TEMPERATURE_BINS)
     ]
+    message["current_histogram_min"] = [block[f"Cur{n}"] for n in range(models.N_CURRENT_BINS)]
     return message
 
 

@@ -89,6 +89,17 @@ LIFETIME: dict[str, str] = {
     "TMaxEver": "temperature_max_c",
     "AChaEver": "charge_current_max_a",
     "ADisEver": "discharge_current_max_a",
+    "Rte0": "first_round_trip_efficiency_pct",
+    "Rte0Lo": "first_round_trip_efficiency_low_pct",
+    "Rte0Hi": "first_round_trip_efficiency_high_pct",
+    "Rte0Min": "first_round_trip_efficiency_at_min",
+    "Self0": "first_self_discharge_pct_per_month",
+    "Self0Lo": "first_self_discharge_low_pct_per_month",
+    "Self0Hi": "first_self_discharge_high_pct_per_month",
+    "Self0Min": "first_self_discharge_at_min",
+    "SelfChg": "self_discharge_change_pct",
+    "SelfChgLo": "self_discharge_change_low_pct",
+    "SelfChgHi": "self_discharge_change_high_pct",
 }
 
 # what was measured when a fault last came
