@@ -57,6 +57,8 @@ TESTS = {
         _NUMBERS,
     ),
     "firmware/diagnosis.py": (f"{_FIRMWARE}diagnosis.py", _NUMBERS),
+    "firmware/fault_memory.py": (f"{_FIRMWARE}fault_memory.py",),
+    "firmware/estimators/lifetime.py": (f"{_FIRMWARE}lifetime.py",),
     "firmware/plausibility.py": (f"{_FIRMWARE}plausibility.py", _NUMBERS),
     "firmware/switching.py": (f"{_FIRMWARE}switching.py",),
     "firmware/limits.py": (f"{_FIRMWARE}limits.py",),
