@@ -99,6 +99,7 @@ class App(Commands):
         self.crashes = crashes or Crashes(board.make_storage(), board.reset_cause)
         self.storage = self.crashes.storage
         safe = self.safe = self.crashes.safe
+        self.faults = FaultMemory(self.storage.load("faults"))
         settings, source = in_force(settings, self.storage)
         self.board = board
         self.settings = settings
@@ -128,8 +129,7 @@ class App(Commands):
             1 if safe else RECORD_DEPTH,
         )  # fmt: skip
         self.image.figures = not safe
-        self.faults = FaultMemory(self.image, self.boot)
-        self.faults.restore(self.storage.load("faults") or b"")
+        self.faults.begin(self.image, self.boot)
         self.image.tell_crashes(self.crashes)
         self.tests = CellTests(settings, self.image.map.block(models.TEST), self.boot)
         self._may_test = not safe

@@ -4,7 +4,8 @@ Of each: how often; when it came first and last, as boot count, cycle, and UTC w
 where known; and what was measured when it came last. It is kept as the FAULTS model has it, from
 ``FltN`` to before ``SeqEnd``, so that telling it is copying it. Nothing erases it.
 
-A trip is taken down after the switches were told, in memory that is there. The ``store`` task
+A trip is taken down after the switches were told, in memory that is there: for some faults that
+never came before it is kept ready, for all thirty it would be 2 kB. The ``store`` task
 saves it within a second; a fault that comes again and again is saved once a minute. Until then
 ``Unsvd`` says so. The record ``faults``:
 
@@ -13,7 +14,8 @@ saves it within a second; a fault that comes again and again is saved once a min
 A later version may only append points; an entry that is shorter or longer is taken up as far as
 both reach.
 
-    >>> faults = FaultMemory(image, boot)
+    >>> faults = FaultMemory(storage.load("faults"))
+    >>> faults.begin(image, boot)
     >>> faults.take(snapshot, protection)  # when ``protection.tripped``
     >>> if faults.due(now_s): faults.save(storage)
     >>> faults.tell(Fault.CELL_OVER_VOLTAGE, snapshot.seq)  # it now stands in the model
@@ -40,31 +42,42 @@ _FIRST = const(2)  # where in an entry ...
 _LAST = const(16)
 _UTC = const(8)  # ... and where in each of these two
 _VALUES = const(30)
+_SIZE = const(70)
+_SPARE = const(4)
 
 
 class FaultMemory:
     """``ever`` and ``unsaved`` are bits of ``codes.Fault``."""
 
-    def __init__(self, image: Image, boot: int) -> None:
-        self._image = image
-        self._block = block = image.faults
-        self._boot = boot
-        offset = block.layout.offset
-        self._at = 2 * offset("FltN")
-        self._size = 2 * offset("SeqEnd") - self._at
-        block.set("FltN", 0)
-        # One more, of which nothing is known, for numbers that no fault has.
-        self._entries = bytearray(self._blank() * (N_FAULTS + 1))
+    def __init__(self, data: "bytes | None") -> None:
+        """``data``: what ``save`` saved; early, while there is room for all of it."""
+        self._entries: "list[bytearray | None]" = [None] * N_FAULTS
+        self._spare: "list[bytearray]" = []
         self.ever = self.unsaved = 0
         self._n = 0  # trips in all
         self._saved = 0  # faults saved since ...
         self._since_s = 0
         self._told = 0
+        self._restore(data or b"")
+
+    def begin(self, image: Image, boot: int) -> None:
+        """Know the time, and tell what is remembered in the FAULTS model."""
+        self._image = image
+        self._block = block = image.faults
+        self._boot = boot
         block.set("Boot", boot)
+        block.set("FltN", 0)
+        self._at = 2 * block.layout.offset("FltN")
+        self._nothing = block.bytes()[self._at : self._at + _SIZE]
+        for entry in self._entries:
+            if entry is not None and len(entry) < _SIZE:
+                entry.extend(self._nothing[len(entry) :])
+        self._refill()
         self.tell(0, 0)
 
-    def _blank(self) -> bytes:
-        return self._block.bytes()[self._at : self._at + self._size]
+    def _refill(self) -> None:
+        while len(self._spare) < _SPARE:
+            self._spare.append(bytearray(self._nothing))
 
     def take(self, s: Snapshot, p: Protection) -> None:
         """Take down what has tripped in this cycle or look."""
@@ -78,31 +91,33 @@ class FaultMemory:
         self.tell(self._told, s.seq)
 
     def _take(self, fault: int, s: Snapshot, p: Protection) -> None:
-        entries = self._entries
-        at = fault * self._size
-        n = entries[at] << 8 | entries[at + 1]
+        entry = self._entries[fault]
+        if entry is None:
+            entry = self._spare.pop() if self._spare else bytearray(self._nothing)
+            self._entries[fault] = entry
+        n = entry[0] << 8 | entry[1]
         self._n += 1
         if n < _MOST:
-            pack_into(">H", entries, at, n + 1)
-        self._stamp(at + _LAST, s)
+            pack_into(">H", entry, 0, n + 1)
+        self._stamp(entry, _LAST, s)
         if not n:
-            self._stamp(at + _FIRST, s)
-        at += _VALUES
-        nothing = N_FAULTS * self._size + _VALUES
-        for i in range(self._size - _VALUES):
-            entries[at + i] = p.trips[8 * fault + i] if i < 8 else entries[nothing + i]
-        pack_into(">HHL", entries, at + 32, u16(p.limits.soc_bp), p.state, p.active)
+            self._stamp(entry, _FIRST, s)
+        for i in range(_VALUES, _SIZE):
+            entry[i] = self._nothing[i]
+        for i in range(8):
+            entry[_VALUES + i] = p.trips[8 * fault + i]
+        pack_into(">HHL", entry, _VALUES + 32, u16(p.limits.soc_bp), p.state, p.active)
         if s.valid or s.looked:
             switches = s.switches
             pack_into(
-                ">LlHHHHhhHH", entries, at + 8,
+                ">LlHHHHhhHH", entry, _VALUES + 8,
                 s.sum_mv, s.current_ma, s.max_mv, s.max_cell + 1, s.min_mv, s.min_cell + 1,
                 s.max_dc, s.min_dc, switches, switches & ~p.allowed,
             )  # fmt: skip
 
-    def _stamp(self, at: int, s: Snapshot) -> None:
-        pack_into(">LL", self._entries, at, self._boot, s.seq)
-        self._image.write_utc(self._entries, at + _UTC, s.uptime_s)
+    def _stamp(self, entry: bytearray, at: int, s: Snapshot) -> None:
+        pack_into(">LL", entry, at, self._boot, s.seq)
+        self._image.write_utc(entry, at + _UTC, s.uptime_s)
 
     # --- the model --------------------------------------------------------------------------
 
@@ -114,12 +129,11 @@ class FaultMemory:
         block.set("Ever", self.ever)
         block.set("Unsvd", self.unsaved)
         block.set("FltNo", fault)
-        entries = self._entries
-        source = min(fault, N_FAULTS) * self._size
+        entry = (self._entries[fault] if fault < N_FAULTS else None) or self._nothing
         image = self._image.map.image
         target = block.start + self._at
-        for i in range(self._size):
-            image[target + i] = entries[source + i]
+        for i in range(_SIZE):
+            image[target + i] = entry[i]
         block.set("Seq", seq)
         block.set("SeqEnd", seq)
 
@@ -134,34 +148,29 @@ class FaultMemory:
 
     def save(self, storage: Storage, seq: int) -> None:
         """Save everything; ``OSError`` when that fails, and all is still to be saved."""
-        n = 0
-        for fault in range(N_FAULTS):
-            n += self.ever >> fault & 1
-        storage.save_parts("faults", 2 + n * (1 + self._size), self._parts())
+        n = N_FAULTS - self._entries.count(None)
+        storage.save_parts("faults", 2 + n * (1 + _SIZE), self._parts())
         self._saved |= self.unsaved
         self.unsaved = 0
         self.tell(self._told, seq)
+        self._refill()
 
-    def _parts(self) -> "Iterator[bytes]":
-        yield bytes((_VERSION, self._size))
+    def _parts(self) -> "Iterator[bytes | bytearray]":
+        yield bytes((_VERSION, _SIZE))
         for fault in range(N_FAULTS):
-            if self.ever >> fault & 1:
-                at = fault * self._size
+            entry = self._entries[fault]
+            if entry is not None:
                 yield bytes((fault,))
-                yield bytes(self._entries[at : at + self._size])
+                yield entry
 
-    def restore(self, data: bytes) -> bool:
-        """Take up what was saved; ``False`` leaves all as it is: it is of another version."""
+    def _restore(self, data: bytes) -> None:
+        """Take up what was saved; of another version it is left alone."""
         if len(data) < 2 or data[0] != _VERSION or (len(data) - 2) % (1 + data[1]):
-            return False
+            return
         size = data[1]
         for at in range(2, len(data), 1 + size):
             fault = data[at]
             if fault < N_FAULTS:
-                target = fault * self._size
-                for i in range(min(size, self._size)):
-                    self._entries[target + i] = data[at + 1 + i]
+                self._entries[fault] = bytearray(data[at + 1 : at + 1 + min(size, _SIZE)])
                 self.ever |= 1 << fault
                 self._n += data[at + 1] << 8 | data[at + 2]
-        self.tell(0, 0)
-        return True

@@ -4,7 +4,7 @@
 
 Runs ``tests/firmware/scripts/random_year.py``: a year of random charges, discharges, rests,
 temperatures, deep discharges and overcharges in readings some 10 s apart, with 400 power cuts,
-half of them in the middle of a save at a random byte; then a day in which every save is cut at
+half of them in the middle of a save at a random byte; then six hours in which every save is cut at
 every byte.
 The truth is the script's own, of the readings up to the last save before each cut. What a register
 says otherwise is printed, and ends the run with an error. Resolution: 0.1 Ah, 0.1 Wh (1 more where
@@ -36,7 +36,7 @@ def life(*arguments: object) -> tuple[int, int, int, int]:
 
 
 def main() -> None:
-    """Run the years and the day, print what they were and the figure."""
+    """Run the years and the six hours, print what they were and the figure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--years", type=int, default=1)
@@ -47,8 +47,8 @@ def main() -> None:
         print(f"year {year + 1}: {steps} readings, {saves} saves, {cuts} cuts, each took "
               f"{lost_s} s at most")  # fmt: skip
         total += cuts
-    steps, saves, cuts, _ = life(args.seed, 1, 3, "--every")
-    print(f"a day: {steps} readings, {saves} saves, {cuts} cuts at every byte of them")
+    steps, saves, cuts, _ = life(args.seed, 0.25, 3, "--every")
+    print(f"six hours: {steps} readings, {saves} saves, {cuts} cuts at every byte of them")
     print(f"figure: 0 counters off after {total + cuts} cuts")
 
 

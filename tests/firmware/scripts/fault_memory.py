@@ -14,8 +14,9 @@ storage = Storage(sys.argv[1])
 settings = nmc()
 for boot in (1, 2):
     image = Image(settings, boot, 1, "0", "desk", "fake", 1)
-    faults = FaultMemory(image, boot)
-    print(boot, faults.restore(storage.load("faults") or b""))
+    faults = FaultMemory(storage.load("faults"))
+    faults.begin(image, boot)
+    print(boot, faults.ever)
     protection = Protection(settings)
     s = healthy()
     for cycle in range(1, 9):
