@@ -201,6 +201,17 @@ _LIFETIME = {
     "TMaxEver": ("C", "Highest cell temperature ever seen."),
     "AChaEver": ("A", "Highest charge current ever seen."),
     "ADisEver": ("A", "Highest discharge current ever seen."),
+    "Rte0": ("%", "Round-trip efficiency when it was first known; Echelon Energy has today's."),
+    "Rte0Lo": ("%", "Lower end of its 95 % interval."),
+    "Rte0Hi": ("%", "Upper end of its 95 % interval."),
+    "Rte0Min": ("min", "Run time of the board by then."),
+    "Self0": ("%", "Self-discharge a month when it was first known; Echelon Energy has today's."),
+    "Self0Lo": ("%", "Lower end of its 95 % interval."),
+    "Self0Hi": ("%", "Upper end of its 95 % interval."),
+    "Self0Min": ("min", "Run time of the board by then."),
+    "SelfChg": ("%", "Change of the self-discharge since, once it was measured anew."),
+    "SelfChgLo": ("%", "Lower end, from both intervals."),
+    "SelfChgHi": ("%", "Upper end, from both intervals."),
 }
 for _n in range(models.N_SOC_BINS):
     _LIFETIME["Soc%d" % _n] = (
@@ -222,6 +233,19 @@ for _n in range(models.N_TEMPERATURE_BINS):
         "min",
         "Minutes with the hottest cell at %s degC." % _TEMPERATURE_BINS[_n],
     )
+_CURRENT_BINS = (
+    "discharge of C or more (C: the rated capacity an hour)",
+    "discharge from C/2 to C",
+    "discharge from C/5 to C/2",
+    "discharge below C/5",
+    "rest: up to C/200, or 10 mA",
+    "charge below C/5",
+    "charge from C/5 to C/2",
+    "charge from C/2 to C",
+    "charge of C or more",
+)
+for _n in range(models.N_CURRENT_BINS):
+    _LIFETIME["Cur%d" % _n] = ("min", "Minutes in %s." % _CURRENT_BINS[_n])
 
 _PROTECTION = {
     "St": ("", "What the pack's controller is doing."),
@@ -494,10 +518,38 @@ _CONTROL = {
     "CmdRes": ("", "What became of the last command."),
     "SetUtc": ("s", "Write the time: seconds since 1970-01-01 UTC."),
     "RecSel": ("", "Write the Seq of a kept reading: it then stands in Echelon Recall."),
-    "FltSel": ("", "Write the bit number of a fault: what follows is then about it."),
-    "FltN": ("", "How often it came since boot."),
-    "FltFirst": ("s", "Uptime at which it first came."),
-    "FltLast": ("s", "Uptime at which it last came."),
+    "FltSel": ("", "Write the bit number of a fault: Echelon Faults then tells it."),
+}
+
+_FAULTS = {
+    "NFlt": ("", "How often a fault came in the board's life."),
+    "Ever": ("", "Faults that ever came."),
+    "Unsvd": ("", "Faults of which the last is not in flash yet: a power cut would take it."),
+    "FltNo": ("", "The fault that is told from here on, as FltSel of Echelon Control chose."),
+    "FltN": ("", "How often it came in the board's life; stands at 65534."),
+    "FstBoot": ("", "Boot count when it first came."),
+    "FstSeq": ("", "Cycle of that boot in which it first came."),
+    "FstUtc": ("s", "UTC when it first came: seconds since 1970-01-01, where it was known."),
+    "FstTQ": ("", "Quality of FstUtc."),
+    "LstBoot": ("", "Boot count when it last came."),
+    "LstSeq": ("", "Cycle of that boot in which it last came; what follows is of that moment."),
+    "LstUtc": ("s", "UTC when it last came: seconds since 1970-01-01, where it was known."),
+    "LstTQ": ("", "Quality of LstUtc."),
+    "Val": ("", "What tripped it: mV, mA, 0.1 degC, or the chip's status."),
+    "Lim": ("", "The limit that was passed, in the unit of Val."),
+    "V": ("V", "Sum of the cells."),
+    "A": ("A", "Current, positive when charging."),
+    "CellVMax": ("V", "Highest cell voltage."),
+    "CellVMaxCell": ("", "Cell with the highest voltage, from 1."),
+    "CellVMin": ("V", "Lowest cell voltage."),
+    "CellVMinCell": ("", "Cell with the lowest voltage, from 1."),
+    "CellTmpMax": ("C", "Hottest cell sensor."),
+    "CellTmpMin": ("C", "Coldest cell sensor."),
+    "Soc": ("%", "State of charge."),
+    "Sw": ("", "Switches that were closed."),
+    "SwOff": ("", "Those of them that were told to open."),
+    "St": ("", "State after that."),
+    "Flt": ("", "Faults active then, this one among them."),
 }
 
 _POINTS = {
@@ -514,6 +566,7 @@ _POINTS = {
     models.SETTINGS: _SETTINGS,
     models.HISTORY: _HISTORY,
     models.UPDATE: _UPDATE,
+    models.FAULTS: _FAULTS,
     models.CALIBRATION: _CALIBRATION,
     models.IDENTITY: _IDENTITY,
     models.CONTROL: _CONTROL,
@@ -543,6 +596,10 @@ ABOUT = {
     models.SETTINGS: "Limits in force, and how a client with the key of the board sets them.",
     models.HISTORY: "Which records the board keeps, to be read with function 20.",
     models.UPDATE: "The image of the firmware that runs, and the one that is received.",
+    models.FAULTS: (
+        "What is remembered for life of each fault: when it came first and last, how often, and "
+        "what was measured when it last came."
+    ),
     models.CALIBRATION: "How the readings were made to agree with a reference, when and by whom.",
     models.IDENTITY: "Whose pack this is and was: what its passport says of it.",
     models.CONTROL: "What a client may write.",
@@ -558,6 +615,11 @@ SYMBOLS = {
     "TQual": codes.TimeQuality,
     "St": codes.State,
     "Flt": codes.Fault,
+    "Ever": codes.Fault,
+    "Unsvd": codes.Fault,
+    "FltNo": codes.Fault,
+    "FstTQ": codes.TimeQuality,
+    "LstTQ": codes.TimeQuality,
     "Ltc": codes.Fault,
     "Wrn": codes.Fault,
     "SocSync": codes.SocSync,
@@ -615,7 +677,7 @@ def symbols(model_id: int, name: str) -> "dict[int, str]":
     """``{number: "NAME"}`` of an enumeration of ours, ``{bit: "NAME"}`` of a bit field."""
     if model_id not in models.OURS:
         return {}
-    if name == "Sw":  # codes.Switch holds masks: 1, 2, 4, 8
+    if name in ("Sw", "SwOff"):  # codes.Switch holds masks: 1, 2, 4, 8
         masks = codes.names(codes.Switch)
         return {mask.bit_length() - 1: masks[mask] for mask in sorted(masks)}
     if name not in SYMBOLS:

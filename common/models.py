@@ -36,6 +36,7 @@ TEST = 64918
 SETTINGS = 64919
 HISTORY = 64920
 UPDATE = 64921
+FAULTS = 64922
 CALIBRATION = 64923
 IDENTITY = 64924
 END = 0xFFFF
@@ -43,6 +44,7 @@ END = 0xFFFF
 MAX_CELLS = 72  # what ``Bal``, ``Bal2`` and ``Bal3`` have bits for
 N_TEMPERATURES = 4
 N_SOC_BINS = 10  # 0-10 % ... 90-100 %
+N_CURRENT_BINS = 9  # discharge from C on ... rest ... charge from C on
 N_TEMPERATURE_BINS = 8  # < 0, 0-10, 10-20, 20-30, 30-40, 40-45, 45-60, > 60 degC
 
 
@@ -191,6 +193,12 @@ _LIFETIME_POINTS = (
         ("AChaEver ADisEver", "uint32", -3),
         ("Soc0 Soc1 Soc2 Soc3 Soc4 Soc5 Soc6 Soc7 Soc8 Soc9", "uint32"),
         ("Tmp0 Tmp1 Tmp2 Tmp3 Tmp4 Tmp5 Tmp6 Tmp7", "uint32"),
+        ("Cur0 Cur1 Cur2 Cur3 Cur4 Cur5 Cur6 Cur7 Cur8", "uint32"),
+        ("Rte0 Rte0Lo Rte0Hi", "uint16", -2),
+        ("Rte0Min", "uint32"),
+        ("Self0 Self0Lo Self0Hi", "uint16", -2),
+        ("Self0Min", "uint32"),
+        ("SelfChg SelfChgLo SelfChgHi", "int32", -2),
     )
 )
 
@@ -387,8 +395,34 @@ _CONTROL_POINTS = _HEAD + (
     ("CmdRes", "enum16"),
     ("SetUtc RecSel", "uint32", None, "RW"),
     ("FltSel", "uint16", None, "RW"),
-    ("FltN", "uint16"),
-    ("FltFirst FltLast", "uint32"),
+)
+
+# From ``FltN`` on as ``firmware.fault_memory`` keeps it, byte by byte.
+_FAULTS_POINTS = (
+    _HEAD
+    + _STAMP
+    + (
+        ("Boot NFlt", "uint32"),
+        ("Ever Unsvd", "bitfield32"),
+        ("FltNo", "enum16"),
+        ("FltN", "uint16"),
+        ("FstBoot FstSeq FstUtc", "uint32"),
+        ("FstTQ", "enum16"),
+        ("LstBoot LstSeq LstUtc", "uint32"),
+        ("LstTQ", "enum16"),
+        ("Val Lim", "int32"),
+        ("V", "uint32", -3),
+        ("A", "int32", -3),
+        ("CellVMax", "uint16", -3),
+        ("CellVMaxCell", "uint16"),
+        ("CellVMin", "uint16", -3),
+        ("CellVMinCell", "uint16"),
+        ("CellTmpMax CellTmpMin", "int16", -1),
+        ("Sw SwOff", "bitfield16"),
+        ("Soc", "uint16", -2),
+        ("St", "enum16"),
+        ("Flt", "bitfield32"),
+    )
 )
 
 MODELS = (
@@ -412,6 +446,7 @@ MODELS = (
     (SETTINGS, "settings", "Echelon Settings", _SETTINGS_POINTS, None, _TAIL),
     (HISTORY, "history", "Echelon History", _HISTORY_POINTS, None, _TAIL),
     (UPDATE, "update", "Echelon Update", _UPDATE_POINTS, None, _TAIL),
+    (FAULTS, "faults", "Echelon Faults", _FAULTS_POINTS, None, _TAIL),
     (
         CALIBRATION,
         "calibration",
@@ -427,7 +462,7 @@ MODELS = (
 
 OURS = (
     SNAPSHOT, HEALTH, LIFETIME, PROTECTION, DEVICE, ENERGY, TEST, SETTINGS, HISTORY, UPDATE,
-    CALIBRATION, IDENTITY, CONTROL, RECALL,
+    FAULTS, CALIBRATION, IDENTITY, CONTROL, RECALL,
 )  # fmt: skip
 
 

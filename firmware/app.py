@@ -12,7 +12,7 @@
 | serve | whenever the loop wakes | answers Modbus on the UART |
 | settings | 1 s | goes on with settings that were written over Modbus |
 | update | 1 s; 50 ms | takes another image of the firmware, and tries it |
-| store | 1 s | saves latches and commands when they change, estimates now and then |
+| store | 1 s | saves faults, latches and commands when they change, estimates now and then |
 | keep | ``period_ms`` | collects garbage, feeds the watchdog when every task has run |
 
 In safe mode (``firmware.crashes``) there is no balance, estimate or test, one reading is kept, and
@@ -34,11 +34,11 @@ from firmware.board import Board
 from firmware.calibration import Calibration
 from firmware.cell_tests import CellTests
 from firmware.crashes import Crashes, cause_of, tell
-from firmware.diagnosis import N_FAULTS
 from firmware.estimators import estimators_state
 from firmware.estimators.estimators import Estimators
 from firmware.executive import NEEDED, OPTIONAL, VITAL, Executive
 from firmware.executive import Task as Entry
+from firmware.fault_memory import FaultMemory
 from firmware.history import History
 from firmware.image import RECORD_DEPTH, Image
 from firmware.measurement import Measurement
@@ -99,6 +99,7 @@ class App(Commands):
         self.crashes = crashes or Crashes(board.make_storage(), board.reset_cause)
         self.storage = self.crashes.storage
         safe = self.safe = self.crashes.safe
+        self.faults = FaultMemory(self.storage.load("faults"))
         settings, source = in_force(settings, self.storage)
         self.board = board
         self.settings = settings
@@ -128,6 +129,7 @@ class App(Commands):
             1 if safe else RECORD_DEPTH,
         )  # fmt: skip
         self.image.figures = not safe
+        self.faults.begin(self.image, self.boot)
         self.image.tell_crashes(self.crashes)
         self.tests = CellTests(settings, self.image.map.block(models.TEST), self.boot)
         self._may_test = not safe
@@ -224,12 +226,19 @@ class App(Commands):
             measurement.commanded = None
         self._looks = 0
         self._command(snapshot.looked)
+        if protection.tripped:
+            self.faults.take(snapshot, protection)
 
     def _guard(self) -> None:
         looked = self.measurement.look(self._seen)
-        self._seen.uptime_s = self.snapshot.uptime_s
-        self.protection.look(self._seen, looked)
+        seen = self._seen
+        seen.uptime_s = self.snapshot.uptime_s
+        seen.seq = self.snapshot.seq
+        protection = self.protection
+        protection.look(seen, looked)
         self._command(looked)
+        if protection.tripped:
+            self.faults.take(seen, protection)
 
     def _command(self, looked: bool) -> None:
         """Tell the AFE what is new, and choose when to look again."""
@@ -442,6 +451,8 @@ class App(Commands):
         if latched != self._saved_latched:
             storage.save("latched", latched.to_bytes(4, "little"))
             self._saved_latched = latched
+        elif self.faults.due(now_s):
+            self.faults.save(storage, self.snapshot.seq)
         elif connected != self._saved_connected:
             storage.save("connected", b"\x01" if connected else b"\x00")
             self._saved_connected = connected
@@ -456,6 +467,9 @@ class App(Commands):
         elif self.tests.changed:
             storage.save("test", self.tests.state())
             self.tests.changed = False
+        elif self.estimators.lifetime.urgent and self._restored:
+            storage.save("lifetime", self.estimators.counters())
+            self.estimators.lifetime.urgent = False
         elif now_s - self._saved_s < _SAVE_EVERY_S or not self._restored:
             self._store_history(now_s)
             return False
@@ -561,10 +575,5 @@ class App(Commands):
         return self.image.recall(seq)
 
     def tell_fault(self, number: int) -> None:
-        """Put when a fault came, and how often, into the CONTROL model."""
-        p = self.protection
-        n = p.count[number] if number < N_FAULTS else None
-        put = self.image.map.block(models.CONTROL).set
-        put("FltN", n)
-        put("FltFirst", p.first_s[number] if n else None)
-        put("FltLast", p.last_s[number] if n else None)
+        """Put what is remembered of a fault into the FAULTS model."""
+        self.faults.tell(number, self.snapshot.seq)

@@ -21,6 +21,7 @@ Pure: integers in, bits out; nothing is allocated in judging.
 """
 
 from array import array
+from struct import pack_into
 
 from common.mp import const
 from firmware.settings import Settings
@@ -28,6 +29,7 @@ from firmware.snapshot import UNKNOWN_DC, Snapshot
 
 _FORGET_S = const(3600)
 N_FAULTS = const(30)
+NO_VALUE = -0x80000000
 _LATCH_SAMPLES = const(3)  # for which a voltage or temperature must last
 _SPREAD_WARN_MV = const(300)
 _RISE_DC = const(100)  # within a minute: no load does that, a cell that runs away does
@@ -140,7 +142,7 @@ def table(s: Settings) -> "list[tuple[int, ...]]":
 
 
 class Diagnosis:
-    """Which faults are active, latched, near; what they forbid; when each came, how often.
+    """Which faults are active, latched, near; what they forbid; what tripped them.
 
     ``active``, ``latched`` and ``warned`` are bits of ``codes.Fault``.
     ``forbidden``: switches that must be open now. ``leaving``: switches that must open soon, and
@@ -162,10 +164,11 @@ class Diagnosis:
         self.last_fault: int | None = None
         self.last_fault_s: int | None = None  # uptime
         self.last_fault_value: int | None = None  # mV, mA, 0.1 degC, or the chip's status
-        # By fault: uptime of its first and last trip since boot, and how many there were.
-        self.first_s = array("i", bytes(4 * N_FAULTS))
-        self.last_s = array("i", bytes(4 * N_FAULTS))
-        self.count = array("H", bytes(2 * N_FAULTS))
+        # Bits of those that tripped and were not taken by the fault memory yet; by fault, what
+        # tripped it (as ``last_fault_value``) and the limit that was passed, two int32 as in
+        # registers: NO_VALUE is no small integer, and reading it from an array would make one.
+        self.tripped = 0
+        self.trips = bytearray(8 * N_FAULTS)
         self._flags = 0
         self._now_s = 0
         self._values = array("i", bytes(4 * _FLAGS))
@@ -287,21 +290,23 @@ class Diagnosis:
             self._trips[i] += 1
         self._hold(i, row)
         fault = row[_FAULT]
-        if not self.count[fault]:
-            self.first_s[fault] = now_s
-        self.last_s[fault] = now_s
-        if self.count[fault] < 0xFFFE:
-            self.count[fault] += 1
+        self.tripped |= 1 << fault
         self.n_faults += 1
         self.last_fault = fault
         self.last_fault_s = now_s
         what = row[_WHAT]
-        if value is None or what >= _FLAGS:
-            self.last_fault_value = None
+        limit = row[_CUT]
+        if what >= _FLAGS:
+            value = None
         elif what in (_LOW_CELL, _COLD, _DISCHARGE):
-            self.last_fault_value = -value
-        else:
-            self.last_fault_value = value
+            limit = -limit
+            if value is not None:
+                value = -value
+        self.last_fault_value = value
+        pack_into(
+            ">ll", self.trips, 8 * fault,
+            NO_VALUE if value is None else value, NO_VALUE if what >= _AFE_CHARGE else limit,
+        )  # fmt: skip
 
     def _hold(self, i: int, row: "tuple[int, ...]") -> None:
         """Latch what is to be latched: at once, but a voltage or temperature when it lasts."""

@@ -32,6 +32,7 @@ RECORDS = const((
     ("boot", 4), ("latched", 4), ("connected", 1), ("service", 1), ("crash", 16), ("tries", 64),
     ("test", 1280), ("limits", 1280), ("lifetime", 512), ("estimates", 4096),
     ("calibration", 256), ("identity", 256),
+    ("faults", 2304),
 ))  # fmt: skip
 
 _MAGIC_BYTES = const(4)

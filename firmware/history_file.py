@@ -27,7 +27,6 @@ FILE_RECORDS = const(10000)
 
 _ILLEGAL_ADDRESS = const(2)
 _DEVICE_FAILURE = const(4)
-_MOST_RECORDS = const(255)
 
 
 class HistoryFile:
@@ -93,7 +92,7 @@ class HistoryFile:
             at += CHAIN_BYTES
         self._coder.begin()
         alike = False  # the packet's records are coded against the same as those in flash
-        while self._held and count < _MOST_RECORDS:
+        while self._held:
             if record.number != first + count or (count and reader.at_key):
                 break
             if alike:

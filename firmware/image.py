@@ -90,6 +90,7 @@ class Image:
         self._lifetime = block(models.LIFETIME)
         self._protection = block(models.PROTECTION)
         self._device = block(models.DEVICE)
+        self.faults = block(models.FAULTS)
         self._energy = block(models.ENERGY)
         self._test = block(models.TEST)
         self._figures = (self._health, self._lifetime, self._energy)
@@ -99,7 +100,7 @@ class Image:
         for ours in (
             self._snapshot, self._health, self._lifetime, self._protection, self._device,
             self._energy, self._test, block(models.SETTINGS), block(models.HISTORY),
-            block(models.UPDATE), block(models.CALIBRATION), block(models.IDENTITY),
+            block(models.UPDATE), self.faults, block(models.CALIBRATION), block(models.IDENTITY),
         ):  # fmt: skip
             self._own(ours)
         block(models.CONTROL).set("Cmd", 0)
@@ -274,18 +275,19 @@ class Image:
         block.set("Seq", seq)
         block.set("SeqEnd", seq)
 
-    def _write_utc(self, at: int, uptime_s: int) -> None:
-        if self._utc_high < 0:
-            pack_into(">HH", self._image, at, NONE16, NONE16)
-            return
-        low = self._utc_low + uptime_s - self._utc_at_s
-        pack_into(">HH", self._image, at, self._utc_high + (low >> 16), low & 0xFFFF)
+    def write_utc(self, into: bytearray, at: int, uptime_s: int) -> None:
+        """Put ``utc_s`` and its quality into ``into``: 6 bytes, as registers have them."""
+        high = low = NONE16
+        if self._utc_high >= 0:
+            low = self._utc_low + uptime_s - self._utc_at_s
+            high = self._utc_high + (low >> 16)
+        pack_into(">HHH", into, at, high, low & 0xFFFF, self._quality)
 
     def _update_snapshot(self, s: Snapshot, p: Protection, e: Estimators) -> None:
         image = self._image
         f, at = self._stamp_span
         pack_into(f, image, at, s.seq, self._boot, s.uptime_s, s.uptime_ms)
-        self._write_utc(self._utc_at, s.uptime_s)
+        self.write_utc(image, self._utc_at, s.uptime_s)
         valid = s.valid
         temp_dc = s.temp_dc
         bled = s.balancing if valid else -1
@@ -334,8 +336,7 @@ class Image:
     def _update_device(self, s: Snapshot, executive: Executive, afe: Afe) -> None:
         block = self._device
         block.set("UpS", s.uptime_s)
-        self._write_utc(self._device_utc_at, s.uptime_s)
-        block.set("TQual", self._quality)
+        self.write_utc(self._image, self._device_utc_at, s.uptime_s)
         if afe.signature != self._signature:
             self._signature = afe.signature
             block.set("AfeSig", afe.signature)

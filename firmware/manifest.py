@@ -93,6 +93,7 @@ package(
         "estimators/window.py",
         "diagnosis.py",
         "executive.py",
+        "fault_memory.py",
         "fram.py",
         "fulltest.py",
         "history.py",

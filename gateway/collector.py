@@ -19,7 +19,7 @@ from gateway.history import Progress
 from gateway.history_collector import HistoryCollector
 from gateway.modbus.frames import DeviceError
 from gateway.planner import DETAIL_BLOCKS
-from gateway.reading import detail_message, encode, state_message
+from gateway.reading import detail_message, encode, faults_message, state_message
 from gateway.spool import Record
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SET_UTC_EVERY_S = 3600.0
+FAULTS_EVERY_S = 600.0  # when nothing tells that there is a new one
 TORN_DETAILS = 5  # polls in a row that ask again for details that changed while they were read
 
 
@@ -102,6 +103,10 @@ class PackCollector:
         self._detail_due_s = 0.0
         self._torn_details = 0
         self._utc_due_s = 0.0
+        self._faults_due_s = 0.0
+        self._active: int | None = None  # faults when the memory of them was last read
+        self._told: list[Decoded] | None = None  # what it told then
+        self._told_at: tuple[int, int] | None = None
 
     async def poll(self, now_s: float) -> None:
         """Ask once for everything that is due; ``now_s`` is any clock that only grows."""
@@ -118,7 +123,8 @@ class PackCollector:
             self.pack.forget()  # it may have started again with other firmware
             identity = await self.pack.identify()
         if self._live is None or boot != self._live[0]:
-            self._utc_due_s = now_s
+            self._utc_due_s = self._faults_due_s = now_s
+            self._told = None  # what was not saved it has forgotten
             self._every = (await self._device())["RecEvery"] or 0
         self._sink.online(identity, self.name)
         await self._collect_live(snapshot)
@@ -129,6 +135,9 @@ class PackCollector:
             await self._collect_missed(boot, seq, self._every)
         if now_s >= self._detail_due_s:
             await self._collect_detail(now_s)
+        if now_s >= self._faults_due_s or snapshot["Flt"] != self._active:
+            await self._collect_faults(now_s)
+            self._active = snapshot["Flt"]
 
     def offline(self) -> None:
         """The pack does not answer any more: say so, and meet it anew when it does."""
@@ -155,7 +164,8 @@ class PackCollector:
         self._is_new = self._progress is None
         await self.history.begin(identity.serial)
         self._live = None
-        self._detail_due_s = now_s
+        self._detail_due_s = self._faults_due_s = now_s
+        self._told = None
         log.info(
             "pack found",
             extra={
@@ -263,6 +273,27 @@ class PackCollector:
             await self._store_detail(blocks)
         self._torn_details = 0
         self._detail_due_s = now_s + self.rates.detail_s
+
+    async def _collect_faults(self, now_s: float) -> None:
+        """Everything remembered of faults, when any of it is new."""
+        assert self.serial is not None
+        self._faults_due_s = now_s  # until it is collected
+        try:
+            blocks = await self.pack.faults()
+        except (TornBlockError, NotReadyError, DeviceError) as error:
+            log.info("faults left out", extra={"serial": self.serial, "reason": str(error)})
+            return
+        head = blocks[0]
+        at = (head["Boot"], max(block["Seq"] for block in blocks))
+        told = [block | dict.fromkeys(("Boot", "Seq", "SeqEnd")) for block in blocks]
+        if told != self._told:
+            if at == self._told_at:
+                return  # two messages of one cycle would be taken for the same
+            message = faults_message(self.serial, blocks, self._utc())
+            await self._sink.store([Record(self.serial, *at, "faults", encode(message))])
+            self._told, self._told_at = told, at
+        if not head["Unsvd"]:
+            self._faults_due_s = now_s + FAULTS_EVERY_S
 
     async def _store_detail(self, blocks: dict[int, Decoded]) -> None:
         assert self.serial is not None

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 TORN_TRIES = 4
 CHALLENGE_BYTES = 16
+_OURS = set(models.OURS)
 
 
 class NotAPackError(Exception):
@@ -137,6 +138,32 @@ class Pack:
             self.forget()
             raise
 
+    async def fault(self, number: int) -> Decoded:
+        """What the board remembers of the fault with this number, of ``codes.Fault``."""
+        identity = await self.identify()
+        plan, read = identity.plan, identity.plan.fault
+        select = plan.addresses[models.CONTROL] + plan.layouts[models.CONTROL].offset("FltSel")
+        request = read_write_request(self.unit, read.address, read.count, select, [number])
+        data = read.cut(await self._master.exchange(request, self.retries))
+        block = self._decode(identity, plan.layouts[models.FAULTS], data)
+        if block["FltNo"] != number:
+            raise TornBlockError(f"fault {block['FltNo']} came instead of {number}")
+        return block
+
+    async def faults(self) -> list[Decoded]:
+        """What the board remembers of every fault that ever came; of fault 0 when none did.
+
+        ``TornBlockError`` when another one came meanwhile.
+        """
+        first = await self.fault(0)
+        ever = first["Ever"] or 0
+        numbers = [number for number in range(ever.bit_length()) if ever >> number & 1]
+        blocks = [first if number == 0 else await self.fault(number) for number in numbers]
+        for block in blocks:
+            if any(block[name] != first[name] for name in ("Boot", "NFlt", "Ever", "Unsvd")):
+                raise TornBlockError("a fault came or was saved while they were read")
+        return blocks or [first]
+
     async def command(self, code: int) -> int:
         """Give the board one of ``codes.Command``; what became of it, of ``codes.CommandResult``.
 
@@ -236,7 +263,7 @@ class Pack:
         )
 
     async def _walk(self) -> dict[int, tuple[int, int]]:
-        """``{model id: (address, registers)}`` of the chain behind the common model."""
+        """``{model id: (address, registers)}`` behind the common one, until all ours are found."""
         found: dict[int, tuple[int, int]] = {}
         address = models.BASE_ADDRESS + begin_read().count
         for step in range(WALK_STEPS):
@@ -245,6 +272,8 @@ class Pack:
             if model_id == models.END:
                 return found
             found.setdefault(model_id, (address, length + HEADER_WORDS))
+            if found.keys() >= _OURS:
+                return found
             address += length + HEADER_WORDS
             if address > 0xFFFF:
                 break

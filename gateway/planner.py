@@ -68,8 +68,9 @@ def version_read(device_address: int) -> Read:
 class Plan:
     """The reads of one pack, from the number of its cells and where its models stand.
 
-    ``recall`` answers a request that chooses a kept reading and reads RECALL, ``command`` one that
-    writes into CONTROL and reads it back, ``settings`` one that chooses a setting in SETTINGS.
+    ``recall`` answers a request that chooses a kept reading and reads RECALL, ``fault`` likewise a
+    fault and FAULTS, ``command`` one that writes into CONTROL and reads it back, ``settings`` one
+    that chooses a setting in SETTINGS.
     """
 
     def __init__(self, n_cells: int, addresses: dict[int, int] | None = None) -> None:
@@ -84,6 +85,7 @@ class Plan:
         # must be one read, then the blocks from the shortest, for long ones have more choice
         self._reads = {models.SNAPSHOT: self._pieces(models.SNAPSHOT)}
         self.recall = self._one_piece(addresses[models.RECALL], self.layouts[models.RECALL].words)
+        self.fault = self._one_piece(addresses[models.FAULTS], self.layouts[models.FAULTS].words)
         self.command = self._one_piece(
             addresses[models.CONTROL], self.layouts[models.CONTROL].words
         )

@@ -35,7 +35,7 @@ REFUSED_PAUSE_S = 10.0  # until a message that was not taken is sent again
 STRIKES = 3
 ONLINE = b"online"
 OFFLINE = b"offline"
-RETAINED_KINDS = {"detail"}
+RETAINED_KINDS = {"detail", "faults"}
 
 
 @dataclass

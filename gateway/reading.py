@@ -1,8 +1,9 @@
 """From decoded blocks to the JSON that is published: flat, SI, the unit in the key.
 
-``state_message`` and ``detail_message`` take what ``Layout.decode`` returned and give a plain
-dictionary. Unknown is ``None`` (``null`` on the wire), whatever the reason; names of codes are in
-lower case; cells count from 1. ``encode`` gives the same bytes for the same dictionary.
+``state_message``, ``detail_message`` and ``faults_message`` take what ``Layout.decode`` returned
+and give a plain dictionary. Unknown is ``None`` (``null`` on the wire), whatever the reason; names
+of codes are in lower case; cells count from 1. ``encode`` gives the same bytes for the same
+dictionary.
 
     >>> encode({"soc_pct": None})
     b'{"soc_pct":null}'
@@ -125,6 +126,7 @@ def _lifetime(block: Decoded) -> Message:
     message["temperature_histogram_min"] = [
         block[f"Tmp{n}"] for n in range(models.N_TEMPERATURE_BINS)
     ]
+    message["current_histogram_min"] = [block[f"Cur{n}"] for n in range(models.N_CURRENT_BINS)]
     return message
 
 
@@ -145,6 +147,39 @@ def commanded_test(block: Decoded) -> Message:
     message["ended"] = {"utc": iso_time(block["EndUtc"])} | _named(block, keys.TEST_ENDED)
     result = _with_cells(block, keys.TEST_RESULT, keys.TEST_CELL)
     message["result"] = {"utc": iso_time(block["ResUtc"])} | result
+    return message
+
+
+def _fault(block: Decoded) -> Message:
+    number = block["FltNo"]
+    unit, divisor = keys.FAULT_VALUES.get(number, (None, 1))
+    message: Message = {"fault": _faults(1 << number)[0]}  # type: ignore[index]
+    message["count"] = block["FltN"]
+    message["saved"] = not block["Unsvd"] >> number & 1
+    for when, point in (("first", "Fst"), ("last", "Lst")):
+        quality = block[point + "TQ"]
+        is_known = quality == codes.TimeQuality.GATEWAY
+        message[f"{when}_boot"] = block[point + "Boot"]
+        message[f"{when}_seq"] = block[point + "Seq"]
+        message[f"{when}_utc"] = iso_time(block[point + "Utc"]) if is_known else None
+        message[f"{when}_time_quality"] = _symbol("time_quality", quality)
+    for key, point in (("value", "Val"), ("limit", "Lim")):
+        raw = block[point]
+        message[key] = raw if raw is None or unit is None else raw / divisor
+    message["unit"] = unit
+    message |= _named(block, keys.FAULT)
+    message["switches"] = _switches(block["Sw"])
+    message["switches_opened"] = _switches(block["SwOff"])
+    message["faults"] = _faults(block["Flt"])
+    return message
+
+
+def faults_message(serial: str, blocks: list[Decoded], gateway_time_s: float) -> Message:
+    """The ``faults`` of one pack: all it remembers, from ``Pack.faults``."""
+    head = blocks[0]
+    message = _stamp(serial, head, head["Boot"], gateway_time_s)
+    message["event_count"] = head["NFlt"]
+    message["faults"] = [_fault(block) for block in blocks if block["FltN"]]
     return message
 
 

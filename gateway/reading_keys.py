@@ -89,6 +89,47 @@ LIFETIME: dict[str, str] = {
     "TMaxEver": "temperature_max_c",
     "AChaEver": "charge_current_max_a",
     "ADisEver": "discharge_current_max_a",
+    "Rte0": "first_round_trip_efficiency_pct",
+    "Rte0Lo": "first_round_trip_efficiency_low_pct",
+    "Rte0Hi": "first_round_trip_efficiency_high_pct",
+    "Rte0Min": "first_round_trip_efficiency_at_min",
+    "Self0": "first_self_discharge_pct_per_month",
+    "Self0Lo": "first_self_discharge_low_pct_per_month",
+    "Self0Hi": "first_self_discharge_high_pct_per_month",
+    "Self0Min": "first_self_discharge_at_min",
+    "SelfChg": "self_discharge_change_pct",
+    "SelfChgLo": "self_discharge_change_low_pct",
+    "SelfChgHi": "self_discharge_change_high_pct",
+}
+
+# what was measured when a fault last came
+FAULT: dict[str, str] = {
+    "V": "pack_voltage_v",
+    "A": "current_a",
+    "CellVMax": "cell_max_v",
+    "CellVMaxCell": "cell_max_number",
+    "CellVMin": "cell_min_v",
+    "CellVMinCell": "cell_min_number",
+    "CellTmpMax": "temperature_max_c",
+    "CellTmpMin": "temperature_min_c",
+    "Soc": "soc_pct",
+    "St": "state",
+}
+
+# fault: unit of what tripped it and of its limit, and what divides the register
+FAULT_VALUES: dict[int, tuple[str, int]] = {
+    codes.Fault.CELL_OVER_VOLTAGE: ("V", 1000),
+    codes.Fault.CELL_UNDER_VOLTAGE: ("V", 1000),
+    codes.Fault.CELL_DEEP_DISCHARGE: ("V", 1000),
+    codes.Fault.CHARGE_OVER_CURRENT: ("A", 1000),
+    codes.Fault.DISCHARGE_OVER_CURRENT: ("A", 1000),
+    codes.Fault.CHARGE_OVER_TEMPERATURE: ("C", 10),
+    codes.Fault.CHARGE_UNDER_TEMPERATURE: ("C", 10),
+    codes.Fault.DISCHARGE_OVER_TEMPERATURE: ("C", 10),
+    codes.Fault.DISCHARGE_UNDER_TEMPERATURE: ("C", 10),
+    codes.Fault.FET_OVER_TEMPERATURE: ("C", 10),
+    codes.Fault.TEMPERATURE_RISE: ("K", 10),
+    codes.Fault.CELL_SPREAD: ("V", 1000),
 }
 
 PROTECTION: dict[str, str] = {

@@ -21,7 +21,7 @@ from firmware.estimators.charge import Charge
 from firmware.estimators.differences import Differences
 from firmware.estimators.efficiency import Efficiency
 from firmware.estimators.energy import POWER_S, Energy
-from firmware.estimators.lifetime import Lifetime
+from firmware.estimators.lifetime import RTE, SELF, Lifetime
 from firmware.estimators.offset import CurrentOffset
 from firmware.estimators.pulse import PULSES_BP
 from firmware.estimators.resistance import PULSE_MS, Resistance
@@ -295,7 +295,8 @@ class Estimators:
 
     def publish_lifetime(self, block: Block) -> None:
         """Write the lifetime model."""
-        self.lifetime.publish(block)
+        loss = self.self_discharge
+        self.lifetime.publish(block, loss.figure(), loss.at_s)
 
     def publish_health(self, block: Block) -> None:
         """Write the health model, all but what the image stamps.
@@ -360,6 +361,7 @@ class Estimators:
         put("EnRef", energy.refusal(self.soc.known, self.refusal, power is not None))
         rte = self.efficiency.figure()
         _put_interval(block, "Rte", rte, 1)
+        self.lifetime.keep_first(RTE, rte, self.efficiency.at_s)
         put("RteMth", Method.NONE if rte is None else Method.CLOSED_CYCLE)
         put("RteRef", Refusal.NOT_CLOSED if rte is None else Refusal.NONE)
         put("RteAge", None if rte is None else self.now_s - self.efficiency.at_s)
@@ -383,7 +385,9 @@ class Estimators:
         differences = self.differences
         differences.publish(block)
         leaks_s = differences.at_s if differences.known else -1
-        self.self_discharge.publish(block, differences.leaks_known(), leaks_s, now_s)
+        loss = self.self_discharge
+        loss.publish(block, differences.leaks_known(), leaks_s, now_s)
+        self.lifetime.keep_first(SELF, loss.figure(), loss.at_s)
         self.offset.publish(block, now_s)
 
     @property

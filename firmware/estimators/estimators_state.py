@@ -1,8 +1,8 @@
 """What of the estimators survives power-off: two records, little-endian, each with its version.
 
 ``lifetime`` are the counters: what a later firmware counts is appended, so that a shorter record
-is taken up as far as it goes. ``parts`` are the figures; of version 3, which had the counters
-among them, all is taken up.
+is taken up as far as it goes; version 1 counted time in minutes, where there are seconds now.
+``parts`` are the figures; of version 3, which had the counters among them, all is taken up.
 
 Anchors are not among them: the charge that moved while the board was off is unknown. Ages are run
 time, so they stand still meanwhile; what grows less sure by the time off (SOC, differences) says
@@ -13,6 +13,7 @@ import struct
 
 from common.codes import Refusal
 from common.mp import const
+from firmware.estimators.lifetime import HOT, RUN, SOC_0
 
 TYPE_CHECKING = False  # boards have no typing, and the estimators import this
 if TYPE_CHECKING:
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
     from firmware.estimators.estimators import Estimators
 
-_LIFETIME_VERSION = const(1)
-_LIFETIME = const("<BB")  # version, words; then four remainders and the words, i32 each
+_LIFETIME_VERSION = const(2)
+_IN_MINUTES = const(1)
+# version, words; then four remainders and the words, i32 each; the milliseconds of each word, u16
+_LIFETIME = const("<BB")
 _VERSION = const(4)
 _WITH_COUNTERS = const(3)
 # version, cells, lifetime words (version 3), rated mAh, profile CRC, run time s, SOH count
@@ -38,12 +41,14 @@ _CELL = const("<ffffl")  # per cell: difference, leak, their variances, uAh bled
 
 
 def lifetime(e: "Estimators") -> bytes:
-    """What ``take_lifetime`` takes up again: 158 bytes."""
+    """What ``take_lifetime`` takes up again: 336 bytes."""
     counters = e.lifetime
     data = bytearray(struct.pack(_LIFETIME, _LIFETIME_VERSION, len(counters.words)))
     for words in (counters.rest, counters.words):
         for word in words:
             data.extend(struct.pack("<l", word))
+    for ms in counters.ms:
+        data.extend(struct.pack("<H", ms))
     return bytes(data)
 
 
@@ -53,18 +58,29 @@ def take_lifetime(e: "Estimators", data: bytes) -> bool:
     if len(data) < at:
         return False
     version, n_words = struct.unpack_from(_LIFETIME, data, 0)
-    if version != _LIFETIME_VERSION or len(data) != at + 4 * (4 + n_words):
+    minutes = version == _IN_MINUTES
+    if version not in (_LIFETIME_VERSION, _IN_MINUTES):
         return False
-    _counters(e, data, at, at + 16, n_words)
+    if len(data) != at + 16 + (4 if minutes else 6) * n_words:
+        return False
+    _counters(e, data, at, at + 16, n_words, minutes)
+    if not minutes:
+        for k in range(min(n_words, len(e.lifetime.ms))):
+            e.lifetime.ms[k] = struct.unpack_from("<H", data, at + 16 + 4 * n_words + 2 * k)[0]
     return True
 
 
-def _counters(e: "Estimators", data: bytes, rest_at: int, words_at: int, n_words: int) -> None:
+def _counters(
+    e: "Estimators", data: bytes, rest_at: int, words_at: int, n_words: int, minutes: bool
+) -> None:
     counters = e.lifetime
     for k in range(4):
         counters.rest[k] = struct.unpack_from("<l", data, rest_at + 4 * k)[0]
     for k in range(min(n_words, len(counters.words))):
-        counters.words[k] = struct.unpack_from("<l", data, words_at + 4 * k)[0]
+        word = struct.unpack_from("<l", data, words_at + 4 * k)[0]
+        if minutes and (HOT <= k <= RUN or k >= SOC_0):
+            word *= 60
+        counters.words[k] = word
     e.fec_centi = e.soh.fec_centi = counters.fec_centi()
 
 
@@ -115,7 +131,7 @@ def restore(e: "Estimators", data: bytes, counters: "bytes | None") -> bool:
     e.now_s = now_s
     e.fresh()
     if words_bytes and not counted:
-        _counters(e, data, at - 16, head, n_words)
+        _counters(e, data, at - 16, head, n_words, True)
     e.fec_centi = e.soh.fec_centi = e.lifetime.fec_centi()
     if n != e.n_cells or rated_mah != e.rated_mah or crc != e.profile_crc:
         e.soh.refusal = Refusal.PROFILE_CHANGED

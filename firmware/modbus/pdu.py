@@ -100,7 +100,7 @@ class Commands:
         raise NotImplementedError
 
     def tell_fault(self, number: int) -> None:
-        """Put when a fault came, and how often, into the CONTROL model."""
+        """Put what is remembered of a fault into the FAULTS model."""
         raise NotImplementedError
 
 

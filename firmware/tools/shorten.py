@@ -1,9 +1,10 @@
-r"""Short names for private ones and for arguments, in all files of an image together.
+r"""Short names for what nobody outside an image names, in all its files together.
 
 A compiled file carries the name of each attribute, function and argument that it uses. What begins
-with one underscore is no concern of anyone outside the image, so it gets a shorter name there: the
-same one in every file, the most frequent the shortest. Names of the interpreter
-(``sys.implementation._mpy``) stay, as do those that some text names.
+with one underscore, or is of words and in no file that a maker's own files call (``MAKERS``),
+gets a shorter name: the same one in every file, the most frequent the shortest. Names of the
+interpreter (``sys.implementation._mpy``) stay, as do those of modules and those that some text
+names.
 
 Arguments get names of one letter within their function, but for those that any call of the image
 names (``delay_s=5``), and those of files that a maker's own files call (``MAKERS``).
@@ -22,28 +23,32 @@ from collections.abc import Iterator, Mapping
 from itertools import count, pairwise, product
 from string import ascii_letters, digits
 
-# What a board file, a cell profile or another AFE of a maker's own calls, by names if he likes.
+# What a board file, a cell profile or another AFE of a maker's own may call.
 MAKERS = ("common/", "firmware/afe/", "firmware/board", "firmware/fram.py")
 
 _PRIVATE = re.compile(r"_[A-Za-z0-9][A-Za-z0-9_]*")
+_OF_WORDS = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)+")
 
 
 def shorten(sources: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """The same files (path: source), and what each name has become."""
     bound: set[str] = set()
-    texts: set[str] = set()
+    stay: set[str] = set()
     frequency: Counter[str] = Counter()
     for path, source in sources.items():
         tree = ast.parse(source, path)
         bound.update(_bound(tree))
-        texts.update(_in_texts(tree))
-        frequency.update(found.string for found in _private(source))
+        stay.update(_in_texts(tree), re.findall(r"\w+", path))
+        ours = [found.string for found in _names(source)]
+        frequency.update(ours)
+        if path.startswith(MAKERS):
+            stay.update(name for name in ours if name[0] != "_")
     taken = set(frequency)
     short = (name for name in _short_names() if name not in taken)
     names = {
         name: next(short) if len(name) > 3 else name
         for name, _times in sorted(frequency.items(), key=lambda item: (-item[1], item[0]))
-        if name in bound - texts
+        if name in bound - stay
     }
     made = {path: _renamed(source, names) for path, source in sources.items()}
     called = {
@@ -64,9 +69,10 @@ def _short_names() -> Iterator[str]:
             yield "_" + "".join(letters)
 
 
-def _private(source: str) -> "Iterator[tokenize.TokenInfo]":
+def _names(source: str) -> "Iterator[tokenize.TokenInfo]":
     for found in tokenize.generate_tokens(io.StringIO(source).readline):
-        if found.type == token.NAME and _PRIVATE.fullmatch(found.string):
+        name = found.string
+        if found.type == token.NAME and (_PRIVATE.fullmatch(name) or _OF_WORDS.fullmatch(name)):
             yield found
 
 
@@ -74,7 +80,9 @@ def _bound(tree: ast.Module) -> Iterator[str]:
     """Every name that a file gives something: what no file binds is the interpreter's."""
     for node in ast.walk(tree):
         match node:
-            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+            case ast.Name(id=name, ctx=ast.Store()) if name[0] == "_":
+                yield name  # any other may be a local name for what is the interpreter's
+            case ast.Attribute(attr=name, ctx=ast.Store()):
                 yield name
             case ast.arg(arg=name) | ast.ClassDef(name=name) | ast.FunctionDef(name=name):
                 yield name
@@ -85,13 +93,13 @@ def _in_texts(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         match node:
             case ast.Constant(value=str(text)):
-                yield from _PRIVATE.findall(text)
+                yield from re.findall(r"\w+", text)
             case ast.JoinedStr():
-                yield from _PRIVATE.findall(ast.unparse(node))
+                yield from re.findall(r"\w+", ast.unparse(node))
 
 
 def _renamed(source: str, names: Mapping[str, str]) -> str:
-    return _written(source, [(found, names.get(found.string, "")) for found in _private(source)])
+    return _written(source, [(found, names.get(found.string, "")) for found in _names(source)])
 
 
 def _with_short_arguments(source: str, called: "set[str]") -> str:
@@ -101,12 +109,14 @@ def _with_short_arguments(source: str, called: "set[str]") -> str:
     letters = (letter for letter in ascii_letters if letter not in taken)
     short: dict[str, str] = {}  # the same in all functions of a file: they may lie in each other
     where: dict[str, set[int]] = {}  # lines of the functions that have it
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    stay = {"self", *called, *_defined(tree)}
+    for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             a = node.args
             for arg in (*a.posonlyargs, *a.args, *a.kwonlyargs):
                 name = arg.arg
-                if len(name) < 3 or name in called or name == "self" or name in _defaults(a):
+                if len(name) < 3 or name in stay or name in _defaults(a):
                     continue
                 if name not in short:
                     short[name] = next(letters, name)
@@ -123,6 +133,13 @@ def _with_short_arguments(source: str, called: "set[str]") -> str:
             and found.start[0] in where.get(found.string, ())
         ],
     )
+
+
+def _defined(tree: ast.Module) -> Iterator[str]:
+    """Names of functions and classes: one may have an argument called as itself."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
 
 
 def _defaults(arguments: ast.arguments) -> "set[str]":

@@ -18,7 +18,7 @@ from gateway.commands.bus_arguments import (
 )
 from gateway.pack import Pack
 from gateway.planner import DETAIL_BLOCKS
-from gateway.reading import detail_message, state_message
+from gateway.reading import detail_message, faults_message, state_message
 
 if TYPE_CHECKING:
     import argparse
@@ -37,13 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def read_pack(master: Master, unit: int) -> dict[str, Any]:
-    """``{"state": ..., "detail": ...}`` of the pack at ``unit``."""
+    """``{"state": ..., "detail": ..., "faults": ...}`` of the pack at ``unit``."""
     pack = Pack(master, unit)
     identity = await pack.identify()
     snapshot = await pack.block(models.SNAPSHOT)
     state = state_message(identity.serial, snapshot, time.time(), recalled=False)
     blocks = {model_id: await pack.block(model_id) for model_id in DETAIL_BLOCKS}
-    return {"state": state, "detail": detail_message(identity.serial, blocks, time.time())}
+    return {
+        "state": state,
+        "detail": detail_message(identity.serial, blocks, time.time()),
+        "faults": faults_message(identity.serial, await pack.faults(), time.time()),
+    }
 
 
 def _text(value: Any) -> str:

@@ -202,6 +202,14 @@ NONE = [None] * 12
             [event(hr.LOST, 1, utc_s=5), event(hr.LOST, 2), event(hr.LOST, 3, utc_s=6)],
             "38 02 01 00 0a 01000000 28 00 00 00 02000000 28 01 02 00 03000000",
         ),
+        (
+            [event(hr.LOST, 1, boot=3, utc_s=9), event(hr.LOST, 2, boot=5, utc_s=11)],
+            "38 06 01 08 0a 01000000 38 04 01 04 00 02000000",
+        ),
+        ([measured(0, 193, *NONE)], "11 02 0a c001 bf01 c201 00"),
+        ([measured(0, 128, *NONE)], "11 02 0a 8001 7f 8001 00"),
+        ([measured(0, 128, 0, *NONE[:11])], "11 02 0a 8001 7f 8001 01 02"),
+        ([measured(0, 127, *NONE)], "11 02 0a 7e 7d 8001 00"),
         ([measured(None, None, *NONE)], "51 02 0a 00"),
         ([measured(None, None, *NONE[:11], 0)], "51 02 0a 8010 02"),
         ([measured(3, 5, *NONE)], "11 02 0a 08 01 02 00"),
@@ -233,6 +241,9 @@ def test_what_is_stored_is_that_of_the_documentation(many, as_hex):
         ("10 02 0a", "no kind of record: 16"),
         ("19 02 0a", "no kind of record: 25"),
         ("91 02 0a 00", "no kind of record: 145"),
+        ("81 02 0a 00", "no kind of record: 129"),
+        ("88 02 0a 01000000", "no kind of record: 136"),
+        ("80 02 0a", "no kind of record: 128"),
         ("", "cut off"),
         ("13", "cut off"),
         ("13 02", "cut off"),
@@ -292,3 +303,35 @@ def test_a_new_record_is_a_reading_of_nothing():
         "00000000 01 00000000 00000000 00 ffffffff 02 ffff ffff ffff 00000080 00000080"
         + " 0080" * 6 + " ffff ff ffffffff"
     ).replace(" ", "")  # fmt: skip
+
+
+def test_the_numbers_are_those_of_the_documentation():
+    names = ("READING", "FAULT", "COMMAND", "EVIDENCE", "TEST", "RESTART", "TIME", "LOST")
+    assert [getattr(hr, name) for name in names] == [1, 2, 3, 4, 5, 6, 7, 8]
+    places = ("SOC", "CHARGE", "CURRENT", "TEMPERATURES", "SOH", "SWITCHES", "FAULTS", "N_VALUES")
+    assert [getattr(hr, name) for name in places] == [0, 1, 2, 3, 9, 10, 11, 12]
+    assert (hr.CHAIN_BYTES, hr.PACKET_VERSION) == (32, 1)
+    assert struct.calcsize(hr.PACKET_HEAD) == hr.PACKET_HEAD_BYTES == 15
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_bytes"),
+    [(hr.FAULT, 20), (hr.COMMAND, 3), (hr.EVIDENCE, 19), (hr.TEST, 9), (hr.RESTART, 18),
+     (hr.TIME, 8), (hr.LOST, 4)],
+)  # fmt: skip
+def test_a_body_is_as_long_as_the_documentation_says(kind, n_bytes):
+    assert struct.calcsize("<" + BODIES[kind]) == n_bytes
+
+
+def test_the_room_for_a_record_grows_with_its_cells():
+    assert (hr.stored_bytes(0), hr.stored_bytes(1), hr.stored_bytes(72)) == (66, 69, 282)
+
+
+def test_a_new_record_has_no_body():
+    record = Record(1)
+    record.kind = hr.LOST
+    assert record.canonical() == b"\0\0\0\0\x08" + bytes(9) + b"\xff" * 4
+
+
+def test_a_pack_of_many_cells_has_its_number_in_a_byte():
+    assert Record(200).canonical()[18] == 200

@@ -692,9 +692,43 @@ def test_a_host_asks_when_a_fault_came_and_how_often(rig: Rig) -> None:
         rig.chip.power_on_reset()
         rig.run(15)
     rig.write(models.CONTROL, "FltSel", Fault.AFE_RESET)
-    told = rig.read(models.CONTROL)
+    told = rig.read(models.FAULTS)
     assert told["FltN"] == 2
-    assert told["FltLast"] - told["FltFirst"] >= 10
+    assert told["LstSeq"] - told["FstSeq"] >= 10
     rig.write(models.CONTROL, "FltSel", Fault.OPEN_WIRE)
-    told = rig.read(models.CONTROL)
-    assert (told["FltN"], told["FltFirst"], told["FltLast"]) == (0, None, None)
+    told = rig.read(models.FAULTS)
+    assert (told["FltN"], told["FstSeq"], told["LstSeq"]) == (0, None, None)
+
+
+@pytest.mark.parametrize("task", ["measure", "guard"])
+def test_a_fault_is_taken_down_after_its_switch_was_told_to_open(rig: Rig, task: str) -> None:
+    rig.run(8)
+    order: list[str] = []
+    app = rig.app
+    taken, told = app.faults.take, app.measurement.set_switches
+    app.faults.take = lambda *given: (order.append("taken"), taken(*given))
+    app.measurement.set_switches = lambda allowed: (order.append("told"), told(allowed))[1]
+    app.protection.tripped = 1 << Fault.STORAGE  # as if it had come now
+    app.measurement.commanded = None
+    (entry,) = [entry for entry in app.executive.tasks if entry.name == task]
+    entry.function()
+    assert order == ["told", "taken"]
+    assert app.protection.tripped == 0
+
+
+def test_a_fault_is_remembered_over_restarts_and_no_command_erases_it(rig: Rig) -> None:
+    rig.run(10)
+    rig.chip.power_on_reset()
+    rig.run(15)
+    rig.write(models.CONTROL, "FltSel", Fault.AFE_RESET)
+    before = rig.read(models.FAULTS)
+    assert (before["FltN"], before["Unsvd"], before["FstBoot"]) == (1, 0, 1)
+    control(rig, Command.CLEAR_LATCHED)
+    rig.run(2)
+    rig.boot()
+    rig.run(5)
+    rig.write(models.CONTROL, "FltSel", Fault.AFE_RESET)
+    after = rig.read(models.FAULTS)
+    kept = list(before)[list(before).index("FltNo") : list(before).index("SeqEnd")]
+    assert [after[name] for name in kept] == [before[name] for name in kept]
+    assert after["Boot"] == 2

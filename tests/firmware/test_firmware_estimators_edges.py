@@ -11,7 +11,15 @@ from firmware.estimators.charge import Charge
 from firmware.estimators.efficiency import Efficiency
 from firmware.estimators.energy import Energy
 from firmware.estimators.estimators import Estimators
-from firmware.estimators.lifetime import COLD, RUN, T_MAX, T_MIN, TEMPERATURE_0, Lifetime
+from firmware.estimators.lifetime import (
+    COLD,
+    CURRENT_0,
+    RUN,
+    T_MAX,
+    T_MIN,
+    TEMPERATURE_0,
+    Lifetime,
+)
 from firmware.estimators.offset import CurrentOffset
 from firmware.estimators.pulse import PulseModel, PulseSoh, PulseTest, Reason
 from firmware.estimators.selfdischarge import SelfDischarge
@@ -35,13 +43,13 @@ def test_minutes_without_a_temperature_are_run_but_neither_hot_nor_cold():
     set_temperatures(s)
     for _ in range(120):
         lifetime.update(s, None)
-    assert lifetime.words[RUN] == 2
-    assert not any(lifetime.words[TEMPERATURE_0:])
+    assert lifetime.words[RUN] == 120
+    assert not any(lifetime.words[TEMPERATURE_0:CURRENT_0])
     assert (lifetime.words[T_MIN], lifetime.words[T_MAX]) == (0x7FFF, -0x7FFF)
     set_temperatures(s, -300)
     for _ in range(60):
         lifetime.update(s, 5000)
-    assert (lifetime.words[T_MIN], lifetime.words[COLD]) == (-300, 1)
+    assert (lifetime.words[T_MIN], lifetime.words[COLD]) == (-300, 60)
 
 
 # --- energy and efficiency --------------------------------------------------------------------

@@ -26,9 +26,19 @@ def fresh() -> Estimators:
     return Estimators(Settings("RIG", 4, "nmc", 1000))
 
 
+def in_seconds(minutes: list[int]) -> list[int]:
+    """Counters as version 1 had them, as they stand now; what is new is at its start."""
+    words = list(fresh().lifetime.words)
+    times = {*range(lifetime.HOT, lifetime.RUN + 1), *range(lifetime.SOC_0, 35)}
+    for k, word in enumerate(minutes):
+        words[k] = 60 * word if k in times else word
+    return words
+
+
 def same_as_recorded(e: Estimators) -> None:
     assert e.now_s == old.RUN_S
-    assert list(e.lifetime.words) == old.WORDS
+    assert list(e.lifetime.words) == in_seconds(old.WORDS)
+    assert not any(e.lifetime.ms)
     assert list(e.lifetime.rest) == old.REST
     assert e.fec_centi == old.FEC_CENTI
     assert list(e.resistance.r) == old.R_UOHM
@@ -68,7 +78,7 @@ def test_counters_of_their_own_are_newer_than_those_among_the_estimates(root: Pa
     e.lifetime.words[lifetime.RUN] += 5
     again = fresh()
     assert again.restore(Storage(str(root)).load("estimates"), e.counters())
-    assert again.lifetime.words[lifetime.RUN] == old.WORDS[lifetime.RUN] + 5
+    assert again.lifetime.words[lifetime.RUN] == old.WORDS[lifetime.RUN] * 60 + 5
 
 
 def test_counters_are_kept_when_the_estimates_are_of_no_use() -> None:
@@ -81,24 +91,47 @@ def test_counters_are_kept_when_the_estimates_are_of_no_use() -> None:
         assert again.fec_centi == again.soh.fec_centi == 70 * 5000 // 1000
 
 
-@pytest.mark.parametrize("n_words", [0, 1, 17, 34])
-def test_a_shorter_record_is_taken_up_and_what_it_lacks_is_at_its_start(n_words: int) -> None:
+@pytest.mark.parametrize("n_words", [0, 1, 10, 11, 17, 18, 34, 35])
+def test_version_1_counted_minutes(n_words: int) -> None:
     rest = (1, 2, 3, 4)
     words = list(range(100, 100 + n_words))
-    e, start = fresh(), fresh()
-    assert e.restore(start.state(), struct.pack(f"<BB{4 + n_words}i", 1, n_words, *rest, *words))
-    assert list(e.lifetime.rest) == list(rest)
-    assert list(e.lifetime.words) == words + list(start.lifetime.words)[n_words:]
-
-
-def test_a_longer_record_is_taken_up_as_far_as_it_is_known() -> None:
-    words = list(range(100, 140))
     e = fresh()
-    e.restore(fresh().state(), struct.pack("<BB44i", 1, 40, 1, 2, 3, 4, *words))
-    assert list(e.lifetime.words) == words[: len(e.lifetime.words)]
+    assert e.restore(fresh().state(), struct.pack(f"<BB{4 + n_words}i", 1, n_words, *rest, *words))
+    assert list(e.lifetime.rest) == list(rest)
+    assert list(e.lifetime.words) == in_seconds(words)
+    assert not any(e.lifetime.ms)
 
 
-@pytest.mark.parametrize("spoil", [lambda d: d[:-1], lambda d: b"\x02" + d[1:], lambda d: d[:1]])
+@pytest.mark.parametrize("n_words", [0, 1, 17, 52, 53, 54, 60])
+def test_a_record_of_another_length_is_taken_up_as_far_as_both_reach(n_words: int) -> None:
+    words, ms = list(range(100, 100 + n_words)), list(range(900, 900 + n_words))
+    data = struct.pack(f"<BB{4 + n_words}i{n_words}H", 2, n_words, 1, 2, 3, 4, *words, *ms)
+    e, start = fresh(), fresh()
+    assert e.restore(start.state(), data)
+    assert list(e.lifetime.rest) == [1, 2, 3, 4]
+    for got, given, begun in (
+        (e.lifetime.words, words, start.lifetime.words),
+        (e.lifetime.ms, ms, start.lifetime.ms),
+    ):
+        assert list(got) == (given + list(begun)[n_words:])[: len(begun)]
+
+
+def test_what_is_saved_is_as_its_description_says() -> None:
+    e = fresh()
+    for k in range(len(e.lifetime.words)):
+        e.lifetime.words[k] = -k
+        e.lifetime.ms[k] = k
+    e.lifetime.rest[3] = 9
+    n = len(e.lifetime.words)
+    data = e.counters()
+    assert len(data) == 336
+    assert data == struct.pack(f"<BB{4 + n}i{n}H", 2, n, 0, 0, 0, 9, *range(0, -n, -1), *range(n))
+    again = fresh()
+    again.restore(b"", data)
+    assert again.counters() == data
+
+
+@pytest.mark.parametrize("spoil", [lambda d: d[:-1], lambda d: b"\x03" + d[1:], lambda d: d[:1]])
 def test_counters_that_are_not_whole_or_of_another_version_are_left_alone(spoil) -> None:
     e = fresh()
     e.lifetime.words[0] = 5
@@ -249,7 +282,7 @@ def test_a_board_goes_on_with_what_the_version_before_saved(root: Path) -> None:
     for _ in range(2):
         rig.boot()
         rig.run(305)
-    assert rig.app.estimators.lifetime.words[lifetime.RUN] >= old.WORDS[lifetime.RUN] + 13
+    assert rig.app.estimators.lifetime.words[lifetime.RUN] >= 60 * (old.WORDS[lifetime.RUN] + 13)
     assert sorted(path.name for path in root.rglob("*.?")) == [
         "boot.0", "boot.1", "connected.0",
         "estimates.0", "estimates.1", "lifetime.0", "lifetime.1",

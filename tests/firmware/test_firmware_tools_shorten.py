@@ -57,6 +57,32 @@ def test_several_names_in_a_line_and_beside_other_letters() -> None:
     assert made["a.py"] == f"{one} = {two} = 'ü'; x = {{{one}: ({two}, 'é', {one})}}\n"
 
 
+def test_a_public_name_of_words_is_shortened_unless_others_have_it() -> None:
+    files = {
+        "a.py": (
+            "import gc, tidy_things\n"
+            "class A:\n"
+            "    def is_well_fed(self):\n"
+            "        mem_free = gc.mem_free\n"
+            "        return self.uptime_s + self.count + mem_free() + tidy_things.now_ms\n"
+            "    def set(self):\n"
+            "        self.uptime_s = self.count = self.now_ms = self.told_often = 0\n"
+            "        self.tidy_things = 'is told_often'\n"
+        ),
+        "tidy_things.py": (
+            "import a\nclass B(a.A):\n    def now_ms(self): return self.is_well_fed()\n"
+        ),
+        "firmware/boards/mine.py": "print(a.uptime_s)\n",
+    }
+    made, names = shorten(files)
+    assert set(names) == {"is_well_fed", "now_ms"}
+    for path, source in files.items():
+        expected = source
+        for name, short in names.items():
+            expected = expected.replace(name, short)
+        assert made[path] == expected
+
+
 def test_an_argument_gets_a_letter_within_its_function_alone() -> None:
     source = (
         "length = 3\n"
@@ -83,6 +109,7 @@ def test_an_argument_that_a_call_names_and_a_default_stay() -> None:
     files = {
         "a.py": "def f(length, width):\n    return length * width\n",
         "b.py": "from a import f\nf(1, width=2)\n",
+        "d.py": "class A:\n    def anchor(self, anchor):\n        return anchor\n",
         "c.py": "limit = 2\ndef h(limit=limit):\n    return limit\n",
         "firmware/boards/mine.py": "def start(settings):\n    return settings\n",
     }

@@ -32,6 +32,7 @@ class FakePack:
         self.requests = []
         self.utc = None
         self.lock = threading.Lock()
+        self.fault_counts, self.unsaved = {}, 0
         self.truth = {}  # (boot, seq): cell voltages in mV
         common = self.map.block(models.COMMON)
         common.set_text("Mn", "Echelon")
@@ -148,6 +149,22 @@ class FakePack:
             self.utc = control.get("SetUtc")
         if address == control.address + control.layout.offset("RecSel"):
             self._recall(control.get("RecSel"))
+        if address == control.address + control.layout.offset("FltSel"):
+            self._tell_fault(control.get("FltSel"))
+
+    def _tell_fault(self, number):
+        block = self.map.block(models.FAULTS)
+        block.set("FltNo", number)
+        count = self.fault_counts.get(number, 0)
+        block.set("FltN", count)
+        for name in ("FstSeq", "LstSeq", "Val"):
+            block.set(name, self.fault_figure(number, name) if count else None)
+        block.set("NFlt", sum(self.fault_counts.values()))
+        block.set("Ever", sum(1 << n for n in self.fault_counts))
+        block.set("Unsvd", self.unsaved)
+
+    def fault_figure(self, number, what):
+        return figure(1, 9000, self.serial, number, self.fault_counts[number], what)
 
     def _recall(self, seq):
         recall = self.map.block(models.RECALL)

@@ -25,6 +25,10 @@ def wrong_values(fake, model_id, block):
     if model_id == models.ENERGY:
         wanted = [fake.detail_figure("energy", n, seq) for n in range(fake.n_cells)]
         return [] if [round(c["Bled"] * 1000) for c in block["cells"]] == wanted else [block]
+    if model_id == models.FAULTS:
+        number = block["FltNo"]
+        wanted = [fake.fault_figure(number, name) for name in ("FstSeq", "LstSeq", "Val")]
+        return [] if [block["FstSeq"], block["LstSeq"], block["Val"]] == wanted else [block]
     name, key = {
         models.LIFETIME: ("lifetime", "ChaAh"),
         models.PROTECTION: ("protection", "NFlt"),
@@ -43,6 +47,7 @@ async def spoiled_exchanges(exchanges, seed=7):
     by_serial = {fake.serial: fake for fake in fakes.values()}
     for fake in fakes.values():
         fake.measure(100)
+        fake.fault_counts = {0: 3, 1: 4, 14: 5}
     faults = Faults(seed=seed, share=0.36)
     bus = MemoryBus(fakes, faults)
     master = Master(bus.open, Port("/dev/memory").framing(), TIMING)
@@ -65,6 +70,12 @@ async def spoiled_exchanges(exchanges, seed=7):
                     accepted += 1
                     continue
                 if block is None or block["Seq"] != asked:
+                    wrong.append((asked, block))
+                    continue
+            elif rng.random() < 0.1:
+                model_id, asked = models.FAULTS, rng.choice(list(fake.fault_counts))
+                block = await pack.fault(asked)
+                if block["FltNo"] != asked:
                     wrong.append((asked, block))
                     continue
             else:

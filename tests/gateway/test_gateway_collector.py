@@ -120,7 +120,7 @@ def test_what_the_ring_no_longer_holds_is_counted_as_lost(caplog):
     assert sink.seqs() == [10, 211, 170, 180, 190, 200, 210, 212]
 
 
-def test_nothing_is_written_but_the_clock_and_which_kept_reading_is_wanted():
+def test_nothing_is_written_but_the_clock_and_which_reading_or_fault_is_wanted():
     fake, sink = FakePack(), MemorySink()
     collect(fake, sink, [7] * 60, detail_s=5.0)
     control = fake.map.block(models.CONTROL)
@@ -132,8 +132,8 @@ def test_nothing_is_written_but_the_clock_and_which_kept_reading_is_wanted():
             written.add(int.from_bytes(pdu[5:7], "big"))
         else:
             assert pdu[0] == 3
-    points = {control.address + control.layout.offset(name) for name in ("SetUtc", "RecSel")}
-    assert written == points
+    wanted = ("SetUtc", "RecSel", "FltSel")
+    assert written == {control.address + control.layout.offset(name) for name in wanted}
     assert control.get("Cmd") is None
 
 
@@ -424,3 +424,127 @@ def test_a_fault_met_with_one_pack_stops_no_other(caplog):
     assert "ZeroDivisionError" in caplog.text
     assert {record.serial for record in sink.records} == {"EB-2"}
     assert len(sink.records) >= 9
+
+
+# --- the fault memory ---------------------------------------------------------------------------
+
+
+def faults_life(steps, **rates):
+    """The ``faults`` published in polls a second apart; ``steps`` change the pack before each."""
+
+    async def scenario():
+        fake, sink = FakePack(), MemorySink()
+        one = collector(MemoryBus({1: fake}), sink, **rates)
+        found = []
+        now_s = 0.0
+        for wait_s, step in steps:
+            now_s += wait_s
+            fake.measure(2)
+            if step:
+                step(fake)
+            before = len(sink.records)
+            await one.poll(now_s)
+            new = [r for r in sink.records[before:] if r.kind == "faults"]
+            found.append([json.loads(record.payload) for record in new])
+        return found, fake
+
+    return run_virtual(scenario())
+
+
+def comes(number, active=True):
+    def step(fake):
+        fake.fault_counts[number] = fake.fault_counts.get(number, 0) + 1
+        fake.map.block(models.SNAPSHOT).set("Flt", 1 << number if active else 0)
+
+    return step
+
+
+def test_faults_are_published_when_a_pack_is_met_and_when_one_comes():
+    found, fake = faults_life([(1, None), (1, None), (1, comes(14)), (1, comes(0)), (1, None)])
+    assert [len(messages) for messages in found] == [1, 0, 1, 1, 0]
+    (none,), _, (one,), (two,), _ = found
+    assert (none["faults"], none["event_count"]) == ([], 0)
+    assert [(f["fault"], f["count"]) for f in one["faults"]] == [("afe_reset", 1)]
+    assert [f["fault"] for f in two["faults"]] == ["cell_over_voltage", "afe_reset"]
+    assert [f["first_seq"] for f in two["faults"]] == [
+        fake.fault_figure(n, "FstSeq") for n in (0, 14)
+    ]
+    assert (two["serial"], two["boot"], two["event_count"]) == ("EB-1", 1, 2)
+
+
+def test_a_fault_that_no_poll_has_seen_is_found_within_ten_minutes():
+    found, _ = faults_life([(1, None), (1, comes(5, active=False)), (500, None), (100, None)])
+    assert [len(messages) for messages in found] == [1, 0, 0, 1]
+    assert found[3][0]["faults"][0]["fault"] == "short_circuit"
+
+
+def test_a_fault_that_is_not_saved_yet_is_asked_for_until_it_is():
+    def unsaved(fake):
+        comes(3)(fake)
+        fake.unsaved = 1 << 3
+
+    def saved(fake):
+        fake.unsaved = 0
+
+    steps = [(1, None), (1, unsaved), (1, comes(3)), (1, saved), (1, None)]
+    found, _ = faults_life(steps)
+    assert [[f["saved"] for f in m["faults"]] for messages in found[1:] for m in messages] == [
+        [False],
+        [False],
+        [True],
+    ]
+
+
+def test_a_board_that_started_again_is_asked_anew_for_what_it_has_forgotten():
+    def restarts(fake):
+        fake.restart()
+        fake.fault_counts.clear()
+        fake.measure(2)
+
+    found, _ = faults_life([(1, comes(3, active=False)), (1, None), (1, restarts)])
+    assert [len(messages) for messages in found] == [1, 0, 1]
+    assert found[2][0]["faults"] == []
+    assert found[2][0]["boot"] == 2
+
+
+def test_two_messages_of_one_cycle_do_not_stand_for_each_other():
+    """The spool knows a message by boot, cycle and kind."""
+
+    async def scenario():
+        fake, sink = FakePack(), MemorySink()
+        one = collector(MemoryBus({1: fake}), sink)
+        fake.measure(1)
+        await one.poll(0.0)
+        comes(3)(fake)
+        await one.poll(1.0)
+        early = len([r for r in sink.records if r.kind == "faults"])
+        fake.measure(1)
+        await one.poll(2.0)
+        return early, [r.seq for r in sink.records if r.kind == "faults"]
+
+    assert run_virtual(scenario()) == (1, [1, 2])
+
+
+def test_faults_that_change_while_they_are_read_are_read_again():
+    async def scenario():
+        fake, sink = FakePack(), MemorySink()
+        one = collector(MemoryBus({1: fake}), sink)
+        fake.fault_counts = {3: 1, 4: 1}
+        fake.measure(1)
+        tell = fake._tell_fault
+
+        def comes_meanwhile(number):
+            tell(number)
+            if number == 3:
+                fake.fault_counts[3] += 1
+
+        fake._tell_fault = comes_meanwhile
+        await one.poll(0.0)
+        early = [r for r in sink.records if r.kind == "faults"]
+        fake._tell_fault = tell
+        await one.poll(1.0)
+        return early, [json.loads(r.payload) for r in sink.records if r.kind == "faults"]
+
+    early, (message,) = run_virtual(scenario())
+    assert early == []
+    assert [f["count"] for f in message["faults"]] == [2, 1]

@@ -13,7 +13,7 @@ BLOCKS = (models.SNAPSHOT, *DETAIL_BLOCKS)
 def test_no_two_requests_to_a_pack_expect_the_same_number_of_registers(n_cells):
     plan = Plan(n_cells)
     reads = [read for model_id in BLOCKS for read in plan.reads(model_id)]
-    reads += [plan.recall, plan.command, plan.settings, begin_read()]
+    reads += [plan.recall, plan.fault, plan.command, plan.settings, begin_read()]
     reads += [version_read(40700)]
     reads += [walk_read(40070, step) for step in range(WALK_STEPS)]
     counts = [read.count for read in reads]
@@ -27,7 +27,11 @@ def test_the_reads_of_a_block_give_the_block(n_cells):
     for at in range(0, len(image.image), 2):  # every register holds its own number
         image.image[at : at + 2] = (at // 2).to_bytes(2, "big")
     plan = Plan(n_cells)
-    single = {models.RECALL: plan.recall, models.SETTINGS: plan.settings}
+    single = {
+        models.RECALL: plan.recall,
+        models.FAULTS: plan.fault,
+        models.SETTINGS: plan.settings,
+    }
     reads = [(model_id, plan.reads(model_id)) for model_id in BLOCKS]
     reads += [(model_id, (read,)) for model_id, read in single.items()]
     for model_id, pieces in reads:

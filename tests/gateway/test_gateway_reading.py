@@ -10,7 +10,14 @@ from common import codes, models
 from common.codes import Cause, Mode, Task
 from common.registers import Layout, RegisterMap
 from gateway import reading_keys
-from gateway.reading import commanded_test, detail_message, encode, iso_time, state_message
+from gateway.reading import (
+    commanded_test,
+    detail_message,
+    encode,
+    faults_message,
+    iso_time,
+    state_message,
+)
 
 STATE_KEYS = set(
     """serial boot seq uptime_s utc time_quality gateway_time recalled pack_voltage_v
@@ -222,3 +229,35 @@ def test_a_test_under_way_and_the_result_of_the_last_one_have_their_names(pack):
 def test_times_are_iso_in_utc():
     assert iso_time(0.25) == "1970-01-01T00:00:00.250Z"
     assert iso_time(None) is None
+
+
+def test_a_fault_is_told_in_its_units_with_what_is_unknown_as_null():
+    block = RegisterMap(4).block(models.FAULTS)
+    for name, value in {
+        "Boot": 3, "Seq": 9, "SeqEnd": 9, "NFlt": 5, "Ever": 1 << 7 | 1 << 15, "Unsvd": 1 << 7,
+        "FltNo": 7, "FltN": 4, "FstBoot": 1, "FstSeq": 8, "FstTQ": 0, "FstUtc": 5, "LstBoot": 3,
+        "LstSeq": 2, "LstTQ": 1, "LstUtc": 1795000000, "Val": -12, "Lim": 0, "V": 14000,
+        "Sw": 3, "SwOff": 1, "St": 5, "Flt": 1 << 7,
+    }.items():  # fmt: skip
+        block.set(name, value)
+    cold = block.layout.decode(block.bytes())
+    block.set("FltNo", 15)
+    block.set("Val", 0x1040)
+    block.set("Lim", None)
+    chip = block.layout.decode(block.bytes())
+    message = faults_message("P", [cold, chip], 0.0)
+    assert (message["serial"], message["boot"], message["seq"]) == ("P", 3, 9)
+    assert message["event_count"] == 5
+    first, second = message["faults"]
+    assert first["fault"] == "charge_under_temperature"
+    assert (first["value"], first["limit"], first["unit"]) == (-1.2, 0.0, "C")
+    assert (first["count"], first["saved"], second["saved"]) == (4, False, True)
+    assert (first["first_boot"], first["first_seq"], first["first_utc"]) == (1, 8, None)
+    assert first["first_time_quality"] == "none"
+    assert (first["last_boot"], first["last_seq"]) == (3, 2)
+    assert first["last_utc"] == "2026-11-18T11:06:40.000Z"
+    assert (first["pack_voltage_v"], first["current_a"]) == (14.0, None)
+    assert (first["switches"], first["switches_opened"]) == (["charge", "discharge"], ["charge"])
+    assert (first["state"], first["faults"]) == ("discharge_only", ["charge_under_temperature"])
+    assert second["fault"] == "afe_protection"
+    assert (second["value"], second["limit"], second["unit"]) == (0x1040, None, None)

@@ -14,7 +14,7 @@ from cutting import Flash, FramMedium
 from firmware.fram import RECORDS
 
 NAMES = ("boot", "latched", "crash", "lifetime", "estimates")
-SIZE = {"boot": 4, "latched": 4, "crash": 7, "lifetime": 158, "estimates": 924}
+SIZE = {"boot": 4, "latched": 4, "crash": 7, "lifetime": 336, "estimates": 924}
 BLOCK_BYTES = 4096
 
 
