@@ -88,7 +88,7 @@ def test_each_record_is_where_it_will_always_be(bench: Bench) -> None:
         "service": (1, 108, 124), "crash": (16, 140, 171), "tries": (64, 202, 281),
         "test": (1280, 360, 1655), "limits": (1280, 2950, 4245), "lifetime": (512, 5540, 6067),
         "estimates": (4096, 6594, 10705), "calibration": (256, 14816, 15087),
-        "identity": (256, 15358, 15629),
+        "identity": (256, 15358, 15629), "faults": (2304, 15900, 18219),
     }  # fmt: skip
     assert {name: most for name, (most, _first, _second) in places.items()} == SIZES
     for name, (most, *slots) in places.items():

@@ -17,7 +17,7 @@ from cutting import PLACE, Flash
 SAVE_S = 300
 SEGMENT_BYTES = 16384
 LIFETIME_BYTES = 336
-ESTIMATES_BYTES = 924  # of 16 cells
+ESTIMATES_BYTES = 870  # of 16 cells
 RESTART_S = 86400  # a board that is switched on once a day: boot, and a command each way
 
 progsize, n_blocks, hours, batch_s, batch_bytes = [int(word) for word in sys.argv[1:]]
