@@ -5,7 +5,8 @@ points in a row that are alike:
 
 * type: SunSpec's, with the length of a string in registers behind a colon (``string:16``);
 * sf: power of ten that turns the register into the unit, or the name of the point that holds it;
-* access: ``R``, or ``RW`` for what a client may write.
+* access: ``R``; ``RW`` for what a client may write; ``r`` and ``rw`` likewise for what the board
+  knows by its place, in one piece with the point before it: it spares the memory of its name.
 
 ``group`` is ``(name, rows)`` and stands once per cell; ``tail`` stands behind it. ``model`` gives
 the points one by one: the rows are constants, which take no memory of a board. Units and meanings
@@ -191,13 +192,14 @@ _LIFETIME_POINTS = (
         ("VMinEver VMaxEver", "uint16", -3),
         ("TMinEver TMaxEver", "int16", -1),
         ("AChaEver ADisEver", "uint32", -3),
-        ("Soc0 Soc1 Soc2 Soc3 Soc4 Soc5 Soc6 Soc7 Soc8 Soc9", "uint32"),
-        ("Tmp0 Tmp1 Tmp2 Tmp3 Tmp4 Tmp5 Tmp6 Tmp7", "uint32"),
-        ("Cur0 Cur1 Cur2 Cur3 Cur4 Cur5 Cur6 Cur7 Cur8", "uint32"),
-        ("Rte0 Rte0Lo Rte0Hi", "uint16", -2),
-        ("Rte0Min", "uint32"),
-        ("Self0 Self0Lo Self0Hi", "uint16", -2),
-        ("Self0Min", "uint32"),
+        ("Soc0", "uint32"),
+        ("Soc1 Soc2 Soc3 Soc4 Soc5 Soc6 Soc7 Soc8 Soc9", "uint32", None, "r"),
+        ("Tmp0 Tmp1 Tmp2 Tmp3 Tmp4 Tmp5 Tmp6 Tmp7", "uint32", None, "r"),
+        ("Cur0 Cur1 Cur2 Cur3 Cur4 Cur5 Cur6 Cur7 Cur8", "uint32", None, "r"),
+        ("Rte0 Rte0Lo Rte0Hi", "uint16", -2, "r"),
+        ("Rte0Min", "uint32", None, "r"),
+        ("Self0 Self0Lo Self0Hi", "uint16", -2, "r"),
+        ("Self0Min", "uint32", None, "r"),
         ("SelfChg SelfChgLo SelfChgHi", "int32", -2),
     )
 )
@@ -326,8 +328,10 @@ _SETTINGS_POINTS = (
         ("NFail FailUtc", "uint32"),
         ("Sel", "uint16", None, "RW"),
         ("SelLo SelHi", "int32"),
-        ("Chal1 Chal2 Chal3 Chal4", "uint32"),
-        ("Resp1 Resp2 Resp3 Resp4 Resp5 Resp6 Resp7 Resp8", "uint32", None, "RW"),
+        ("Chal1", "uint32"),
+        ("Chal2 Chal3 Chal4", "uint32", None, "r"),
+        ("Resp1", "uint32", None, "RW"),
+        ("Resp2 Resp3 Resp4 Resp5 Resp6 Resp7 Resp8", "uint32", None, "rw"),
     )
     + _REMOTE_POINTS
 )
@@ -361,7 +365,8 @@ _SEALED = (
     ("Res", "enum16"),
     ("Bad N", "uint16"),
     ("SetUtc", "uint32"),
-    ("Resp1 Resp2 Resp3 Resp4 Resp5 Resp6 Resp7 Resp8", "uint32", None, "RW"),
+    ("Resp1", "uint32", None, "RW"),
+    ("Resp2 Resp3 Resp4 Resp5 Resp6 Resp7 Resp8", "uint32", None, "rw"),
 )
 _CALIBRATION_POINTS = (
     _HEAD
@@ -369,10 +374,10 @@ _CALIBRATION_POINTS = (
     + (("NCell", "uint16"),)
     + _SEALED
     + (
-        ("VGain StkGain AGain", "int16", -2, "RW"),
-        ("AOff", "int16", -3, "RW"),
-        ("TmpOff1 TmpOff2 TmpOff3 TmpOff4", "int16", -1, "RW"),
-        ("By Ref", "string:8", None, "RW"),
+        ("VGain StkGain AGain", "int16", -2, "rw"),
+        ("AOff", "int16", -3, "rw"),
+        ("TmpOff1 TmpOff2 TmpOff3 TmpOff4", "int16", -1, "rw"),
+        ("By Ref", "string:8", None, "rw"),
     )
 )
 _CALIBRATION_CELL = (("VOff", "int16", -3, "RW"),)
@@ -382,11 +387,11 @@ _IDENTITY_POINTS = (
     + _STAMP
     + _SEALED
     + (
-        ("Mkr Typ", "string:16", None, "RW"),
-        ("Bat", "string:8", None, "RW"),
-        ("Made Serv", "string:6", None, "RW"),
-        ("Prev By", "string:8", None, "RW"),
-        ("Pass", "string:28", None, "RW"),
+        ("Mkr Typ", "string:16", None, "rw"),
+        ("Bat", "string:8", None, "rw"),
+        ("Made Serv", "string:6", None, "rw"),
+        ("Prev By", "string:8", None, "rw"),
+        ("Pass", "string:28", None, "rw"),
     )
 )
 
@@ -406,22 +411,22 @@ _FAULTS_POINTS = (
         ("Ever Unsvd", "bitfield32"),
         ("FltNo", "enum16"),
         ("FltN", "uint16"),
-        ("FstBoot FstSeq FstUtc", "uint32"),
-        ("FstTQ", "enum16"),
-        ("LstBoot LstSeq LstUtc", "uint32"),
-        ("LstTQ", "enum16"),
-        ("Val Lim", "int32"),
-        ("V", "uint32", -3),
-        ("A", "int32", -3),
-        ("CellVMax", "uint16", -3),
-        ("CellVMaxCell", "uint16"),
-        ("CellVMin", "uint16", -3),
-        ("CellVMinCell", "uint16"),
-        ("CellTmpMax CellTmpMin", "int16", -1),
-        ("Sw SwOff", "bitfield16"),
-        ("Soc", "uint16", -2),
-        ("St", "enum16"),
-        ("Flt", "bitfield32"),
+        ("FstBoot FstSeq FstUtc", "uint32", None, "r"),
+        ("FstTQ", "enum16", None, "r"),
+        ("LstBoot LstSeq LstUtc", "uint32", None, "r"),
+        ("LstTQ", "enum16", None, "r"),
+        ("Val Lim", "int32", None, "r"),
+        ("V", "uint32", -3, "r"),
+        ("A", "int32", -3, "r"),
+        ("CellVMax", "uint16", -3, "r"),
+        ("CellVMaxCell", "uint16", None, "r"),
+        ("CellVMin", "uint16", -3, "r"),
+        ("CellVMinCell", "uint16", None, "r"),
+        ("CellTmpMax CellTmpMin", "int16", -1, "r"),
+        ("Sw SwOff", "bitfield16", None, "r"),
+        ("Soc", "uint16", -2, "r"),
+        ("St", "enum16", None, "r"),
+        ("Flt", "bitfield32", None, "r"),
     )
 )
 

@@ -61,8 +61,8 @@ def _point(model_id: int, entry: "tuple", in_cell: bool) -> "dict[str, object]":
         point["sf"] = sf
     if unit:
         point["units"] = unit
-    if access == "RW":
-        point["access"] = access
+    if access in ("RW", "rw"):
+        point["access"] = "RW"
     if name in ("ID", "L"):
         point["mandatory"] = "M"
         point["static"] = "S"

@@ -70,7 +70,7 @@ class Provision:
         self._protection = protection
         self._wrong = wrong
         self._block = block = image.map.block(model_id)
-        self._values_at = 2 * (block.layout.offset("Resp8") + 2)
+        self._values_at = 2 * block.layout.offset("Resp1") + _RESPONSE_BYTES
         self._n_bytes = 2 * block.layout.offset("SeqEnd") - self._values_at
         self.values = self._written = b""
         self._times = 0
@@ -82,6 +82,9 @@ class Provision:
             _version, self._times, utc_s = struct.unpack_from(_HEAD, data)
             if wrong(data[_HEAD_BYTES:]) < 0:
                 self._take(data[_HEAD_BYTES:], utc_s)
+        if not self.values:
+            self._take(bytes(self._n_bytes), 0)
+            self.values = b""
         if data and not self.values:
             print("%s is set aside: it is not this pack's" % name)
         block.set("N", self._times)

@@ -85,7 +85,7 @@ def test_what_a_client_may_write():
         (model_id, point[0])
         for model_id in MODEL_IDS
         for point in models.model(model_id)[3]
-        if point[3] == "RW"
+        if point[3] in ("RW", "rw")
     }
     assert {name for model_id, name in writable if model_id == models.CONTROL} == {
         "Cmd",

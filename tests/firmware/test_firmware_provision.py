@@ -227,7 +227,7 @@ def test_no_value_goes_past_its_bound(rig: Rig, name: str, sign: int) -> None:
     beyond = calibration(**{name: sign * (BOUNDS[place] + 1)})
     assert Provisioner(rig).set(models.CALIBRATION, beyond) == SettingsResult.REFUSED_VALUE
     told = rig.read(models.CALIBRATION)
-    assert (told["Bad"], told["N"], told[name]) == (place, 0, None)
+    assert (told["Bad"], told["N"], told[name]) == (place, 0, 0)
     assert rig.app.measurement.calibration is None
     rig.run(3)
     within = calibration(**{name: sign * BOUNDS[place]})
