@@ -5,7 +5,8 @@ points in a row that are alike:
 
 * type: SunSpec's, with the length of a string in registers behind a colon (``string:16``);
 * sf: power of ten that turns the register into the unit, or the name of the point that holds it;
-* access: ``R``, or ``RW`` for what a client may write.
+* access: ``R``; ``RW`` for what a client may write; ``r`` for what the board writes by its place,
+  in one piece with the point before it: a board spares the memory of its name.
 
 ``group`` is ``(name, rows)`` and stands once per cell; ``tail`` stands behind it. ``model`` gives
 the points one by one: the rows are constants, which take no memory of a board. Units and meanings
@@ -188,13 +189,14 @@ _LIFETIME_POINTS = (
         ("VMinEver VMaxEver", "uint16", -3),
         ("TMinEver TMaxEver", "int16", -1),
         ("AChaEver ADisEver", "uint32", -3),
-        ("Soc0 Soc1 Soc2 Soc3 Soc4 Soc5 Soc6 Soc7 Soc8 Soc9", "uint32"),
-        ("Tmp0 Tmp1 Tmp2 Tmp3 Tmp4 Tmp5 Tmp6 Tmp7", "uint32"),
-        ("Cur0 Cur1 Cur2 Cur3 Cur4 Cur5 Cur6 Cur7 Cur8", "uint32"),
-        ("Rte0 Rte0Lo Rte0Hi", "uint16", -2),
-        ("Rte0Min", "uint32"),
-        ("Self0 Self0Lo Self0Hi", "uint16", -2),
-        ("Self0Min", "uint32"),
+        ("Soc0", "uint32"),
+        ("Soc1 Soc2 Soc3 Soc4 Soc5 Soc6 Soc7 Soc8 Soc9", "uint32", None, "r"),
+        ("Tmp0 Tmp1 Tmp2 Tmp3 Tmp4 Tmp5 Tmp6 Tmp7", "uint32", None, "r"),
+        ("Cur0 Cur1 Cur2 Cur3 Cur4 Cur5 Cur6 Cur7 Cur8", "uint32", None, "r"),
+        ("Rte0 Rte0Lo Rte0Hi", "uint16", -2, "r"),
+        ("Rte0Min", "uint32", None, "r"),
+        ("Self0 Self0Lo Self0Hi", "uint16", -2, "r"),
+        ("Self0Min", "uint32", None, "r"),
         ("SelfChg SelfChgLo SelfChgHi", "int32", -2),
     )
 )
@@ -357,22 +359,22 @@ _FAULTS_POINTS = (
         ("Ever Unsvd", "bitfield32"),
         ("FltNo", "enum16"),
         ("FltN", "uint16"),
-        ("FstBoot FstSeq FstUtc", "uint32"),
-        ("FstTQ", "enum16"),
-        ("LstBoot LstSeq LstUtc", "uint32"),
-        ("LstTQ", "enum16"),
-        ("Val Lim", "int32"),
-        ("V", "uint32", -3),
-        ("A", "int32", -3),
-        ("CellVMax", "uint16", -3),
-        ("CellVMaxCell", "uint16"),
-        ("CellVMin", "uint16", -3),
-        ("CellVMinCell", "uint16"),
-        ("CellTmpMax CellTmpMin", "int16", -1),
-        ("Sw SwOff", "bitfield16"),
-        ("Soc", "uint16", -2),
-        ("St", "enum16"),
-        ("Flt", "bitfield32"),
+        ("FstBoot FstSeq FstUtc", "uint32", None, "r"),
+        ("FstTQ", "enum16", None, "r"),
+        ("LstBoot LstSeq LstUtc", "uint32", None, "r"),
+        ("LstTQ", "enum16", None, "r"),
+        ("Val Lim", "int32", None, "r"),
+        ("V", "uint32", -3, "r"),
+        ("A", "int32", -3, "r"),
+        ("CellVMax", "uint16", -3, "r"),
+        ("CellVMaxCell", "uint16", None, "r"),
+        ("CellVMin", "uint16", -3, "r"),
+        ("CellVMinCell", "uint16", None, "r"),
+        ("CellTmpMax CellTmpMin", "int16", -1, "r"),
+        ("Sw SwOff", "bitfield16", None, "r"),
+        ("Soc", "uint16", -2, "r"),
+        ("St", "enum16", None, "r"),
+        ("Flt", "bitfield32", None, "r"),
     )
 )
 

@@ -16,6 +16,7 @@ its register, for a wrong number is worse than none.
 Source: SunSpec Device Information Model Specification 1.2 (types, sentinels, model chain).
 """
 
+import sys
 from struct import pack_into
 
 from common import models
@@ -40,6 +41,8 @@ _TYPES = {
     "bitfield32": (_U32, 2, "L"),
     "int32": (_I32, 2, "l"),
 }
+
+_IS_BOARD = sys.implementation.name == "micropython"
 
 HEADER_WORDS = const(2)
 MAX_READ_WORDS = const(125)
@@ -82,7 +85,8 @@ class Layout:
     @staticmethod
     def _place(index: "dict[str, int]", name: str, kind: str, access: str, offset: int) -> int:
         code, words, _fmt = point_type(kind)
-        index[name] = offset << 10 | words << 4 | code << 1 | (access == "RW")
+        if access != "r" or not _IS_BOARD:
+            index[name] = offset << 10 | words << 4 | code << 1 | (access == "RW")
         return offset + words  # type: ignore[no-any-return]
 
     def offset(self, name: str) -> int:
@@ -120,6 +124,8 @@ class Block:
 
     def clear(self) -> None:
         """Set every point to "not available"; the header says which model this is."""
+        for i in range(2 * self.layout.words):  # a board has no names for some, and no signs
+            self._image[self.start + i] = 0xFF
         for name in self._index:
             self.set(name, None)
         for cell in range(self.layout.n_cells):

@@ -44,6 +44,10 @@ _UTC = const(8)  # ... and where in each of these two
 _VALUES = const(30)
 _SIZE = const(70)
 _SPARE = const(4)
+_I32 = b"\x80\0\0\0"
+# An entry of which nothing is known but that it never came.
+_NOTHING = b"\0\0" + 28 * b"\xff" + _I32 + _I32 + 4 * b"\xff" + _I32
+_NOTHING += 8 * b"\xff" + b"\x80\0\x80\0" + 12 * b"\xff"
 
 
 class FaultMemory:
@@ -66,18 +70,16 @@ class FaultMemory:
         self._block = block = image.faults
         self._boot = boot
         block.set("Boot", boot)
-        block.set("FltN", 0)
         self._at = 2 * block.layout.offset("FltN")
-        self._nothing = block.bytes()[self._at : self._at + _SIZE]
         for entry in self._entries:
             if entry is not None and len(entry) < _SIZE:
-                entry.extend(self._nothing[len(entry) :])
+                entry.extend(_NOTHING[len(entry) :])
         self._refill()
         self.tell(0, 0)
 
     def _refill(self) -> None:
         while len(self._spare) < _SPARE:
-            self._spare.append(bytearray(self._nothing))
+            self._spare.append(bytearray(_NOTHING))
 
     def take(self, s: Snapshot, p: Protection) -> None:
         """Take down what has tripped in this cycle or look."""
@@ -93,7 +95,7 @@ class FaultMemory:
     def _take(self, fault: int, s: Snapshot, p: Protection) -> None:
         entry = self._entries[fault]
         if entry is None:
-            entry = self._spare.pop() if self._spare else bytearray(self._nothing)
+            entry = self._spare.pop() if self._spare else bytearray(_NOTHING)
             self._entries[fault] = entry
         n = entry[0] << 8 | entry[1]
         self._n += 1
@@ -103,7 +105,7 @@ class FaultMemory:
         if not n:
             self._stamp(entry, _FIRST, s)
         for i in range(_VALUES, _SIZE):
-            entry[i] = self._nothing[i]
+            entry[i] = _NOTHING[i]
         for i in range(8):
             entry[_VALUES + i] = p.trips[8 * fault + i]
         pack_into(">HHL", entry, _VALUES + 32, u16(p.limits.soc_bp), p.state, p.active)
@@ -129,7 +131,7 @@ class FaultMemory:
         block.set("Ever", self.ever)
         block.set("Unsvd", self.unsaved)
         block.set("FltNo", fault)
-        entry = (self._entries[fault] if fault < N_FAULTS else None) or self._nothing
+        entry = (self._entries[fault] if fault < N_FAULTS else None) or _NOTHING
         image = self._image.map.image
         target = block.start + self._at
         for i in range(_SIZE):

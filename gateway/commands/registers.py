@@ -98,7 +98,7 @@ def model_rows(model_id: int, n_cells: int) -> Iterator[Row]:
             size = point_type(kind)[1]
             yield Row(
                 model_id, block.address + offset, offset, cell, name, kind.split(":")[0], size,
-                sf, unit, access, meaning, symbols,
+                sf, unit, access.upper(), meaning, symbols,
             )  # fmt: skip
             offset += size
 
