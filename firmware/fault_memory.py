@@ -25,7 +25,7 @@ from struct import pack_into
 
 from common.mp import const
 from firmware.diagnosis import N_FAULTS
-from firmware.image import Image
+from firmware.image import NO_FAULT, Image
 from firmware.image_sunspec import u16
 from firmware.protection import Protection
 from firmware.snapshot import Snapshot
@@ -44,10 +44,6 @@ _UTC = const(8)  # ... and where in each of these two
 _VALUES = const(30)
 _SIZE = const(70)
 _SPARE = const(4)
-_I32 = b"\x80\0\0\0"
-# An entry of which nothing is known but that it never came.
-_NOTHING = b"\0\0" + 28 * b"\xff" + _I32 + _I32 + 4 * b"\xff" + _I32
-_NOTHING += 8 * b"\xff" + b"\x80\0\x80\0" + 12 * b"\xff"
 
 
 class FaultMemory:
@@ -73,13 +69,13 @@ class FaultMemory:
         self._at = 2 * block.layout.offset("FltN")
         for entry in self._entries:
             if entry is not None and len(entry) < _SIZE:
-                entry.extend(_NOTHING[len(entry) :])
+                entry.extend(NO_FAULT[len(entry) :])
         self._refill()
         self.tell(0, 0)
 
     def _refill(self) -> None:
         while len(self._spare) < _SPARE:
-            self._spare.append(bytearray(_NOTHING))
+            self._spare.append(bytearray(NO_FAULT))
 
     def take(self, s: Snapshot, p: Protection) -> None:
         """Take down what has tripped in this cycle or look."""
@@ -95,7 +91,7 @@ class FaultMemory:
     def _take(self, fault: int, s: Snapshot, p: Protection) -> None:
         entry = self._entries[fault]
         if entry is None:
-            entry = self._spare.pop() if self._spare else bytearray(_NOTHING)
+            entry = self._spare.pop() if self._spare else bytearray(NO_FAULT)
             self._entries[fault] = entry
         n = entry[0] << 8 | entry[1]
         self._n += 1
@@ -105,7 +101,7 @@ class FaultMemory:
         if not n:
             self._stamp(entry, _FIRST, s)
         for i in range(_VALUES, _SIZE):
-            entry[i] = _NOTHING[i]
+            entry[i] = NO_FAULT[i]
         for i in range(8):
             entry[_VALUES + i] = p.trips[8 * fault + i]
         pack_into(">HHL", entry, _VALUES + 32, u16(p.limits.soc_bp), p.state, p.active)
@@ -131,7 +127,7 @@ class FaultMemory:
         block.set("Ever", self.ever)
         block.set("Unsvd", self.unsaved)
         block.set("FltNo", fault)
-        entry = (self._entries[fault] if fault < N_FAULTS else None) or _NOTHING
+        entry = (self._entries[fault] if fault < N_FAULTS else None) or NO_FAULT
         image = self._image.map.image
         target = block.start + self._at
         for i in range(_SIZE):

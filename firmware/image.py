@@ -37,6 +37,11 @@ MANUFACTURER = "Echelon"
 _MEMORY_EVERY = const(60)  # counting free memory walks the whole heap
 _NONE_I32 = -0x80000000
 
+# What FAULTS tells from FltN on of a fault that never came: an entry of the fault memory.
+_SIGNED = b"\x80\0\0\0"
+NO_FAULT = b"\0\0" + 28 * b"\xff" + _SIGNED + _SIGNED + 4 * b"\xff" + _SIGNED
+NO_FAULT += 8 * b"\xff" + b"\x80\0\x80\0" + 12 * b"\xff"
+
 # Point of DEVICE: task of the executive whose longest run it tells.
 _TASKS = (
     ("MeasUs", "measure"),
@@ -93,6 +98,7 @@ class Image:
         self.faults = block(models.FAULTS)
         self._energy = block(models.ENERGY)
         self._test = block(models.TEST)
+        self.faults.put_bytes(2 * self.faults.layout.offset("FltN"), bytearray(NO_FAULT))
         self._figures = (self._health, self._lifetime, self._energy)
         self._fill_common(firmware, afe)
         self._fill_device(reset_cause, firmware, board, afe)

@@ -247,7 +247,7 @@ def test_a_save_that_is_cut_at_any_byte_is_whole_or_was_never_made() -> None:
     steps, saves, cuts, _ = lived(sys.executable, "9", "0.1", "4", "--every")
     assert cuts > 300 * saves
     assert steps > 800
-    assert saves >= 25
+    assert saves > 20
 
 
 def test_the_truth_of_the_random_life_is_no_copy(tmp_path: Path) -> None:

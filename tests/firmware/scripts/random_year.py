@@ -24,6 +24,8 @@ RATED_MAH = 20000
 N_CELLS = 4
 SAVE_EVERY_MS = 300000
 DEEP_MV, HIGHEST_MV, BACK_MV = 1500, 4250, 50  # of the cell profile nmc
+BINS = ["Soc" + str(n) for n in range(10)] + ["Tmp" + str(n) for n in range(8)]
+BINS += ["Cur" + str(n) for n in range(9)]
 TIMES = ("RunMin", "HotMin", "ColdMin", "HotChaMin", "ColdChaMin")
 WARM_DC, COOL_DC = (600, 450), (-200, 0)  # its limits: at all, in charge
 
@@ -217,14 +219,19 @@ class Truth:
             wanted[name] = self.uah[name] // 100000
         moved_uah = sum(self.uah.values())
         wanted["Fec"] = sum([wanted[name] for name in self.uah]) * 5000 // RATED_MAH
-        for name in block.layout.index:
-            if name[:3] in ("Soc", "Tmp", "Cur") or name in TIMES:
-                wanted[name] = self.ms.get(name, 0) // 60000
+        for name in TIMES:
+            wanted[name] = self.ms.get(name, 0) // 60000
         found = [
             (name, block.get(name), want)
             for name, want in wanted.items()
             if block.get(name) != want
         ]
+        at = 2 * block.layout.offset("Soc0")
+        for name in BINS:
+            said = int.from_bytes(block.bytes()[at : at + 4], "big")
+            at += 4
+            if said != self.ms.get(name, 0) // 60000:
+                found.append((name, said, self.ms.get(name, 0)))
         # energy is rounded at each reading: by 5 nWh at most, which may carry past a unit's edge
         for name, nwh in self.nwh.items():
             at = lifetime.ENERGY_IN if name == "ChaWh" else lifetime.ENERGY_OUT
