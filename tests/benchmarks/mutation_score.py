@@ -70,13 +70,16 @@ TESTS = {
     "firmware/storage.py": (f"{_FIRMWARE}storage.py", f"{_FIRMWARE}migration.py"),
     "firmware/fram.py": (f"{_FIRMWARE}fram.py",),
     "firmware/estimators/estimators_state.py": (f"{_FIRMWARE}migration.py",),
+    "firmware/update.py": (f"{_FIRMWARE}update.py",),
+    "firmware/loader.py": (f"{_FIRMWARE}loader.py",),
+    "firmware/rsa.py": (f"{_FIRMWARE}update.py",),
     "common/settings_codes.py": (
         f"{_WHOLE}::test_the_numbers_in_the_firmware_are_those_of_the_codes",
         f"{_WHOLE}::test_the_documentation_lists_settings_and_results_as_they_are",
     ),
     "common/history_records.py": (_RECORDS,),
     "firmware/history_file.py": (f"{_FIRMWARE}history_file.py",),
-    "firmware/segments.py": (f"{_FIRMWARE}history_file.py", f"{_FIRMWARE}history.py"),
+    "firmware/segments.py": (f"{_FIRMWARE}segments.py", f"{_FIRMWARE}history_file.py"),
     "firmware/history.py": (f"{_FIRMWARE}history.py",),
     "common/hmac256.py": ("tests/common/test_common_hmac256.py",),
 }

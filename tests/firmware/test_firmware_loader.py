@@ -7,16 +7,16 @@ import types
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from fleet_key import fleet_key
 from interpreters import lines
 
 from firmware import loader
-from gateway.update_image import EXPONENT, KEY_BITS, pack
+from gateway.update_image import pack
 
 
 @pytest.fixture(scope="module")
 def image():
-    key = rsa.generate_private_key(public_exponent=EXPONENT, key_size=KEY_BITS)
+    key = fleet_key()
 
     def make(files):
         return pack(files, (1, 2, 3), 0, key)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from fleet_key import fleet_key
 from interpreters import lines
 
 from common import models, update_codes
@@ -28,7 +29,7 @@ ADDRESS, VALUE, FAILURE, BUSY = -2, -3, -4, -6
 
 @pytest.fixture(scope="module")
 def key():
-    return rsa.generate_private_key(public_exponent=EXPONENT, key_size=KEY_BITS)
+    return fleet_key()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,304 @@
+"""Segments on flash: what is whole is found by its number, what is not is passed over."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+from history_bench import Bench
+
+from common import history_records as hr
+from firmware import history as history_module
+from firmware.segments import Folder, Reader, header
+
+N_CELLS = 3
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Some small segments, written over three starts."""
+    monkeypatch.setattr(history_module, "SEGMENT_BYTES", 3000)
+    bench = Bench(tmp_path, N_CELLS, history_every_s=20)
+    bench.run(5000, 20)
+    bench.boot()
+    bench.run(1400, 20)
+    bench.history.command(3, 1)
+    bench.run(5000, 20)
+    bench.boot()
+    bench.run(2000, 20)
+    return bench
+
+
+def files(bench: Bench) -> list[Path]:
+    return sorted((bench.root / "history").iterdir())
+
+
+def batches(content: bytes) -> list[tuple[int, int, int, int, int]]:
+    """``(at, length, flags, records, first)`` of each."""
+    at, found = 17, []
+    while at < len(content):
+        magic, length, flags, count, first = struct.unpack_from("<HHBBL", content, at)
+        assert magic == 0x48EC
+        assert zlib.crc32(content[at : at + length - 4]) == struct.unpack_from(
+            "<L", content, at + length - 4
+        )[0]  # fmt: skip
+        found.append((at, length, flags, count, first))
+        at += length
+    assert at == len(content)
+    return found
+
+
+def reader(bench: Bench) -> Reader:
+    folder = Folder(str(bench.root / "history"))
+    folder.look()
+    return Reader(folder, N_CELLS)
+
+
+def read(one: Reader, number: int) -> dict[int, bytes]:
+    one.seek(number)
+    found: dict[int, bytes] = {}
+    while one.next():
+        assert one.record.number > max(found, default=0)
+        found[one.record.number] = one.record.canonical()
+    return found
+
+
+def test_the_files_are_those_of_the_documentation(bench: Bench) -> None:
+    number = 1
+    assert len(files(bench)) >= 4
+    for path in files(bench):
+        content = path.read_bytes()
+        assert path.name == f"{number:08x}"
+        head = b"EHS1" + struct.pack("<LBL", zlib.crc32(b"EB-1"), N_CELLS, number)
+        assert content[:17] == head + struct.pack("<L", zlib.crc32(head))
+        assert content[:17] == header(zlib.crc32(b"EB-1"), N_CELLS, number)
+        since_key = 0
+        for k, (_at, _length, flags, count, first) in enumerate(batches(content)):
+            assert first == number
+            assert flags in (0, 1)
+            assert flags or k, "the first is a key"
+            since_key = count if flags else since_key + count
+            assert since_key <= 32 + 255
+            number += count
+        assert len(content) <= 3000
+    assert number == bench.history.file.last + 1
+
+
+def test_from_any_number_all_that_follow_are_found(bench: Bench) -> None:
+    one = reader(bench)
+    last = bench.history.file.last
+    everything = read(one, 1)
+    assert everything == {n: bench.sent[n] for n in range(1, last + 1)}
+    for number in range(1, last + 1, 7):
+        found = read(one, number)
+        assert min(found) <= number
+        assert number - min(found) < 60, "the key before it"
+        assert found == {n: everything[n] for n in range(min(found), last + 1)}
+    firsts = [int(path.name, 16) for path in files(bench)]
+    for first in firsts[1:]:
+        assert min(read(one, first)) == first
+        assert min(read(one, first - 1)) < first
+
+
+def test_the_last_number_and_the_end_of_each_segment(bench: Bench) -> None:
+    one = reader(bench)
+    firsts = [int(path.name, 16) for path in files(bench)]
+    lasts = [first - 1 for first in firsts[1:]] + [bench.history.file.last]
+    for place, path in enumerate(files(bench)):
+        assert one.last_number(place) == lasts[place]
+        assert one.end == len(path.read_bytes())
+    assert one.last_number(len(lasts)) == one.last_number(-1) == 0
+    assert one.end == 0
+
+
+def test_a_value_of_the_chain_stands_before_each_key(bench: Bench) -> None:
+    chain, one = hr.first_chain(b"EB-1"), reader(bench)
+    values = {1: chain}
+    for number in range(1, bench.history.file.last + 1):
+        chain = hr.next_chain(chain, bench.sent[number])
+        values[number + 1] = chain
+    keys = [first for path in files(bench) for _a, _l, flags, _c, first in
+            batches(path.read_bytes()) if flags]  # fmt: skip
+    assert len(keys) >= 12
+    found = {}
+    one.seek(1)
+    while one.next():
+        if one.at_key:
+            found[one.record.number] = bytes(one.chain)
+    assert found == {number: values[number] for number in keys}
+
+
+def test_where_a_record_stands_as_it_is_coded(bench: Bench) -> None:
+    one, coder = reader(bench), hr.Coder(N_CELLS)
+    into = bytearray(400)
+    one.seek(1)
+    while one.next():
+        if one.at_key:
+            coder.begin()
+        size = coder.encode(one.record, into, 0)
+        assert bytes(one.view[one.coded_at : one.coded_end]) == into[:size]
+
+
+def test_a_wrong_bit_anywhere_takes_its_batch_and_those_coded_against_it(bench: Bench) -> None:
+    one = reader(bench)
+    everything = read(one, 1)
+    for path in files(bench)[:2]:
+        content = path.read_bytes()
+        every = batches(content)
+        for at in range(0, len(content), 61):
+            spoiled = bytearray(content)
+            spoiled[at] ^= 1 << at % 8
+            path.write_bytes(spoiled)
+            one.forget()
+            lost: set[int] = set()
+            hit = [k for k, batch in enumerate(every) if batch[0] <= at < batch[0] + batch[1]]
+            for k in hit:
+                for n, (_at, _length, flags, count, first) in enumerate(every[k:]):
+                    if n and flags:
+                        break
+                    lost |= set(range(first, first + count))
+            found = read(one, 1)
+            assert found == {n: everything[n] for n in everything if n not in lost}, at
+        path.write_bytes(content)
+    one.forget()
+    assert read(one, 1) == everything
+
+
+def test_rubbish_between_batches_is_passed_over_and_its_numbers_are_not_believed(
+    bench: Bench,
+) -> None:
+    everything = read(reader(bench), 1)
+    path = files(bench)[1]
+    content = path.read_bytes()
+    every = batches(content)
+    place = every[3][0]
+    for rubbish in (
+        b"\xec", b"\xec\x48", b"\xec\x48\xff\xff", b"\xec\x48" + bytes(20), b"\xec" * 1500,
+        b"\xec\x48\x0f\x00" * 300, content[every[0][0] : every[0][0] + 30], b"\x48\xec" * 7,
+    ):  # fmt: skip
+        path.write_bytes(content[:place] + rubbish + content[place:])
+        assert read(reader(bench), 1) == everything, rubbish[:8]
+        end = every[-1][0] + every[-1][1]
+        path.write_bytes(content[:end] + rubbish)
+        one = reader(bench)
+        assert read(one, 1) == everything
+        assert one.last_number(1) == every[-1][4] + every[-1][3] - 1
+        assert one.end == end
+
+
+def test_a_batch_that_is_missing_takes_those_coded_against_it(bench: Bench) -> None:
+    everything = read(reader(bench), 1)
+    path = files(bench)[1]
+    content = path.read_bytes()
+    every = batches(content)
+    gone = next(k for k in range(1, len(every) - 1) if not every[k][2] and not every[k + 1][2])
+    at, length = every[gone][:2]
+    path.write_bytes(content[:at] + content[at + length :])
+    following = next(
+        (batch[4] for batch in every[gone:] if batch[2]), int(files(bench)[2].name, 16)
+    )
+    found = read(reader(bench), 1)
+    assert found == {n: c for n, c in everything.items() if not every[gone][4] <= n < following}
+
+
+def test_a_batch_that_is_there_twice_is_read_once(bench: Bench) -> None:
+    everything = read(reader(bench), 1)
+    path = files(bench)[1]
+    content = path.read_bytes()
+    at, length = next(batch[:2] for batch in batches(content)[1:] if not batch[2])
+    path.write_bytes(content[: at + length] + content[at:])
+    found = read(reader(bench), 1)
+    assert all(everything[n] == found[n] for n in found)
+
+
+def test_batches_and_records_of_the_largest_and_smallest_size(bench: Bench) -> None:
+    """A batch of 1024 bytes, and one that holds a single event, at the end of the file."""
+    folder = Folder(str(bench.root / "history"))
+    folder.look()
+    coder, record = hr.Coder(N_CELLS), hr.Record(N_CELLS)
+    for number, n_records in ((5000, 1), (6000, 0)):
+        coder.begin()
+        data = bytearray(1024)
+        at, count = 10 + 32, 0
+        record.kind, record.body = hr.LOST, bytes(4)
+        record.boot = record.run_s = 0
+        while at + 6 + 4 <= 1024 and (not n_records or count < n_records):
+            if not n_records and 1024 - 4 - at < 12:  # one of another length fills it
+                record.kind, record.body = hr.LOST, bytes(4)
+                record.run_s = (0, 64, 8192)[(1024 - 4 - at - 6) % 3]
+            at = coder.encode(record, data, at)
+            record.run_s = 0
+            count += 1
+        struct.pack_into("<HHBBL", data, 0, 0x48EC, at + 4, 1, count, number)
+        struct.pack_into("<L", data, at, zlib.crc32(data[:at]))
+        (bench.root / "history" / f"{number:08x}").write_bytes(
+            header(zlib.crc32(b"EB-1"), N_CELLS, number) + data[: at + 4]
+        )
+        one = reader(bench)
+        assert len(read(one, number)) == count
+
+
+def test_a_folder_counts_whole_blocks_and_its_own_files(tmp_path: Path) -> None:
+    root = tmp_path / "history"
+    folder = Folder(str(root))
+    assert (folder.firsts, folder.sizes) == ([], [])
+    folder.look()
+    assert root.is_dir()
+    assert (folder.firsts, folder.sizes, folder.used_bytes()) == ([], [], 0)
+    for name, size in (("0000000a", 1), ("00000100", 4096), ("00000002", 4097), ("ffffffff", 0)):
+        (root / name).write_bytes(bytes(size))
+    for name in ("notes.tx", "123", "000000001", "0000000g"):
+        (root / name).write_bytes(bytes(5))
+    folder.look()
+    assert folder.firsts == [2, 10, 256, 0xFFFFFFFF]
+    assert folder.sizes == [4097, 1, 4096, 0]
+    assert folder.used_bytes() == 8192 + 4096 + 4096
+    folder.remove(1)
+    assert (folder.firsts, folder.sizes) == ([2, 256, 0xFFFFFFFF], [4097, 4096, 0])
+    assert not (root / "0000000a").exists()
+    assert folder.name(256) == f"{root}/00000100"
+
+
+def test_a_segment_is_of_the_pack_in_its_header_and_a_broken_header_is_no_other_pack_s(
+    tmp_path: Path,
+) -> None:
+    folder = Folder(str(tmp_path))
+    for first, content in enumerate(
+        (
+            header(7, 16, 0), header(7, 16, 1) + b"more", header(8, 16, 2), header(7, 15, 3),
+            header(0xFFFFFFFF, 200, 4), b"", header(8, 16, 6)[:16], header(8, 16, 7)[:-1] + b"x",
+            b"x" + header(8, 16, 8)[1:],
+        )
+    ):  # fmt: skip
+        (tmp_path / f"{first:08x}").write_bytes(content)
+    folder.look()
+    assert [folder.is_of(place, 7, 16) for place in range(9)] == [
+        True, True, False, False, False, True, True, True, True,
+    ]  # fmt: skip
+    assert folder.is_of(4, 0xFFFFFFFF, 200)
+
+
+def test_what_is_written_behind_the_last_record_is_found_by_going_on(bench: Bench) -> None:
+    one = bench.history._reader
+    last = bench.history.file.last
+    found = read(one, last)
+    assert max(found) == last
+    n_files = len(files(bench))
+    bench.run(9000, 20)
+    one.forget()
+    more = {}
+    while one.next():
+        more[one.record.number] = one.record.canonical()
+    assert more == {n: bench.sent[n] for n in range(last + 1, bench.history.file.last + 1)}
+    assert len(files(bench)) > n_files, "over the end of a segment"
+
+
+def test_a_segment_that_is_deleted_while_it_is_read_ends_the_reading(bench: Bench) -> None:
+    one = bench.history._reader
+    one.seek(1)
+    assert one.next()
+    bench.history._folder.remove(0)
+    one.forget()
+    assert not one.next()
+    first = bench.history._folder.firsts[0]
+    assert min(read(one, 1)) == first
