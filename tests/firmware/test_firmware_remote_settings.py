@@ -246,7 +246,9 @@ def numbers_of(app: App) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, part in vars(app).items():
         if name not in {"board", "storage", "executive", "snapshot", "history"}:
-            others = (app.board, app.snapshot, app.history, app.history.file)
+            others = [app.board, app.snapshot]
+            if app.history is not None:
+                others += [app.history, app.history.file]
             settings_in(part, name, found, set(map(id, others)))
     return found
 
