@@ -303,6 +303,10 @@ def test_an_entry_of_another_length_is_taken_up_as_far_as_both_reach(
     assert told["St"] == State.START
     assert told["Flt"] == (None if change < 0 else 1 << Fault.STORAGE)
     assert again.told(Fault.LOOP_OVERRUN)["FltN"] == 0
+    again.faults.save(again.storage, 0)
+    data = again.storage.load("faults")
+    assert data is not None
+    assert (data[1], len(data)) == (ENTRY_BYTES, 3 + ENTRY_BYTES)
 
 
 @pytest.mark.parametrize("data", [b"", b"\1", b"\2\x46", b"\2\x01\0\0", b"\1\x46" + bytes(70)])
@@ -313,11 +317,12 @@ def test_what_is_of_another_version_is_left_alone(tmp_path: Path, data: bytes) -
 
 
 def test_a_fault_that_this_version_does_not_know_is_passed_over(tmp_path: Path) -> None:
-    entry = b"\0\5" + bytes(ENTRY_BYTES - 2)
+    entry = b"\2\5" + bytes(ENTRY_BYTES - 2)
     data = bytes((1, ENTRY_BYTES, 30)) + entry + b"\x1d" + entry
     Storage(str(tmp_path)).save("faults", data)
     bench = Bench(tmp_path)
-    assert (bench.told(29)["FltN"], bench.told(0)["Ever"]) == (5, 1 << 29)
+    assert (bench.told(29)["FltN"], bench.told(0)["Ever"]) == (0x205, 1 << 29)
+    assert bench.told(0)["NFlt"] == 0x205
     assert bench.told(30)["FltN"] == 0
 
 
@@ -345,6 +350,26 @@ def test_a_fault_is_saved_at_once_and_one_that_repeats_once_a_minute(bench: Benc
             saved.append(now_s)
     assert saved == [1, 60, 90, 120, 180, 240]
     assert not bench.faults.due(1000)
+
+
+def test_what_is_saved_at_once_is_any_fault_that_was_not_in_this_minute(bench: Bench) -> None:
+    def comes(fault: int, now_s: int) -> bool:
+        bench.protection.tripped = 1 << fault
+        bench.faults.take(bench.snapshot, bench.protection)
+        is_due = bench.faults.due(now_s)
+        if is_due:
+            bench.faults.save(bench.storage, now_s)
+        return is_due
+
+    assert comes(0, 1)
+    assert comes(1, 2)
+    assert not comes(0, 3)
+    assert not comes(1, 4)
+    assert bench.told(0)["Unsvd"] == 3
+    assert comes(2, 5)
+    assert bench.told(0)["Unsvd"] == 0, "all were saved with it"
+    assert not comes(0, 6)
+    assert comes(0, 61)
 
 
 def test_both_interpreters_tell_and_save_the_same(micropython: str, tmp_path: Path) -> None:

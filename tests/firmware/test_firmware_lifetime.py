@@ -90,8 +90,8 @@ def test_time_goes_into_the_bin_of_its_charge(lifetime: Lifetime, soc_bp: int, p
 
 @pytest.mark.parametrize(
     ("dc", "place"),
-    [(-1, 0), (0, 1), (99, 1), (100, 2), (299, 3), (300, 4), (399, 4), (400, 5), (449, 5),
-     (450, 6), (599, 6), (600, 7), (900, 7)],
+    [(-1, 0), (0, 1), (99, 1), (100, 2), (199, 2), (200, 3), (299, 3), (300, 4),
+     (399, 4), (400, 5), (449, 5), (450, 6), (599, 6), (600, 7), (900, 7)],
 )  # fmt: skip
 def test_time_goes_into_the_bin_of_the_hottest_cell(
     lifetime: Lifetime, dc: int, place: int
@@ -99,7 +99,7 @@ def test_time_goes_into_the_bin_of_the_hottest_cell(
     s = healthy()
     set_temperatures(s, dc - 30, dc)
     lifetime.update(s, None)
-    bins = list(lifetime.words[TEMPERATURE_0 : TEMPERATURE_0 + 8])
+    bins = list(lifetime.words[27:35])
     assert bins == [int(k == place) for k in range(8)]
 
 
@@ -130,8 +130,16 @@ def test_energy_is_rounded_and_loses_nothing(lifetime: Lifetime) -> None:
     s.delta_uah = -3
     for _ in range(1000):
         lifetime.update(s, None)
+    set_cells(s, [3698, 3698, 3699, 3699])
+    lifetime.update(s, None)
     assert lifetime.rest[ENERGY_IN] == 1480 * 1000
-    assert lifetime.rest[ENERGY_OUT] == 4439 * 1000
+    assert lifetime.rest[ENERGY_OUT] == 4439 * 1000 + 4438
+    s.delta_uah = 1
+    lifetime.update(s, None)
+    assert lifetime.rest[ENERGY_IN] == 1480 * 1000 + 1479
+    s.delta_uah = -1
+    lifetime.update(s, None)
+    assert lifetime.rest[ENERGY_OUT] == 4439 * 1000 + 4438 + 1479
 
 
 @pytest.mark.parametrize(
@@ -174,6 +182,72 @@ def test_what_is_not_plausible_is_no_event(lifetime: Lifetime) -> None:
     assert (lifetime.words[DEEP], lifetime.words[OVER], lifetime.words[RUN]) == (0, 0, 1)
 
 
+# --- what is told -------------------------------------------------------------------------------
+
+
+def test_throughput_is_carried_into_its_units(lifetime: Lifetime) -> None:
+    s = healthy(cell_mv=2500)  # 10 V: 0.1 Ah are 1 Wh
+    for s.delta_uah in (99_999, 0, 1, 250_000, -300_000, -1, 99_999):
+        lifetime.update(s, None)
+    assert list(lifetime.words[:4]) == [4, 3, 44, 30]
+    assert list(lifetime.rest) == [49_999, 1, 9_999_000, 1_000]
+    s.delta_uah = 50_001
+    lifetime.update(s, None)
+    assert (lifetime.words[0], lifetime.rest[0]) == (5, 0)
+
+
+def test_full_equivalent_cycles_are_throughput_by_twice_the_rating(lifetime: Lifetime) -> None:
+    s = healthy()
+    for s.delta_uah in (4_000_000, -3_200_000):
+        lifetime.update(s, None)
+    assert lifetime.fec_centi() == 36
+    lifetime.words[1] = 99_960
+    assert lifetime.fec_centi() == 50_000
+    lifetime.words[1] = 32
+    s.delta_uah = 900_000
+    lifetime.update(s, None)
+    life = told(lifetime)
+    assert (life["ChaAh"], life["DisAh"], life["Fec"]) == (4.9, 3.2, 0.4)
+
+
+def test_nothing_was_seen_yet(lifetime: Lifetime) -> None:
+    names = ("VMinEver", "VMaxEver", "TMinEver", "TMaxEver")
+    assert [told(lifetime)[name] for name in names] == [None] * 4
+    assert list(lifetime.words[11:17]) == [0x7FFF, 0, 0x7FFF, -0x7FFF, 0, 0]
+
+
+def test_the_extremes_ever_are_of_cells_sensors_and_currents(lifetime: Lifetime) -> None:
+    names = ("VMinEver", "VMaxEver", "TMinEver", "TMaxEver", "AChaEver", "ADisEver")
+
+    def see(cells: list[int], dc: tuple[int, ...], current_ma: int) -> list[object]:
+        s = healthy()
+        set_cells(s, cells)
+        set_temperatures(s, *dc)
+        s.current_ma = current_ma
+        lifetime.update(s, None)
+        return [told(lifetime)[name] for name in names]
+
+    assert see([3300, 3600, 3601, 3602], (250, 270), -1) == [3.3, 3.602, 25.0, 27.0, 0.0, 0.001]
+    assert see([3299, 3600, 3601, 3603], (-10, 271), 1) == [3.299, 3.603, -1.0, 27.1, 0.001, 0.001]
+    assert see([3400, 3400, 3400, 3400], (), 7) == [3.299, 3.603, -1.0, 27.1, 0.007, 0.001]
+    assert see([3400, 3400, 3400, 3400], (100,), -9) == [3.299, 3.603, -1.0, 27.1, 0.007, 0.009]
+    assert see([3400, 3400, 3400, 3400], (100,), -8) == [3.299, 3.603, -1.0, 27.1, 0.007, 0.009]
+    assert see([3400, 3400, 3400, 3400], (100,), 6) == [3.299, 3.603, -1.0, 27.1, 0.007, 0.009]
+
+
+def test_minutes_are_told_of_seconds_and_events_as_they_are(lifetime: Lifetime) -> None:
+    for k in range(RTE):
+        lifetime.words[k] = 60 * 61 * (k + 1)
+    life = told(lifetime)
+    minutes = ("HotMin", "ColdMin", "HotChaMin", "ColdChaMin", "RunMin")
+    assert [life[name] for name in minutes] == [61 * k for k in range(7, 12)]
+    assert (life["NDeep"], life["NOver"]) == (3660 * 5, 3660 * 6)
+    assert [life[f"Soc{k}"] for k in range(10)] == [61 * k for k in range(18, 28)]
+    assert [life[f"Tmp{k}"] for k in range(8)] == [61 * k for k in range(28, 36)]
+    assert [life[f"Cur{k}"] for k in range(9)] == [61 * k for k in range(36, 45)]
+    assert (life["AChaEver"], life["ADisEver"]) == (3.66 * 16, 3.66 * 17)
+
+
 # --- the beginning of an evolution -----------------------------------------------------------
 
 
@@ -204,12 +278,18 @@ def test_the_change_of_self_discharge_has_an_interval_of_both(lifetime: Lifetime
     later = (300.0, 250.0, 350.0)
     assert [told(lifetime, later, 90000)[name] for name in names] == [None] * 3
     lifetime.keep_first(SELF, (200.0, 100.0, 299.0), 600)
+    assert lifetime.words[SELF + 3] == 10
     assert [told(lifetime, later, 659)[name] for name in names] == [None] * 3, "the same evidence"
     assert [told(lifetime, None, 90000)[name] for name in names] == [None] * 3
     assert [told(lifetime, later, 660)[name] for name in names] == [50.0, -16.67, 250.01]
     assert [told(lifetime, (100.0, 0.0, 200.0), 660)[name] for name in names] == [
         -50.0, -100.0, 100.01
     ]  # fmt: skip
+
+
+def test_a_change_counts_from_the_first_minute_on(lifetime: Lifetime) -> None:
+    lifetime.keep_first(SELF, (200.0, 100.0, 299.0), 0)
+    assert told(lifetime, (300.0, 250.0, 350.0), 60)["SelfChg"] == 50.0
 
 
 def test_a_first_figure_that_may_be_nothing_has_no_upper_end_of_its_change(
@@ -230,6 +310,7 @@ def lived(interpreter: str, *arguments: str) -> list[int]:
     return [int(word) for word in last.split()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", ["5", "6"])
 def test_after_random_weeks_with_random_cuts_every_counter_is_true(seed: str) -> None:
     steps, saves, cuts, lost_s = lived(sys.executable, seed, "14", "60")
@@ -239,10 +320,12 @@ def test_after_random_weeks_with_random_cuts_every_counter_is_true(seed: str) ->
     assert 250 < lost_s < 312, "the time between two saves, and a reading"
 
 
+@pytest.mark.slow
 def test_the_same_in_a_board_s_words_of_31_bits(micropython: str) -> None:
     assert lived(micropython, "7", "2", "20") == lived(sys.executable, "7", "2", "20")
 
 
+@pytest.mark.slow
 def test_a_save_that_is_cut_at_any_byte_is_whole_or_was_never_made() -> None:
     steps, saves, cuts, _ = lived(sys.executable, "9", "0.1", "4", "--every")
     assert cuts > 300 * saves
@@ -250,6 +333,7 @@ def test_a_save_that_is_cut_at_any_byte_is_whole_or_was_never_made() -> None:
     assert saves > 20
 
 
+@pytest.mark.slow
 def test_the_truth_of_the_random_life_is_no_copy(tmp_path: Path) -> None:
     """A counter that goes wrong by one unit is noticed."""
     script = Path(__file__).parent / "scripts" / "random_year.py"
