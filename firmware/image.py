@@ -109,6 +109,9 @@ class Image:
             block(models.UPDATE), self.faults, block(models.CALIBRATION), block(models.IDENTITY),
         ):  # fmt: skip
             self._own(ours)
+        for sealed in (block(models.CALIBRATION), block(models.IDENTITY)):
+            at = 2 * sealed.layout.offset("Resp1") + 32  # behind the response: nothing was set
+            sealed.put_bytes(at, bytearray(2 * sealed.layout.offset("SeqEnd") - at))
         block(models.CONTROL).set("Cmd", 0)
         block(models.CONTROL).set("CmdRes", 0)
 

@@ -82,9 +82,6 @@ class Provision:
             _version, self._times, utc_s = struct.unpack_from(_HEAD, data)
             if wrong(data[_HEAD_BYTES:]) < 0:
                 self._take(data[_HEAD_BYTES:], utc_s)
-        if not self.values:
-            self._take(bytes(self._n_bytes), 0)
-            self.values = b""
         if data and not self.values:
             print("%s is set aside: it is not this pack's" % name)
         block.set("N", self._times)

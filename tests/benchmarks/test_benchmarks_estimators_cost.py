@@ -8,7 +8,7 @@ from firmware.estimators.estimators import Estimators
 from firmware.settings import Settings
 
 STATE_BYTES = 160  # that a further cell adds
-PACK_BYTES = 4000  # of 16 cells in all
+PACK_BYTES = 4200  # of 16 cells in all, the lifetime counters among it
 # Of the heap, in the interpreter with words of 64 bits; a board takes half of it.
 USUAL_BYTES = 1200
 DEAREST_BYTES = 140_000
