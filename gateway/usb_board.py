@@ -206,9 +206,11 @@ class UsbBoard:
         """Bytes of a file; -1 when there is none."""
         return int(self.run(f"say(size({name!r}))"))
 
-    def names(self) -> list[str]:
-        """What is in the board's root."""
-        return list(self.run("say(os.listdir())"))
+    def names(self, folder: str = "") -> list[str]:
+        """What is in a folder, the board's root if none is named; nothing when it is not there."""
+        if folder and self.size(folder) < 0:
+            return []
+        return list(self.run(f"say(os.listdir({folder!r}))" if folder else "say(os.listdir())"))
 
     def free_bytes(self) -> int:
         """What the file system can still take."""

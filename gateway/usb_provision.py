@@ -25,7 +25,9 @@ KEEP = "keep"
 ERASE = "erase"
 # What stands beside the records and is none: of the firmware and its loader.
 NOT_RECORDS = ("image", "loader")
-REMOTE_LIMITS = ("limits.0", "limits.1")
+# A record's slots (``firmware.storage``): the second one has a folder, and had none once.
+SECOND = "second"
+REMOTE_LIMITS = ("limits.0", f"{SECOND}/limits.1", "limits.1")
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,11 @@ def former_serial(board: UsbBoard) -> str | None:
 def records_of(board: UsbBoard) -> list[str]:
     """The records on the board: estimates, counts, faults, limits."""
     found = []
-    for name in board.names():
-        stem, _dot, slot = name.rpartition(".")
-        if slot in ("0", "1") and stem not in NOT_RECORDS:
-            found.append(name)
+    for folder in ("", SECOND):
+        for name in board.names(folder):
+            stem, _dot, slot = name.rpartition(".")
+            if slot in ("0", "1") and stem not in NOT_RECORDS:
+                found.append(f"{folder}/{name}" if folder else name)
     return sorted(found)
 
 

@@ -23,8 +23,9 @@ from collections.abc import Iterator, Mapping
 from itertools import count, pairwise, product
 from string import ascii_letters, digits
 
-# What a board file, a cell profile or another AFE of a maker's own may call.
-MAKERS = ("common/", "firmware/afe/", "firmware/board", "firmware/fram.py")
+# What a board file, a cell profile or another AFE of a maker's own may call; and the settings,
+# which the desk has judged by the firmware on a board (``echelon provision usb``).
+MAKERS = ("common/", "firmware/afe/", "firmware/board", "firmware/fram.py", "firmware/settings.py")
 
 _PRIVATE = re.compile(r"_[A-Za-z0-9][A-Za-z0-9_]*")
 _OF_WORDS = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)+")

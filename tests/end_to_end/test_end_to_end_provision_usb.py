@@ -143,25 +143,34 @@ def test_a_board_is_provisioned_again_only_by_naming_whose_it_was(
         assert f"it is provisioned already, as {SERIAL} (--again {SERIAL} if" in error
         assert error.count("\n") == 1
     assert files_of(flash) == first
-    in_micropython(flash, "for n in ('limits.0', 'boot.1'): open(n, 'w').close()")
+    in_micropython(
+        flash,
+        "import os\nos.mkdir('second')\n"
+        "for n in ('limits.0', 'second/limits.1', 'second/boot.1'): open(n, 'w').close()",
+    )
     assert provision(flash, "--again", SERIAL, "--set", "cov_mv=4170") == 0
     again = files_of(flash)
     assert again["device.key"] == first["device.key"], "the key on the desk stays good"
-    assert "limits.0" not in again, "what was set over Modbus would go before the file"
-    assert "boot.1" in again
+    for name in ("limits.0", "second/limits.1"):
+        assert name not in again, "what was set over Modbus would go before the file"
+    assert "second/boot.1" in again
     assert [line["former"] for line in audit(tmp_path)] == [None, SERIAL]
 
 
 def test_another_serial_keeps_or_ends_what_was_learnt(flash, provision, capsys):
     assert provision(flash) == 0
-    in_micropython(flash, "for n in ('health.0', 'health.1', 'x.py'): open(n, 'w').close()")
+    in_micropython(
+        flash,
+        "import os\nos.mkdir('second')\n"
+        "for n in ('health.0', 'health.1', 'second/boot.1', 'x.py'): open(n, 'w').close()",
+    )
     new = {"serial": "EC-NEW"}
     assert provision(flash, "--again", SERIAL, **new) == 2
     assert f"it has estimates and counts of {SERIAL} (--records keep:" in capsys.readouterr().err
     assert json.loads(files_of(flash)["settings.json"])["serial"] == SERIAL
     assert provision(flash, "--again", SERIAL, "--records", "erase", **new) == 0
     files = files_of(flash)
-    assert "health.0" not in files
+    assert not {"health.0", "health.1", "second/boot.1"} & set(files)
     assert {"image.0", "x.py", "main.py"} <= set(files)
 
 
