@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 HELD = "main.held"
 OLDEST = (1, 25)  # of MicroPython
 FULL = "its flash is full (remove what is not Echelon's: mpremote fs ls shows what is there)"
-LONG_S = 60.0  # for digests of two images
 
 _CHUNK_BYTES = 1024
 _ANSWER_S = 10.0
+_LONG_S = 60.0  # for digests of two images
 _RESTART_S = 20.0
 _TRIES = 3
 _QUIET_S = 1.0  # after a reset, until USB may be looked at
@@ -132,8 +132,12 @@ class UsbBoard:
             else:
                 return
 
-    def run(self, code: str, timeout_s: float = _ANSWER_S) -> Any:
-        """Execute ``code``, which ``say``s one thing: that; ``None`` when it says nothing."""
+    def run(self, code: str, *, long: bool = False) -> Any:
+        """Execute ``code``, which ``say``s one thing: that; ``None`` when it says nothing.
+
+        ``long``: it reads or writes flash by the hundred kB.
+        """
+        timeout_s = _LONG_S if long else _ANSWER_S
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 out, wrong = self._transport.exec_raw(code, timeout=timeout_s)
@@ -218,7 +222,7 @@ class UsbBoard:
 
     def digest(self, name: str) -> bytes:
         """SHA-256 of a file, read back from the flash."""
-        return bytes.fromhex(self.run(f"say(sha({name!r}))", LONG_S))
+        return bytes.fromhex(self.run(f"say(sha({name!r}))", long=True))
 
     def read(self, name: str, most: int = 4096) -> bytes | None:
         """The first ``most`` bytes of a file; ``None`` when there is none."""
@@ -259,7 +263,7 @@ class UsbBoard:
                 text = base64.b64encode(data[at : at + _CHUNK_BYTES]).decode()
                 self.run(f"n = f.write(binascii.a2b_base64('{text}'))")
                 progress(min(at + _CHUNK_BYTES, len(data)))
-            self.run("f.close()\nsync()", LONG_S)
+            self.run("f.close()\nsync()", long=True)
         except FullError:
             self.run(f"try: f.close()\nexcept OSError: pass\nos.remove({beside!r})")
             raise

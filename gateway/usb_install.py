@@ -23,7 +23,7 @@ from gateway.update_image import (
     ImageFile,
     is_signed,
 )
-from gateway.usb_board import HELD, LONG_S, staged
+from gateway.usb_board import HELD, staged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,7 +118,7 @@ class Plan:
 
 def read_slots(board: UsbBoard) -> Slots:
     """The state of a board that has a loader."""
-    sequence, active, trial, lowest, found = board.run(_STATE.format(root=board.root), LONG_S)
+    sequence, active, trial, lowest, found = board.run(_STATE.format(root=board.root), long=True)
     first, second = (None if text is None else bytes.fromhex(text) for text in found)
     return Slots(sequence, active, trial, lowest, (first, second))
 
@@ -132,7 +132,7 @@ def judge_settings(board: UsbBoard, slot: int | None, settings: str) -> Judged |
     if slot is not None:
         path = f"{board.root}/image.{slot}"
         code = _JUDGE.format(path=path) + code + _JUDGED
-    answer = board.run(code + "\nsay(answer)", LONG_S)
+    answer = board.run(code + "\nsay(answer)", long=True)
     return None if answer is None else Judged(*answer)
 
 

@@ -117,3 +117,4 @@ def no_waiting(monkeypatch):
     """Boards on a pty are back at once after a reset, and silent ones stay silent."""
     monkeypatch.setattr("gateway.usb_board._QUIET_S", 0.05)
     monkeypatch.setattr("gateway.usb_board._ANSWER_S", 2.0)
+    monkeypatch.setattr("gateway.usb_board._LONG_S", 5.0)
