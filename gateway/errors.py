@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class UserError(Exception):
     """Something to be mended by whoever called; every line names thing, value and way out."""
@@ -16,3 +18,11 @@ def reason(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "not a text in UTF-8"
     return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def read_file(path: str | Path) -> bytes:
+    """A file's bytes; ``UserError`` when it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"echelon: {path}: {reason(error)}") from error

@@ -6,16 +6,16 @@ itself: no gateway asks for them in its plan.
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import struct
 from typing import TYPE_CHECKING
 
-from common import codes, models
+from common import models
 from common.registers import MAX_READ_WORDS, Layout, point_type
 from common.settings_codes import SettingsResult
 from gateway.blocks import decode_whole
 from gateway.errors import UserError
+from gateway.looking import look_until
 from gateway.modbus.frames import read_request, write_request
 from gateway.modbus.master import NoAnswerError
 from gateway.pack import Pack
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 NAMES = {models.CALIBRATION: "calibration", models.IDENTITY: "identity"}
 FIRST = {models.CALIBRATION: "VGain", models.IDENTITY: "Mkr"}
-LOOK_EVERY_S = 0.5
-LOOKS = 60
 
 
 class Provisioner:
@@ -72,23 +70,11 @@ class Provisioner:
             block = await self.read(model_id)
             if block["Res"] != SettingsResult.PENDING and block["N"] == times:
                 raise
-        for _ in range(LOOKS):
-            block = await self.read(model_id)
-            if block["Res"] != SettingsResult.PENDING:
-                return block
-            await asyncio.sleep(LOOK_EVERY_S)
-        raise UserError("echelon: the board does not end with it (try show)")
-
-    async def enter_service(self) -> int:
-        """Put the pack into service mode, its switches open; the state it was in before."""
-        before = int((await self.pack.block(models.PROTECTION))["St"])
-        if before != codes.State.SERVICE:
-            await self.pack.command(codes.Command.SERVICE)
-        for _ in range(LOOKS):
-            if (await self.pack.block(models.SNAPSHOT))["Sw"] == 0:
-                return before
-            await asyncio.sleep(LOOK_EVERY_S)
-        raise UserError("echelon: the switches do not open (echelon read shows why)")
+        return await look_until(
+            lambda: self.read(model_id),
+            lambda block: block["Res"] != SettingsResult.PENDING,
+            "the board does not end with it (try show)",
+        )
 
 
 def calibration_values(

@@ -23,9 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from common.profiles import NAMES, CellProfile, module_name
 from gateway.board_parts import board_part
-from gateway.commands.settings import KEY_BYTES, read_key
-from gateway.errors import UserError, reason
-from gateway.usb_board import read_file
+from gateway.device_key import KEY_BYTES, read_key
+from gateway.errors import UserError, read_file, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

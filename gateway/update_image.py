@@ -11,7 +11,6 @@ import hashlib
 import re
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature
@@ -19,10 +18,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from common.profiles import module_name
-from gateway.errors import UserError, reason
+from gateway.errors import UserError, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from pathlib import Path
 
 # The board's side has the same (``firmware.loader``), and a test holds them to each other.
 MAGIC = b"ECHELON1"
@@ -125,10 +125,9 @@ def is_signed(data: bytes, modulus: bytes) -> bool:
 
 def read_private_key(path: str) -> rsa.RSAPrivateKey:
     """The fleet's key; ``UserError`` when the file holds none."""
+    data = read_file(path)
     try:
-        key = serialization.load_pem_private_key(Path(path).read_bytes(), password=None)
-    except OSError as error:
-        raise UserError(f"echelon: {path}: {reason(error)}") from error
+        key = serialization.load_pem_private_key(data, password=None)
     except (TypeError, ValueError) as error:
         raise UserError(f"echelon: {path}: no private key in PEM without a password") from error
     if not isinstance(key, rsa.RSAPrivateKey) or key.key_size != KEY_BITS:
@@ -138,10 +137,7 @@ def read_private_key(path: str) -> rsa.RSAPrivateKey:
 
 def read_public_key(path: str) -> bytes:
     """The modulus in a board's ``update.key``; ``UserError`` when the file holds none."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"echelon: {path}: {reason(error)}") from error
+    data = read_file(path)
     try:
         modulus = bytes.fromhex(data.decode()) if len(data) != SIGNATURE_BYTES else data
     except ValueError:
@@ -149,14 +145,6 @@ def read_public_key(path: str) -> bytes:
     if len(modulus) != SIGNATURE_BYTES or modulus[0] < 0x80:
         raise UserError(f"echelon: {path}: not the public half of a fleet's key (update.key)")
     return modulus
-
-
-def read_image(path: str) -> bytes:
-    """An image file's bytes; ``UserError`` when it cannot be read."""
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"echelon: {path}: {reason(error)}") from error
 
 
 def folder_files(folder: Path, cells: Collection[str] = ()) -> dict[str, bytes]:

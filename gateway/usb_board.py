@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from mpremote.transport import TransportError
 from mpremote.transport_serial import SerialTransport
 
-from gateway.errors import UserError, reason
+from gateway.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -295,11 +295,3 @@ def on_usb(device: str) -> Iterator[UsbBoard]:
         board.leave()
     finally:
         board.close()
-
-
-def read_file(path: Path) -> bytes:
-    """A file of the desk; ``UserError`` when it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"echelon: {path}: {reason(error)}") from error

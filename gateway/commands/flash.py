@@ -22,12 +22,12 @@ from rich.progress import (
 from gateway.blocks import NotReadyError, TornBlockError, WrongBlockError
 from gateway.commands.bus_arguments import add_bus_arguments, master_from
 from gateway.commands.scan import addresses
-from gateway.errors import UserError
+from gateway.errors import UserError, read_file
 from gateway.modbus.frames import DeviceError
 from gateway.modbus.line import LineError
 from gateway.modbus.master import NoAnswerError
 from gateway.pack import NotAPackError
-from gateway.update_image import ImageFile, is_signed, read_image, read_public_key
+from gateway.update_image import ImageFile, is_signed, read_public_key
 from gateway.updater import UpdateError, Updater
 from gateway.usb_board import on_usb
 from gateway.usb_install import PORTS, Plan, check, install
@@ -131,7 +131,7 @@ async def _run(args: argparse.Namespace, image: bytes) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Update each pack; exit code 1 when one was not."""
-    image = read_image(args.image)
+    image = read_file(args.image)
     about = ImageFile.read(image, args.image)
     key = read_public_key(args.key) if args.key else None
     if key is not None and not is_signed(image, key):

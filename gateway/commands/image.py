@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from common import __version__
 from common.profiles import NAMES, module_name
-from gateway.errors import UserError, reason
+from gateway.errors import UserError, read_file, reason
 from gateway.update_image import (
     EXPONENT,
     INTERPRETERS,
@@ -22,7 +22,6 @@ from gateway.update_image import (
     pack,
     parse_version,
     public_bytes,
-    read_image,
     read_private_key,
     read_public_key,
 )
@@ -108,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         return _make(args)
     if args.action == "key":
         return _new_key(Path(args.path))
-    data = read_image(args.image)
+    data = read_file(args.image)
     _say(data, args.image)
     if args.key and not is_signed(data, read_public_key(args.key)):
         print("NOT signed with this fleet's key")

@@ -25,8 +25,10 @@ from gateway.commands.bus_arguments import (
     checked_address,
     master_from,
 )
-from gateway.commands.settings import CLOSED, EXIT_REFUSED, REFUSALS, read_key
+from gateway.commands.settings import EXIT_REFUSED, REFUSALS
+from gateway.device_key import read_key
 from gateway.errors import UserError, reason
+from gateway.looking import CLOSED, open_switches
 from gateway.provisioner import Provisioner, calibration_values, identity_values
 
 if TYPE_CHECKING:
@@ -213,7 +215,9 @@ async def _set(
     provisioner: Provisioner, args: argparse.Namespace, model_id: int, values: bytes, key: bytes
 ) -> int:
     pack = provisioner.pack
-    before = await provisioner.enter_service() if args.service else codes.State.SERVICE
+    before: int = codes.State.SERVICE
+    if args.service:
+        before = await open_switches(pack, codes.Command.SERVICE)
     try:
         block = await provisioner.write(model_id, values, key)
     finally:

@@ -11,7 +11,6 @@ import hmac
 import json
 import struct
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common import codes, model_docs, models
@@ -24,7 +23,9 @@ from gateway.commands.bus_arguments import (
     checked_address,
     master_from,
 )
-from gateway.errors import UserError, reason
+from gateway.device_key import read_key
+from gateway.errors import UserError
+from gateway.looking import CLOSED, look_until, open_switches
 from gateway.modbus.master import NoAnswerError
 from gateway.pack import Pack
 
@@ -37,15 +38,6 @@ if TYPE_CHECKING:
 HELP = "shows the limits of a pack, and sets them with its key"
 
 EXIT_REFUSED = 1
-LOOK_EVERY_S = 0.5
-LOOKS = 60  # for a board to judge and apply settings, or to open its switches
-KEY_BYTES = 32
-CLOSED = (
-    codes.State.ON,
-    codes.State.CHARGE_ONLY,
-    codes.State.DISCHARGE_ONLY,
-    codes.State.PRECHARGE,
-)
 SOURCES = {
     SettingsSource.FILE: "from its file",
     SettingsSource.REMOTE: "as set over Modbus",
@@ -99,24 +91,6 @@ def parse_changes(texts: list[str]) -> dict[str, int]:
     if not changes:
         raise UserError("echelon: set what? (try cov_mv=4150)")
     return changes
-
-
-def read_key(path: str | None) -> bytes:
-    """The board's key; ``UserError`` when the file holds none."""
-    if path is None:
-        raise UserError("echelon: set needs the board's key (--key FILE)")
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"echelon: {path}: {reason(error)}") from error
-    if len(data) != KEY_BYTES:
-        try:
-            data = bytes.fromhex(data.decode())
-        except ValueError:
-            data = b""
-    if len(data) != KEY_BYTES:
-        raise UserError(f"echelon: {path}: a key is {KEY_BYTES} bytes, or as many in hex digits")
-    return data
 
 
 def signed(key: bytes, block: SettingsBlock, serial: str, wanted: dict[str, int]) -> bytes:
@@ -194,13 +168,11 @@ async def _set(pack: Pack, serial: str, key: bytes, changes: dict[str, int]) -> 
         answered = True
     except NoAnswerError:
         answered = False
-    for _ in range(LOOKS):
-        block = await pack.settings()
-        if block.points["SetRes"] != SettingsResult.PENDING:
-            break
-        await asyncio.sleep(LOOK_EVERY_S)
-    else:
-        raise UserError("echelon: the board does not end with them (try show)")
+    block = await look_until(
+        pack.settings,
+        lambda block: block.points["SetRes"] != SettingsResult.PENDING,
+        "the board does not end with them (try show)",
+    )
     if not answered and block.challenge == before.challenge:
         raise UserError("echelon: no answer, and nothing was changed (try again)")
     result = block.points["SetRes"]
@@ -211,18 +183,6 @@ async def _set(pack: Pack, serial: str, key: bytes, changes: dict[str, int]) -> 
     if block.points["Ref1"] is not None:
         block = await pack.settings(block.points["Ref1"])
     return False, f"{serial} refuses: {_refusal(block.points, wanted)}"
-
-
-async def _opened(pack: Pack) -> bool:
-    """Open the switches and wait until they are; whether one was closed."""
-    state = (await pack.block(models.PROTECTION))["St"]
-    if state != codes.State.SERVICE:  # which the command would end
-        await pack.command(codes.Command.DISCONNECT)
-    for _ in range(LOOKS):
-        if (await pack.block(models.SNAPSHOT))["Sw"] == 0:
-            return state in CLOSED
-        await asyncio.sleep(LOOK_EVERY_S)
-    raise UserError("echelon: the switches do not open (echelon read shows why)")
 
 
 async def _run(args: argparse.Namespace) -> int:
@@ -237,7 +197,9 @@ async def _run(args: argparse.Namespace) -> int:
         serial = (await pack.identify()).serial
         if args.action == "show":
             return await _show(pack, serial, as_json=args.json)
-        was_closed = await _opened(pack) if args.disconnect else False
+        was_closed = args.disconnect and (
+            await open_switches(pack, codes.Command.DISCONNECT) in CLOSED
+        )
         try:
             done, text = await _set(pack, serial, key, changes)
         finally:

@@ -11,6 +11,7 @@ from gateway_fakes import FakePack, PackTcpServer
 from common import models
 from common.codes import Command, State, names
 from common.settings_codes import SettingsResult, SettingsSource, SettingsState
+from gateway import looking
 from gateway.cli import main
 from gateway.commands import settings as settings_command
 
@@ -107,7 +108,7 @@ class SettingsPack(FakePack):
 
 @pytest.fixture(autouse=True)
 def _hurried(monkeypatch):
-    monkeypatch.setattr(settings_command, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(looking, "LOOK_EVERY_S", 0.01)
 
 
 @pytest.fixture
