@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from gateway.history_messages import history_message
-from gateway.history_packets import Chain
+from gateway.history_messages import follow
+from gateway.history_packets import Chain, told_head
 from gateway.reading import encode
 from gateway.spool import Record as SpoolRecord
 
@@ -65,8 +65,7 @@ class HistoryCollector:
             self._waiting = []
             self._chain = Chain.of(self._serial)
         self._last = last
-        head = b"".join(block[f"Head{n}"].to_bytes(4, "big") for n in range(1, 9))
-        self._head = (block["HeadN"], head)
+        self._head = told_head(block)
         if self._chain.number == last:
             self._check_head()
 
@@ -98,18 +97,14 @@ class HistoryCollector:
         assert self._serial is not None
         if packet.first > asked:
             self._warn("records are missing", asked, packet.first - 1)
-        told = packet.chain
-        for record, content in packet.records:
-            agrees = self._chain.agrees(told, record.number - 1)
-            if agrees is False:
-                self._warn("chain broken: records before were changed", 0, record.number - 1)
-            after = self._chain.follows(record, content, told)
-            message = history_message(self._serial, record, content, self._chain, after, agrees)
+        for message, chain in follow(self._serial, packet, self._chain):
+            number = message["number"]
+            if message["chain_ok"] is False:
+                self._warn("chain broken: records before were changed", 0, number - 1)
             self._waiting.append(
-                SpoolRecord(self._serial, record.boot, record.number, "history", encode(message))
+                SpoolRecord(self._serial, message["boot"], number, "history", encode(message))
             )
-            self._chain = after
-            told = None
+            self._chain = chain
         if not packet.records:  # nothing that could be read up to the last one
             self._chain = Chain(packet.first - 1, None)
         if self._chain.number >= self._last:

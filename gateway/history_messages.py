@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from common import codes, history_records
 from common.history_records import BODIES, N_VALUES, SENTINELS
-from gateway.reading import iso_time
+from gateway.reading import fault_names, iso_time, switch_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from common.history_records import Record
-    from gateway.history_packets import Chain
+    from gateway.history_packets import Chain, Packet
 
 Message = dict[str, Any]
 
@@ -56,6 +56,16 @@ def history_message(
     } | _figures(record)
 
 
+def follow(serial: str, packet: Packet, chain: Chain) -> Iterator[tuple[Message, Chain]]:
+    """The message of each record of ``packet`` behind ``chain``, and the chain behind it."""
+    told = packet.chain
+    for record, content in packet.records:
+        agrees = chain.agrees(told, record.number - 1)
+        after = chain.follows(record, content, told)
+        yield history_message(serial, record, content, chain, after, agrees), after
+        chain, told = after, None
+
+
 def _figures(record: Record) -> Message:
     if record.kind == history_records.READING:
         return _reading(record)
@@ -75,7 +85,6 @@ def _reading(record: Record) -> Message:
     n = len(values) - N_VALUES
     at = n + history_records.TEMPERATURES
     temperatures = [_scaled(value, 10) for value in values[at : at + 6]]
-    switches = values[n + history_records.SWITCHES]
     cells = [_scaled(value, 1000) for value in values[:n]]
     return {
         "pack_voltage_v": _scaled(sum(values[:n]), 1000) if cells[0] is not None else None,  # type: ignore[arg-type]
@@ -86,12 +95,8 @@ def _reading(record: Record) -> Message:
         "afe_temperature_c": temperatures[1],
         "soc_pct": _scaled(values[n + history_records.SOC], 100),
         "soh_pct": _scaled(values[n + history_records.SOH], 100),
-        "switches": None
-        if switches is None
-        else [name.lower() for bit, name in codes.names(codes.Switch).items() if switches & bit],
-        "faults": [
-            name.lower() for name in codes.fault_names(values[n + history_records.FAULTS] or 0)
-        ],
+        "switches": switch_names(values[n + history_records.SWITCHES]),
+        "faults": fault_names(values[n + history_records.FAULTS] or 0),
         "charge_ah": _scaled(values[n + history_records.CHARGE], 1_000_000),
     }
 

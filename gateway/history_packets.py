@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from common.history_records import (
     CHAIN_BYTES,
@@ -22,6 +23,9 @@ from common.history_records import (
     next_chain,
 )
 from gateway.blocks import TornBlockError, WrongBlockError, serial_crc
+
+if TYPE_CHECKING:
+    from gateway.blocks import Decoded
 
 FILE_RECORDS = 10000
 PACKET_WORDS = 124  # the most that one answer holds
@@ -70,6 +74,11 @@ def decode_packet(data: bytes, n_cells: int, serial: str, asked: int) -> Packet:
     except (HistoryError, struct.error) as error:
         raise WrongBlockError(f"history: record {first + len(records)}: {error}") from error
     return Packet(first, tuple(records), chain)
+
+
+def told_head(block: Decoded) -> tuple[int, bytes]:
+    """A number, and the chain's value behind it, of a HISTORY model."""
+    return block["HeadN"], b"".join(block[f"Head{n}"].to_bytes(4, "big") for n in range(1, 9))
 
 
 @dataclass(frozen=True)

@@ -106,12 +106,9 @@ class Pack:
         """The kept reading number ``seq``, or ``None`` when the board no longer has it."""
         identity = await self.identify()
         plan = identity.plan
-        read = plan.recall
-        select = plan.addresses[models.CONTROL] + plan.layouts[models.CONTROL].offset("RecSel")
-        request = read_write_request(
-            self.unit, read.address, read.count, select, [seq >> 16, seq & 0xFFFF]
+        data = await self._choose(
+            plan, plan.recall, models.CONTROL, "RecSel", [seq >> 16, seq & 0xFFFF]
         )
-        data = read.cut(await self._master.exchange(request, self.retries))
         layout = plan.layouts[models.RECALL]
         at = 2 * layout.offset("Seq")
         came = int.from_bytes(data[at : at + 4], "big")
@@ -119,12 +116,6 @@ class Pack:
             raise TornBlockError(f"reading {came} came instead of {seq}")
         block = self._decode(identity, layout, data, decode_whole)
         return block if is_filled(block) else None
-
-    @property
-    def n_cells(self) -> int:
-        """Cells in series of the pack that was identified last."""
-        assert self._identity is not None
-        return self._identity.n_cells
 
     async def history(self, number: int, retries: int = 0) -> Packet:
         """Records of its history from ``number`` on, or from the first there is behind it."""
@@ -141,10 +132,8 @@ class Pack:
     async def fault(self, number: int) -> Decoded:
         """What the board remembers of the fault with this number, of ``codes.Fault``."""
         identity = await self.identify()
-        plan, read = identity.plan, identity.plan.fault
-        select = plan.addresses[models.CONTROL] + plan.layouts[models.CONTROL].offset("FltSel")
-        request = read_write_request(self.unit, read.address, read.count, select, [number])
-        data = read.cut(await self._master.exchange(request, self.retries))
+        plan = identity.plan
+        data = await self._choose(plan, plan.fault, models.CONTROL, "FltSel", [number])
         block = self._decode(identity, plan.layouts[models.FAULTS], data)
         if block["FltNo"] != number:
             raise TornBlockError(f"fault {block['FltNo']} came instead of {number}")
@@ -181,10 +170,8 @@ class Pack:
     async def settings(self, place: int = 0) -> SettingsBlock:
         """The SETTINGS model, with the hard limits of the setting at ``place``."""
         identity = await self.identify()
-        plan, read = identity.plan, identity.plan.settings
-        address = plan.addresses[models.SETTINGS] + plan.layouts[models.SETTINGS].offset("Sel")
-        request = read_write_request(self.unit, read.address, read.count, address, [place])
-        data = read.cut(await self._master.exchange(request, self.retries))
+        plan = identity.plan
+        data = await self._choose(plan, plan.settings, models.SETTINGS, "Sel", [place])
         layout = plan.layouts[models.SETTINGS]
         block = self._decode(identity, layout, data)
         if block["Sel"] != place:
@@ -209,6 +196,14 @@ class Pack:
         await self._master.exchange(
             write_request(self.unit, address, [utc_s >> 16, utc_s & 0xFFFF]), self.retries
         )
+
+    async def _choose(
+        self, plan: Plan, read: Read, model_id: int, point: str, words: list[int]
+    ) -> bytes:
+        """Write a point and read, in one transaction, what it chooses."""
+        address = plan.addresses[model_id] + plan.layouts[model_id].offset(point)
+        request = read_write_request(self.unit, read.address, read.count, address, words)
+        return read.cut(await self._master.exchange(request, self.retries))
 
     def _control(self, plan: Plan, data: bytes) -> Decoded:
         try:

@@ -48,13 +48,15 @@ def _named(block: Decoded, table: dict[str, str]) -> Message:
     }
 
 
-def _switches(bits: int | None) -> list[str] | None:
+def switch_names(bits: int | None) -> list[str] | None:
+    """Names of switches by their bits, ``None`` where they are not known."""
     if bits is None:
         return None
     return [name.lower() for bit, name in sorted(codes.names(codes.Switch).items()) if bits & bit]
 
 
-def _faults(bits: int | None) -> list[str] | None:
+def fault_names(bits: int | None) -> list[str] | None:
+    """Names of faults by their bits, ``None`` where they are not known."""
     return None if bits is None else [name.lower() for name in codes.fault_names(bits)]
 
 
@@ -113,9 +115,9 @@ def state_message(
     message["cell_voltages_v"] = cells_v
     message |= _extremes(cells_v)
     message["temperatures_c"] = [block[f"Tmp{n + 1}"] for n in range(models.N_TEMPERATURES)]
-    message["switches"] = _switches(block["Sw"])
-    message["faults"] = _faults(block["Flt"])
-    message["latched"] = _faults(block["Ltc"])
+    message["switches"] = switch_names(block["Sw"])
+    message["faults"] = fault_names(block["Flt"])
+    message["latched"] = fault_names(block["Ltc"])
     message["balancing"] = _bled(block, len(cells_v))
     return message
 
@@ -153,7 +155,7 @@ def commanded_test(block: Decoded) -> Message:
 def _fault(block: Decoded) -> Message:
     number = block["FltNo"]
     unit, divisor = keys.FAULT_VALUES.get(number, (None, 1))
-    message: Message = {"fault": _faults(1 << number)[0]}  # type: ignore[index]
+    message: Message = {"fault": fault_names(1 << number)[0]}  # type: ignore[index]
     message["count"] = block["FltN"]
     message["saved"] = not block["Unsvd"] >> number & 1
     for when, point in (("first", "Fst"), ("last", "Lst")):
@@ -168,9 +170,9 @@ def _fault(block: Decoded) -> Message:
         message[key] = raw if raw is None or unit is None else raw / divisor
     message["unit"] = unit
     message |= _named(block, keys.FAULT)
-    message["switches"] = _switches(block["Sw"])
-    message["switches_opened"] = _switches(block["SwOff"])
-    message["faults"] = _faults(block["Flt"])
+    message["switches"] = switch_names(block["Sw"])
+    message["switches_opened"] = switch_names(block["SwOff"])
+    message["faults"] = fault_names(block["Flt"])
     return message
 
 
@@ -185,10 +187,10 @@ def faults_message(serial: str, blocks: list[Decoded], gateway_time_s: float) ->
 
 def _protection(block: Decoded) -> Message:
     message = _named(block, keys.PROTECTION)
-    message["switches"] = _switches(block["Sw"])
-    message["faults"] = _faults(block["Flt"])
-    message["latched"] = _faults(block["Ltc"])
-    message["warnings"] = _faults(block["Wrn"])
+    message["switches"] = switch_names(block["Sw"])
+    message["faults"] = fault_names(block["Flt"])
+    message["latched"] = fault_names(block["Ltc"])
+    message["warnings"] = fault_names(block["Wrn"])
     return message
 
 

@@ -17,9 +17,10 @@ from gateway.commands.bus_arguments import (
     checked_address,
     master_from,
 )
+from gateway.commands.read import as_text
 from gateway.errors import UserError
-from gateway.history_messages import history_message
-from gateway.history_packets import Chain
+from gateway.history_messages import follow
+from gateway.history_packets import Chain, told_head
 from gateway.pack import Pack
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ HELP = "prints what a board has recorded, and whether the chain over it holds"
 RETRIES = 3  # of a packet: nobody else asks again
 SHORT = ("pack_voltage_v", "current_a", "soc_pct", "soh_pct", "faults")
 LONG = ("serial", "number", "kind", "boot", "run_s", "utc", "missing_before", "chain_ok")
+OF_EVERY = {*LONG, "time_quality", "chain", "record"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,21 +101,16 @@ async def messages(
     is_first = True
     while chain.number < last:
         packet = await pack.history(chain.number + 1, RETRIES)
-        told = packet.chain
-        for record, content in packet.records:
-            agrees = chain.agrees(told, record.number - 1)
-            after = chain.follows(record, content, told)
-            message = history_message(identity.serial, record, content, chain, after, agrees)
+        for message, after in follow(identity.serial, packet, chain):
             judgement.see(message, is_first=is_first)
             yield message
             is_first = False
             chain = after
-            told = None
         if not packet.records:
             judgement.missing.append((chain.number + 1, packet.first - 1))
             chain = Chain(packet.first - 1, None)
-    head = b"".join(block[f"Head{n}"].to_bytes(4, "big") for n in range(1, 9))
-    judgement.see_check(last, chain.agrees(head, block["HeadN"]))
+    number, value = told_head(block)
+    judgement.see_check(last, chain.agrees(value, number))
 
 
 async def _history(args: argparse.Namespace, master: Master, show: Callable[..., None]) -> int:
@@ -150,23 +147,16 @@ def show_line(message: dict[str, Any]) -> None:
     if message["kind"] == "reading":
         figures = {key: message[key] for key in SHORT}
     else:
-        figures = {
-            key: value
-            for key, value in message.items()
-            if key not in (*LONG, "time_quality", "chain", "record")
-        }
+        figures = _happened(message)
     if message["missing_before"]:
         print(f"{'':>9}  {message['missing_before']} records missing")
-    text = "  ".join(f"{key} {_text(value)}" for key, value in figures.items())
+    text = "  ".join(f"{key} {as_text(value)}" for key, value in figures.items())
     print(f"{message['number']:>9}  {when:24}  {message['kind']:8}  {text}")
 
 
-def _text(value: Any) -> str:
-    if value is None:
-        return "unknown"
-    if isinstance(value, list):
-        return " ".join(map(_text, value)) or "none"
-    return str(value)
+def _happened(message: dict[str, Any]) -> dict[str, Any]:
+    """What a record has beside what every record has."""
+    return {key: value for key, value in message.items() if key not in OF_EVERY}
 
 
 class CsvTable:
@@ -187,8 +177,7 @@ class CsvTable:
             self._writer.writerow([*LONG, *self._keys, "event"])
         is_reading = message["kind"] == "reading"
         values = [_cell(message[key]) if is_reading else "" for key in self._keys]
-        known = {*LONG, "time_quality", "chain", "record"}
-        event = {} if is_reading else {k: v for k, v in message.items() if k not in known}
+        event = {} if is_reading else _happened(message)
         heads = [_cell(message[key]) for key in LONG]
         self._writer.writerow([*heads, *values, json.dumps(event) if event else ""])
 

@@ -50,11 +50,12 @@ async def read_pack(master: Master, unit: int) -> dict[str, Any]:
     }
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A value of a message for people."""
     if value is None:
         return "unknown"
     if isinstance(value, list):
-        return " ".join(_text(each) for each in value) or "none"
+        return " ".join(as_text(each) for each in value) or "none"
     return str(value)
 
 
@@ -71,7 +72,7 @@ def print_table(title: str, table: dict[str, Any]) -> None:
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             inner[f"{title} {key}"] = value
         else:
-            print(f"  {key:32} {_text(value)}")
+            print(f"  {key:32} {as_text(value)}")
     for key, value in inner.items():
         if isinstance(value, list):
             print_rows(key, value)
@@ -84,7 +85,7 @@ def print_rows(title: str, entries: list[dict[str, Any]]) -> None:
 
     Each part begins with the first figure, which says whose line it is.
     """
-    lines = [list(entries[0]), *([_text(value) for value in each.values()] for each in entries)]
+    lines = [list(entries[0]), *([as_text(value) for value in each.values()] for each in entries)]
     first, *columns = zip(*lines, strict=True)
     print(f"{title}:")
     while columns:
