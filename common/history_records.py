@@ -165,6 +165,7 @@ class Coder:
     def _encode_cells(
         self, values: "list[int | None]", into: "bytearray | memoryview", at: int
     ) -> int:
+        # Of a reading in full: no cell is None, which types do not say.
         last = self._last
         n = self._n
         common = (sum(values[:n]) - sum(last[:n])) // n  # type: ignore[arg-type]

@@ -40,6 +40,7 @@ from common.history_records import (
 )
 from common.mp import const
 from common.registers import Block
+from firmware.diagnosis import N_FAULTS
 from firmware.estimators.estimators import Estimators
 from firmware.history_file import HistoryFile
 from firmware.protection import Protection
@@ -58,6 +59,7 @@ from firmware.segments import (
 )
 from firmware.settings import Settings
 from firmware.snapshot import UNKNOWN_DC, Snapshot
+from firmware.storage import write_through
 
 _ENOSPC = const(28)  # not in every port's errno
 _BATCH_S = const(300)
@@ -183,7 +185,7 @@ class History:
     def _tell_faults(self, s: Snapshot, p: Protection, e: Estimators, utc_s: "int | None") -> None:
         known = s.valid or s.looked
         changed = p.active ^ self._faults
-        for fault in range(30):
+        for fault in range(N_FAULTS):
             if changed >> fault & 1:
                 self.event(
                     FAULT, s.uptime_s, utc_s, fault, p.active >> fault & 1,
@@ -319,16 +321,9 @@ class History:
         else:
             path = folder.name(folder.firsts[-1])
             tail = folder.sizes[-1]
-        with open(path, "wb" if self._is_new else "r+b") as file:
-            # What an earlier try left behind the tail is written over.
-            file.seek(tail)
-            file.write(head)
-            file.write(memoryview(batch)[:length])
-            file.flush()
-            if hasattr(os, "fsync"):
-                os.fsync(file.fileno())
-        if not hasattr(os, "fsync") and hasattr(os, "sync"):
-            os.sync()
+        # What an earlier try left behind the tail is written over.
+        parts = (head, memoryview(batch)[:length])
+        write_through(path, "wb" if self._is_new else "r+b", tail, parts)
         if self._is_new:
             folder.firsts.append(self._first)
             folder.sizes.append(0)

@@ -103,16 +103,18 @@ class Provision:
     def update(self, snapshot: Snapshot) -> bool:
         """Go on, once a second; whether other ``values`` are in force now."""
         written, self._written = self._written, b""
+        result = _NONE
         if written:
             try:
-                self._end(self._judge(written, snapshot))
+                result = self._judge(written, snapshot)
             except OSError:
-                self._end(_REFUSED_STORAGE)
+                result = _REFUSED_STORAGE
+            self._end(result)
         if not self._told:
             self._block.set("Seq", snapshot.seq or None)
             self._block.set("SeqEnd", snapshot.seq or None)
             self._told = snapshot.seq != 0
-        return self._block.get("Res") == _APPLIED if written else False
+        return result == _APPLIED
 
     def _judge(self, written: bytes, snapshot: Snapshot) -> int:
         values = written[_RESPONSE_BYTES:]

@@ -116,15 +116,7 @@ class Storage:
                 os.mkdir("%s/second" % self.root)
             except OSError:  # it is there; what else may be wrong shows below
                 pass
-        with open(self._path(name, slot), "wb") as file:
-            for part in content:
-                file.write(part)
-            file.flush()
-            if hasattr(os, "fsync"):
-                os.fsync(file.fileno())
-        # A board's file system writes when the file is closed, or when told to.
-        if not hasattr(os, "fsync") and hasattr(os, "sync"):
-            os.sync()
+        write_through(self._path(name, slot), "wb", 0, content)
         if slot and name in self._old:
             os.remove(self._old_path(name))
             self._old.discard(name)
@@ -156,6 +148,22 @@ class Storage:
     def _tell(self, name: str) -> None:
         self.damaged = True
         print("record %s: a copy of it cannot be read" % name)
+
+
+def write_through(
+    path: str, mode: str, at: int, parts: "Iterable[bytes | bytearray | memoryview]"
+) -> None:
+    """Write ``parts`` into a file from byte ``at`` on; back when they are there for good."""
+    with open(path, mode) as file:
+        file.seek(at)
+        for part in parts:
+            file.write(part)
+        file.flush()
+        if hasattr(os, "fsync"):
+            os.fsync(file.fileno())
+    # A board's file system writes when the file is closed, or when told to.
+    if not hasattr(os, "fsync") and hasattr(os, "sync"):
+        os.sync()
 
 
 def _read(path: str) -> "bytes | None":

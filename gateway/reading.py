@@ -155,6 +155,7 @@ def commanded_test(block: Decoded) -> Message:
 def _fault(block: Decoded) -> Message:
     number = block["FltNo"]
     unit, divisor = keys.FAULT_VALUES.get(number, (None, 1))
+    # None comes of None alone.
     message: Message = {"fault": fault_names(1 << number)[0]}  # type: ignore[index]
     message["count"] = block["FltN"]
     message["saved"] = not block["Unsvd"] >> number & 1

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from gateway.modbus.master import Master
 
 CHUNK_BYTES = 240
-PROFILE_WORDS = 8
 LOOK_EVERY_S = 0.1
 SILENT_S = 90.0  # a board may be silent for so long: it starts anew
 CHECK_S = 300.0
@@ -161,8 +160,9 @@ class Updater:
         if models.HEALTH not in self._places:
             return
         layout = Layout(models.HEALTH, 0)
-        place = self._places[models.HEALTH][0] + layout.offset("Prof")
-        data = await self._master.exchange(read_request(self._unit, place, PROFILE_WORDS))
+        offset, words, _writable = layout.place("Prof")
+        place = self._places[models.HEALTH][0] + offset
+        data = await self._master.exchange(read_request(self._unit, place, words))
         name = data.rstrip(b"\0").decode("ascii", "replace")
         # What is not the name of ours is on the board itself, or in a layout of another time.
         if name in NAMES and f"common.cells.{module_name(name)}" not in self._about.modules:

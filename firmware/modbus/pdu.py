@@ -32,6 +32,9 @@ from common.registers import Block, RegisterMap
 TYPE_CHECKING = False  # boards have no typing
 if TYPE_CHECKING:
     from firmware.history_file import HistoryFile
+    from firmware.provision import Provision
+    from firmware.remote_settings import RemoteSettings
+    from firmware.update import Update
 
 READ_HOLDING = const(3)
 READ_INPUT = const(4)
@@ -131,12 +134,12 @@ class PduServer:
         self._points: list[tuple[int, int, int, Block, str]] = []
         self._access = bytearray(register_map.words)  # 0, or 1 + index into _points
         # Who takes settings (``firmware.remote_settings``): all of them in one write, or none.
-        self.limits: "object | None" = None
-        self.update: "object | None" = None  # who takes an image (``firmware.update``)
+        self.limits: "RemoteSettings | None" = None
+        self.update: "Update | None" = None  # who takes an image (``firmware.update``)
         # ``read(file, record, words, into, at)``: registers, or minus the exception.
         self.files: "HistoryFile | None" = None
         # Who takes them for CALIBRATION and IDENTITY (``firmware.provision``).
-        self.provisions: dict[int, object] = {}
+        self.provisions: "dict[int, Provision]" = {}
         self._sealed = [
             _sealed(register_map.block(number))
             for number in (models.SETTINGS, models.CALIBRATION, models.IDENTITY)
@@ -188,7 +191,7 @@ class PduServer:
             n = self._diagnose(request, length, response)
         elif function == WRITE_FILE:
             n = self._write_file(request, length, response)
-        elif function == READ_FILE and self.files is not None:
+        elif function == READ_FILE:
             n = self._read_files(request, length, response)
         elif function == ENCAPSULATED:
             n = self._identify(request, length, response)
@@ -287,7 +290,7 @@ class PduServer:
                 number = sealed[2]
                 taker = self.limits if number == models.SETTINGS else self.provisions.get(number)
                 if taker is not None:
-                    return 0 if taker.receive(data, at) else -_DEVICE_BUSY  # type: ignore[attr-defined]
+                    return 0 if taker.receive(data, at) else -_DEVICE_BUSY
         i = 0
         while i < count:
             index = self._access[first + i]
@@ -332,7 +335,7 @@ class PduServer:
         elif action == _TELL_BOUNDS:
             if self.limits is None:
                 return False
-            self.limits.tell_bounds(value)  # type: ignore[attr-defined]
+            self.limits.tell_bounds(value)
         elif action == _TELL_FAULT:
             commands.tell_fault(value)
         elif action == _RESET_ALARMS:
@@ -374,7 +377,7 @@ class PduServer:
             file = request[at + 1] << 8 | request[at + 2]
             word = (file - 1) * _FILE_RECORDS + (request[at + 3] << 8 | request[at + 4])
             n_bytes = 2 * (request[at + 5] << 8 | request[at + 6])
-            n: int = update.receive(2 * word, request, at + 7, n_bytes)  # type: ignore[attr-defined]
+            n: int = update.receive(2 * word, request, at + 7, n_bytes)
             if n:
                 return n
             at += 7 + n_bytes
@@ -383,6 +386,9 @@ class PduServer:
     def _read_files(
         self, request: "bytearray | memoryview", length: int, response: "bytearray | memoryview"
     ) -> int:
+        files = self.files
+        if files is None:
+            return -ILLEGAL_FUNCTION
         if length <= 2 or length != 2 + request[1] or request[1] % _FILE_REQUEST:
             return -ILLEGAL_VALUE
         n = 2
@@ -394,7 +400,7 @@ class PduServer:
                 return -ILLEGAL_VALUE
             if request[at] != _FILE_REFERENCE or not file or record >= _FILE_RECORDS or not words:
                 return -ILLEGAL_ADDRESS
-            words = self.files.read(file, record, words, response, n + 2)  # type: ignore[union-attr]
+            words = files.read(file, record, words, response, n + 2)
             if words < 0:
                 return words
             response[n] = 1 + 2 * words

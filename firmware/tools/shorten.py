@@ -100,7 +100,9 @@ def _in_texts(tree: ast.Module) -> Iterator[str]:
 
 
 def _renamed(source: str, names: Mapping[str, str]) -> str:
-    return _written(source, [(found, names.get(found.string, "")) for found in _names(source)])
+    return _written(
+        source, [(found, names.get(found.string, found.string)) for found in _names(source)]
+    )
 
 
 def _with_short_arguments(source: str, called: "set[str]") -> str:
@@ -150,11 +152,11 @@ def _defaults(arguments: ast.arguments) -> "set[str]":
 
 
 def _written(source: str, changes: "list[tuple[tokenize.TokenInfo, str]]") -> str:
-    """The source with other words (``""``: the same) in the places of some tokens, in order."""
+    """The source with other words in the places of some tokens, which are in order."""
     lines = source.splitlines(keepends=True)
     for found, new in reversed(changes):
         row, column = found.start
         line = lines[row - 1]
         end = column + len(found.string)
-        lines[row - 1] = line[:column] + (new or found.string) + line[end:]
+        lines[row - 1] = line[:column] + new + line[end:]
     return "".join(lines)

@@ -78,11 +78,15 @@ def _tell(bar: Progress, task: TaskID, done: int, total: int) -> None:
     bar.update(task, completed=done, total=total)
 
 
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    return Progress(*columns, TimeRemainingColumn(), transient=True)
+
+
 async def _flash(master: Master, args: argparse.Namespace, image: bytes) -> int:
     failed = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     for unit in addresses(args.addresses):
-        with Progress(*columns, TimeRemainingColumn(), transient=True) as bar:
+        with _progress() as bar:
             task = bar.add_task(f"unit {unit}", total=len(image))
             updater = Updater(master, unit, image, partial(_tell, bar, task))
             try:
@@ -98,10 +102,9 @@ async def _flash(master: Master, args: argparse.Namespace, image: bytes) -> int:
 
 
 def _usb(args: argparse.Namespace, plan: Plan) -> int:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with on_usb(args.addresses) as board:
         port = check(board, plan)
-        with Progress(*columns, TimeRemainingColumn(), transient=True) as bar:
+        with _progress() as bar:
             task = bar.add_task(port, total=len(plan.image))
             said = install(
                 board,

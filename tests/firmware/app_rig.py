@@ -144,5 +144,12 @@ class Rig(DeskBoard):
         n = len(registers)
         return self.exchange(struct.pack(f">BHHB{n}H", 16, address, n, 2 * n, *registers))
 
+    def command(self, code: int) -> int:
+        """Give a command; what became of it."""
+        self.write(models.CONTROL, "Cmd", code)
+        result = self.read(models.CONTROL)["CmdRes"]
+        assert isinstance(result, int)
+        return result
+
     def snapshot(self) -> dict[str, object]:
         return self.read(models.SNAPSHOT)

@@ -329,7 +329,7 @@ def test_a_board_with_wrong_limits_measures_and_serves_with_the_switches_open(
     assert seen["St"] == State.BLOCKED
     assert [cell["V"] for cell in seen["cells"]] == pytest.approx(rig.pack.cell_v, abs=0.006)
     assert rig.read(models.PROTECTION)["Cov"] <= 4.25
-    assert control(rig, Command.CONNECT) == CommandResult.REFUSED_UNSAFE
+    assert rig.command(Command.CONNECT) == CommandResult.REFUSED_UNSAFE
     rig.run(10)
     assert rig.closed == (False, False)
     start_with(rig)
@@ -368,32 +368,25 @@ def refuse() -> None:
 # --- commands and what survives -----------------------------------------------------------------
 
 
-def control(rig: Rig, code: int) -> int:
-    rig.write(models.CONTROL, "Cmd", code)
-    result = rig.read(models.CONTROL)["CmdRes"]
-    assert isinstance(result, int)
-    return result
-
-
 def test_a_pack_is_disconnected_and_connected_over_modbus(rig: Rig) -> None:
-    assert control(rig, Command.DISCONNECT) == CommandResult.DONE
+    assert rig.command(Command.DISCONNECT) == CommandResult.DONE
     rig.run(2)
     assert rig.closed == (False, False)
     assert rig.snapshot()["St"] == State.STANDBY
-    assert control(rig, Command.CONNECT) == CommandResult.DONE
+    assert rig.command(Command.CONNECT) == CommandResult.DONE
     rig.run(2)
     assert rig.closed == (True, True)
 
 
 def test_a_disconnected_pack_stays_so_over_a_restart(rig: Rig) -> None:
-    assert control(rig, Command.DISCONNECT) == CommandResult.DONE
+    assert rig.command(Command.DISCONNECT) == CommandResult.DONE
     rig.run(2)
     rig.boot()
     rig.run(10)
     assert rig.closed == (False, False)
     assert rig.snapshot()["St"] == State.STANDBY
     assert rig.read(models.BATTERY)["SetOp"] == 2
-    assert control(rig, Command.CONNECT) == CommandResult.DONE
+    assert rig.command(Command.CONNECT) == CommandResult.DONE
     rig.run(2)
     rig.boot()
     rig.run(10)
@@ -440,8 +433,8 @@ def test_a_latched_fault_stays_over_a_restart_until_it_is_cleared(rig: Rig) -> N
     assert rig.closed == (False, False)
     seen = rig.snapshot()
     assert (seen["St"], seen["Ltc"]) == (State.FAULT, 1 << Fault.CELL_DEEP_DISCHARGE)
-    assert control(rig, Command.CONNECT) == CommandResult.REFUSED_UNSAFE
-    assert control(rig, Command.CLEAR_LATCHED) == CommandResult.DONE
+    assert rig.command(Command.CONNECT) == CommandResult.REFUSED_UNSAFE
+    assert rig.command(Command.CLEAR_LATCHED) == CommandResult.DONE
     rig.run(3)
     assert rig.closed == (True, True)
     rig.boot()
@@ -656,7 +649,7 @@ def test_a_load_that_was_left_on_is_not_closed_onto(tmp_path: Path) -> None:
     rig.run(10)
     assert rig.closed == (True, False), "the latch survives"
     rig.pack.spec.leak_ohm = math.inf
-    assert control(rig, Command.CLEAR_LATCHED) == CommandResult.DONE
+    assert rig.command(Command.CLEAR_LATCHED) == CommandResult.DONE
     rig.run(6)
     assert rig.closed == (True, True)
 
@@ -664,25 +657,25 @@ def test_a_load_that_was_left_on_is_not_closed_onto(tmp_path: Path) -> None:
 def test_a_terminal_that_never_loses_its_voltage_needs_no_precharge(tmp_path: Path) -> None:
     rig = precharging(tmp_path)
     rig.run(5)
-    assert control(rig, Command.DISCONNECT) == CommandResult.DONE
+    assert rig.command(Command.DISCONNECT) == CommandResult.DONE
     rig.run(2)
     assert rig.closed == (False, False)
-    assert control(rig, Command.CONNECT) == CommandResult.DONE
+    assert rig.command(Command.CONNECT) == CommandResult.DONE
     rig.run(1.5)
     assert rig.closed == (True, True)
 
 
 def test_a_pack_in_service_stays_open_over_a_restart_until_it_is_left(rig: Rig) -> None:
-    assert control(rig, Command.SERVICE) == CommandResult.DONE
+    assert rig.command(Command.SERVICE) == CommandResult.DONE
     rig.run(2)
     rig.boot()
     rig.run(10)
     assert rig.closed == (False, False)
     assert rig.snapshot()["St"] == State.SERVICE
-    assert control(rig, Command.CONNECT) == CommandResult.REFUSED_UNSAFE
-    assert control(rig, Command.DISCONNECT) == CommandResult.DONE
+    assert rig.command(Command.CONNECT) == CommandResult.REFUSED_UNSAFE
+    assert rig.command(Command.DISCONNECT) == CommandResult.DONE
     rig.run(2)
-    assert control(rig, Command.CONNECT) == CommandResult.DONE
+    assert rig.command(Command.CONNECT) == CommandResult.DONE
     rig.run(2)
     assert rig.closed == (True, True)
 
@@ -723,7 +716,7 @@ def test_a_fault_is_remembered_over_restarts_and_no_command_erases_it(rig: Rig) 
     rig.write(models.CONTROL, "FltSel", Fault.AFE_RESET)
     before = rig.read(models.FAULTS)
     assert (before["FltN"], before["Unsvd"], before["FstBoot"]) == (1, 0, 1)
-    control(rig, Command.CLEAR_LATCHED)
+    rig.command(Command.CLEAR_LATCHED)
     rig.run(2)
     rig.boot()
     rig.run(5)

@@ -27,11 +27,6 @@ def rig(tmp_path: Path) -> Rig:
     return rig
 
 
-def command(rig: Rig, code: int) -> int:
-    rig.write(models.CONTROL, "Cmd", code)
-    return rig.read(models.CONTROL)["CmdRes"]
-
-
 def asked_a(rig: Rig) -> float:
     return rig.read(models.PROTECTION)["ReqA"]
 
@@ -49,7 +44,7 @@ def unreadable(_: object) -> None:
 
 
 def until_current(rig: Rig) -> None:
-    assert command(rig, Command.START_QUICK_TEST) == CommandResult.DONE
+    assert rig.command(Command.START_QUICK_TEST) == CommandResult.DONE
     for _ in range(700):
         follow(rig)
         if rig.pack.current_a:
@@ -59,10 +54,10 @@ def until_current(rig: Rig) -> None:
 
 def test_a_board_that_has_not_measured_yet_starts_no_test(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
-    assert command(rig, Command.START_QUICK_TEST) == CommandResult.REFUSED_UNSAFE
+    assert rig.command(Command.START_QUICK_TEST) == CommandResult.REFUSED_UNSAFE
     rig.run(8)
-    assert command(rig, Command.START_FULL_TEST) == CommandResult.DONE
-    assert command(rig, Command.START_QUICK_TEST) == CommandResult.REFUSED_BUSY
+    assert rig.command(Command.START_FULL_TEST) == CommandResult.DONE
+    assert rig.command(Command.START_QUICK_TEST) == CommandResult.REFUSED_BUSY
     assert rig.read(models.BATTERY)["ChaSt"] == 7
 
 
@@ -78,7 +73,7 @@ def test_the_request_stands_in_its_register_and_ends_with_the_stop_itself(rig: R
     assert (result["Tst"], result["TstPh"]) == (Test.QUICK, TestPhase.STOPPED)
     assert (result["EndTst"], result["EndStop"]) == (Test.QUICK, TestStop.BY_COMMAND)
     assert result["ResTst"] == Test.NONE
-    assert command(rig, Command.STOP_TEST) == CommandResult.DONE, "when none runs, too"
+    assert rig.command(Command.STOP_TEST) == CommandResult.DONE, "when none runs, too"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +93,7 @@ def test_who_disconnects_the_pack_ends_its_test(
     rig.run(2)
     assert rig.closed == (False, False)
     assert rig.read(models.TEST)["EndStop"] == TestStop.BY_COMMAND
-    assert command(rig, Command.START_QUICK_TEST) == CommandResult.REFUSED_UNSAFE
+    assert rig.command(Command.START_QUICK_TEST) == CommandResult.REFUSED_UNSAFE
 
 
 def test_a_chip_that_says_nothing_ends_the_request_in_the_same_cycle(rig: Rig) -> None:
@@ -116,12 +111,12 @@ def test_nothing_is_bled_while_a_test_runs(tmp_path: Path) -> None:
     rig = Rig(tmp_path, soc=0.95, soc_spread=0.02)
     rig.run(30)
     assert rig.app.snapshot.balancing
-    assert command(rig, Command.START_FULL_TEST) == CommandResult.DONE
+    assert rig.command(Command.START_FULL_TEST) == CommandResult.DONE
     rig.run(3)
     for _ in range(40):
         rig.run(1)
         assert not rig.app.snapshot.balancing
-    command(rig, Command.STOP_TEST)
+    rig.command(Command.STOP_TEST)
     rig.run(40)
     assert rig.app.snapshot.balancing
 
@@ -129,7 +124,7 @@ def test_nothing_is_bled_while_a_test_runs(tmp_path: Path) -> None:
 def test_a_result_is_stamped_and_outlives_the_board(rig: Rig) -> None:
     rig.write(models.CONTROL, "SetUtc", 1_800_000_000 >> 16, 1_800_000_000 & 0xFFFF)
     set_s = rig.app.snapshot.uptime_s
-    assert command(rig, Command.START_QUICK_TEST) == CommandResult.DONE
+    assert rig.command(Command.START_QUICK_TEST) == CommandResult.DONE
     while rig.app.tests.busy:
         follow(rig)
     rig.run(3)
@@ -158,7 +153,7 @@ def test_what_the_pulses_tell_stands_in_the_health_model_and_outlives_the_board(
     rig.run(6)
     advised = rig.read(models.HEALTH)
     assert (advised["Soh"], advised["Next"]) == (None, NextTest.QUICK_TEST)
-    assert command(rig, Command.START_QUICK_TEST) == CommandResult.DONE
+    assert rig.command(Command.START_QUICK_TEST) == CommandResult.DONE
     while rig.app.tests.busy:
         follow(rig)
     rig.run(8)

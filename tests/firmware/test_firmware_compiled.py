@@ -13,7 +13,7 @@ from sim.world import World
 HERE = Path(__file__).parent
 # What the scripts, and the board they run on, need beside the files of a board.
 DESK = ("firmware/boards/desk.py", "firmware/boards/unix.py", "common/link.py")
-HELPERS = ("scripted_bq76952", "scripted_ltc6813", "estimator_cells")
+HELPERS = ("scripted_bq76952", "scripted_ltc6813", "estimator_cells", "resting_pack")
 PROFILE = """
 from common.codes import Chemistry
 from common.profiles import CellProfile

@@ -17,6 +17,7 @@ from interpreters import HERE, run
 from common import history_records as hr
 from common.history_records import BODIES, COMMAND, FAULT, LOST, READING, TIME
 from firmware import history as history_module
+from firmware import storage
 from firmware.segments import HEADER_BYTES, SEGMENT_BYTES
 
 
@@ -244,7 +245,7 @@ def failing_open(bench: Bench, monkeypatch: pytest.MonkeyPatch, number: int) -> 
             raise OSError(number, "flash")
         return real(path, mode, **more)
 
-    monkeypatch.setattr(history_module, "open", opened, raising=False)
+    monkeypatch.setattr(storage, "open", opened, raising=False)
     return failing
 
 

@@ -74,16 +74,9 @@ def rig(tmp_path: Path) -> Rig:
     provide(tmp_path)
     rig = Rig(tmp_path)
     rig.run(4)
-    command(rig, Command.SERVICE)
+    rig.command(Command.SERVICE)
     rig.run(2)
     return rig
-
-
-def command(rig: Rig, code: int) -> int:
-    rig.write(models.CONTROL, "Cmd", code)
-    result = rig.read(models.CONTROL)["CmdRes"]
-    assert isinstance(result, int)
-    return result
 
 
 def test_the_numbers_in_the_firmware_are_those_of_the_codes() -> None:
@@ -186,27 +179,27 @@ def test_a_response_serves_once(rig: Rig) -> None:
 def test_a_board_without_a_key_takes_nothing(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.run(3)
-    command(rig, Command.SERVICE)
+    rig.command(Command.SERVICE)
     made = Provisioner(rig).set(models.IDENTITY, identity(Mkr="x"))
     assert made == SettingsResult.REFUSED_NO_KEY
 
 
 def test_only_in_service_mode(rig: Rig) -> None:
     values = calibration((1, 1, 1, 1))
-    assert command(rig, Command.DISCONNECT) == CommandResult.DONE
+    assert rig.command(Command.DISCONNECT) == CommandResult.DONE
     rig.run(2)
     provisioner = Provisioner(rig)
     assert provisioner.set(models.CALIBRATION, values) == SettingsResult.REFUSED_CONNECTED
-    command(rig, Command.CONNECT)
+    rig.command(Command.CONNECT)
     rig.run(4)
     assert rig.closed == (True, True)
     assert provisioner.set(models.CALIBRATION, values) == SettingsResult.REFUSED_CONNECTED
     assert rig.read(models.SETTINGS)["NFail"] == 0, "no try was made of it"
-    command(rig, Command.SERVICE)
+    rig.command(Command.SERVICE)
     rig.run(2)
     assert rig.app.protection.state == State.SERVICE
     provisioner.write(models.CALIBRATION, values)
-    command(rig, Command.DISCONNECT)  # before it is judged
+    rig.command(Command.DISCONNECT)  # before it is judged
     rig.run(2)
     assert rig.read(models.CALIBRATION)["Res"] == SettingsResult.REFUSED_CONNECTED
     assert rig.app.measurement.calibration is None

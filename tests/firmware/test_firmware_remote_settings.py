@@ -65,7 +65,7 @@ def rig(tmp_path: Path) -> Rig:
     rig = Rig(tmp_path)
     rig.run(6)
     assert rig.closed == (True, True)
-    control(rig, Command.DISCONNECT)
+    rig.command(Command.DISCONNECT)
     rig.run(2)
     return rig
 
@@ -73,13 +73,6 @@ def rig(tmp_path: Path) -> Rig:
 @pytest.fixture
 def client(rig: Rig) -> Client:
     return Client(rig)
-
-
-def control(rig: Rig, code: int) -> int:
-    rig.write(models.CONTROL, "Cmd", code)
-    result = rig.read(models.CONTROL)["CmdRes"]
-    assert isinstance(result, int)
-    return result
 
 
 # --- the table ----------------------------------------------------------------------------------
@@ -153,7 +146,7 @@ def test_what_the_holder_of_the_key_sets_is_in_force_and_stays_so(
         assert rig.closed == (False, False)
         rig.boot()
         rig.run(8)
-    assert control(rig, Command.CONNECT) == CommandResult.DONE
+    assert rig.command(Command.CONNECT) == CommandResult.DONE
     rig.run(3)
     assert rig.closed == (True, True)
     assert client.failed == 0
@@ -168,7 +161,7 @@ def test_protection_acts_by_the_new_limit(rig: Rig, client: Client) -> None:
     rig.run(4)
     assert fault_names(rig.snapshot()["Flt"]) == ["CELL_OVER_VOLTAGE"]
     assert client.set(cov_release_mv=4050, cov_mv=4200) == SettingsResult.APPLIED
-    control(rig, Command.CONNECT)
+    rig.command(Command.CONNECT)
     rig.run(8)
     assert rig.closed == (True, True)
 
@@ -187,7 +180,7 @@ def test_faults_that_are_active_or_latched_stay_so_under_other_settings(
     assert fault_names(seen["Flt"]) == ["CELL_OVER_VOLTAGE"]
     assert fault_names(seen["Ltc"]) == ["SHORT_CIRCUIT"]
     assert rig.read(models.FAULTS)["FltN"] == 1, "it has not come twice"
-    assert control(rig, Command.CONNECT) == CommandResult.REFUSED_UNSAFE
+    assert rig.command(Command.CONNECT) == CommandResult.REFUSED_UNSAFE
 
 
 def test_safe_mode_works_within_what_was_set_and_takes_other_settings(
@@ -219,7 +212,7 @@ def test_a_task_that_fails_while_settings_are_tried_goes_on(
 
     monkeypatch.setattr(RemoteSettings, "_follow", fail_once)
     assert client.set(**NEW) == SettingsResult.APPLIED
-    assert control(rig, Command.CONNECT) == CommandResult.DONE
+    assert rig.command(Command.CONNECT) == CommandResult.DONE
     rig.run(12)
     seen = rig.read(models.DEVICE)
     assert (seen["NErr"], seen["ErrTsk"], seen["TskOff"]) == (1, Task.SETTINGS, 0)
@@ -279,7 +272,7 @@ def test_scales_that_follow_the_limits_never_show_a_figure_in_the_old_scale(
     provide(tmp_path)
     rig = Rig(tmp_path, rated_ah=50.0, shunt_uohm=500)
     rig.run(6)
-    control(rig, Command.DISCONNECT)
+    rig.command(Command.DISCONNECT)
     rig.run(2)
     client = Client(rig)
     before = rig.read(models.BATTERY)
@@ -311,7 +304,7 @@ def long_rig(tmp_path_factory: pytest.TempPathFactory) -> Rig:
     provide(root)
     rig = Rig(root)
     rig.run(6)
-    control(rig, Command.DISCONNECT)
+    rig.command(Command.DISCONNECT)
     rig.run(2)
     return rig
 
@@ -504,7 +497,7 @@ def test_the_wait_holds_over_the_wrap_of_the_clock(tmp_path: Path, start_ms: int
     provide(tmp_path)
     rig = Rig(tmp_path, start_ms)
     rig.run(6)
-    control(rig, Command.DISCONNECT)
+    rig.command(Command.DISCONNECT)
     rig.run(2)
     client = Client(rig)
     for n in range(4):
@@ -526,7 +519,7 @@ def test_a_board_without_a_key_takes_nothing_and_says_so(
         provide(tmp_path, key)
     rig = Rig(tmp_path)
     rig.run(6)
-    control(rig, Command.DISCONNECT)
+    rig.command(Command.DISCONNECT)
     rig.run(2)
     client = Client(rig, bytes(32))
     assert client.state == SettingsState.NO_KEY
@@ -542,7 +535,7 @@ def test_a_key_is_32_bytes_or_64_digits(tmp_path: Path, written: bytes) -> None:
     provide(tmp_path, written)
     rig = Rig(tmp_path)
     rig.run(6)
-    control(rig, Command.DISCONNECT)
+    rig.command(Command.DISCONNECT)
     rig.run(2)
     assert Client(rig).set(**NEW) == SettingsResult.APPLIED
 
@@ -582,7 +575,7 @@ def test_the_key_is_nowhere_to_be_read(
 
 
 def test_a_connected_pack_takes_no_settings(rig: Rig, client: Client) -> None:
-    control(rig, Command.CONNECT)
+    rig.command(Command.CONNECT)
     rig.run(3)
     challenge = client.challenge()
     assert client.set(**NEW) == SettingsResult.REFUSED_CONNECTED
@@ -604,7 +597,7 @@ def test_the_pack_is_not_connected_while_settings_are_under_way(rig: Rig, client
         assert rig.closed == (False, False)
         rig.run(0.2)
     assert client.result == SettingsResult.APPLIED
-    assert control(rig, Command.CONNECT) == CommandResult.DONE
+    assert rig.command(Command.CONNECT) == CommandResult.DONE
 
 
 def test_settings_that_the_chip_does_not_take_are_rolled_back(
@@ -631,7 +624,7 @@ def test_settings_that_the_chip_does_not_take_are_rolled_back(
     assert afe.signature == signature
     assert rig.app.snapshot.valid
     assert Storage(str(rig.root)).load("limits") is None
-    control(rig, Command.CONNECT)
+    rig.command(Command.CONNECT)
     rig.run(6)
     assert rig.closed == (True, True)
 
@@ -663,7 +656,7 @@ def test_a_chip_that_is_never_configured_does_not_hold_the_pack(
     assert client.state == SettingsState.READY
     rig.run(5)
     assert client.values() == before
-    control(rig, Command.CONNECT)
+    rig.command(Command.CONNECT)
     rig.run(6)
     assert rig.closed == (True, True)
 

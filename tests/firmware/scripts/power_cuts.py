@@ -9,11 +9,10 @@ made, and ends with an assertion when one of them lost or invented something.
 import sys
 
 from cutting import PLACE, Flash, FramMedium, Life
+from resting_pack import Chip, Desk
 
 from common.codes import Command
-from firmware.afe import Afe
 from firmware.app import App
-from firmware.board import Board
 from firmware.settings import Settings
 
 SIZES = (
@@ -30,37 +29,19 @@ def data_of(n_bytes, seed):
     return bytes([(seed * 31 + i * 7 + (i >> 8)) & 255 for i in range(n_bytes)])
 
 
-class Chip(Afe):
-    """Cells that rest."""
-
-    switches = 0
-
-    def configure(self, settings):
-        pass
+class ChargedChip(Chip):
+    """Cells that are charged, a little."""
 
     def read(self, s):
-        for i in range(s.n_cells):
-            s.cell_mv[i] = 3700 + i
-        s.stack_mv = 14806
-        s.temp_dc[0] = 250
-        s.switches = self.switches
+        Chip.read(self, s)
         s.delta_uah = 28
         s.current_ma = 100
 
     look = read
 
-    def set_switches(self, allowed):
-        self.switches = allowed
 
-    def set_balancing(self, cells):
-        pass
-
-
-class Desk(Board):
+class MediumDesk(Desk):
     """A board whose records are on the medium."""
-
-    i2c = None
-    now_ms = 0
 
     def __init__(self, medium, life=None):
         self.root = PLACE
@@ -71,26 +52,9 @@ class Desk(Board):
         storage = self.medium.storage()
         return self.life.watch(storage) if self.life else storage
 
-    def ticks_ms(self):
-        return self.now_ms
-
-    ticks_us = ticks_ms
-
-    def ticks_diff(self, later, earlier):
-        return later - earlier
-
-    def ticks_add(self, ticks, delta):
-        return ticks + delta
-
-    def wait(self, until_ms):
-        self.now_ms = max(self.now_ms, until_ms)
-
-    def feed_watchdog(self):
-        pass
-
 
 def start(medium, life=None):
-    app = App(Desk(medium, life), Settings("P", 4, "nmc", 10000), Chip())
+    app = App(MediumDesk(medium, life), Settings("P", 4, "nmc", 10000), ChargedChip())
     app._may_record = False  # history_cuts.py cuts the history
     return app
 

@@ -10,38 +10,14 @@ import gc
 import json
 import sys
 
+from resting_pack import Chip
+
 from common import models
 from common.codes import Command, ResetCause
 from firmware import main
-from firmware.afe import Afe
 from firmware.board import Board
 
 CYCLES = 100
-
-
-class Chip(Afe):
-    switches = 0
-
-    def __init__(self, _board, _n_cells):
-        pass
-
-    def configure(self, settings):
-        pass
-
-    def read(self, s):
-        for i in range(s.n_cells):
-            s.cell_mv[i] = 3700 + i
-        s.stack_mv = 14806
-        s.temp_dc[0] = 250
-        s.switches = self.switches
-
-    look = read
-
-    def set_switches(self, allowed):
-        self.switches = allowed
-
-    def set_balancing(self, cells):
-        pass
 
 
 class Desk(Board):
@@ -81,7 +57,7 @@ class Desk(Board):
         self.resets += 1
 
     def make_afe(self, settings):
-        return Chip(self, settings.n_cells)
+        return Chip()
 
 
 root = sys.argv[1]

@@ -11,10 +11,9 @@ that one came after its time, in ms; then the longest between two looks at the p
 import sys
 
 from cutting import PLACE, Flash
+from resting_pack import Chip, Desk
 
-from firmware.afe import Afe
 from firmware.app import App
-from firmware.board import Board
 from firmware.settings import Settings
 
 # Of a cycle on an RP2040 with 16 cells: usual, and every third longer than it ever gets.
@@ -22,30 +21,9 @@ TOOK_MS = {"measure": (60, 70), "guard": (12, 25), "balance": (4, 8), "estimate"
            "test": (1, 4), "image": (40, 310), "settings": (1, 2), "keep": (15, 20)}  # fmt: skip
 
 
-class Chip(Afe):
-    switches = 0
+class BusyDesk(Desk):
+    """Whose clock moves by what its tasks and its flash take."""
 
-    def configure(self, settings):
-        pass
-
-    def read(self, s):
-        for i in range(s.n_cells):
-            s.cell_mv[i] = 3700 + i
-        s.stack_mv = 14806
-        s.temp_dc[0] = 250
-        s.switches = self.switches
-
-    look = read
-
-    def set_switches(self, allowed):
-        self.switches = allowed
-
-    def set_balancing(self, cells):
-        pass
-
-
-class Desk(Board):
-    i2c = None
     root = PLACE
     now_us = 0
 
@@ -55,23 +33,14 @@ class Desk(Board):
     def ticks_us(self):
         return self.now_us
 
-    def ticks_diff(self, later, earlier):
-        return later - earlier
-
-    def ticks_add(self, ticks, delta):
-        return ticks + delta
-
     def wait(self, until_ms):
         self.now_us = max(self.now_us, until_ms * 1000)
-
-    def feed_watchdog(self):
-        pass
 
     def spend(self, us):
         self.now_us += us
 
 
-board = Desk()
+board = BusyDesk()
 flash = Flash(256, 64)
 app = App(board, Settings("P", 4, "nmc", 10000), Chip())
 flash.chip.log = None

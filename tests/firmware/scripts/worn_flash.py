@@ -10,63 +10,21 @@ the board starts again.
 import sys
 
 from cutting import PLACE, Flash
+from resting_pack import Chip, Desk
 
-from firmware.afe import Afe
 from firmware.app import App
-from firmware.board import Board
 from firmware.settings import Settings
 
 STORAGE = 1 << 20
 BLOCKS = 8
 
 
-class Chip(Afe):
-    switches = 0
-
-    def configure(self, settings):
-        pass
-
-    def read(self, s):
-        for i in range(s.n_cells):
-            s.cell_mv[i] = 3700 + i
-        s.stack_mv = 14806
-        s.temp_dc[0] = 250
-        s.switches = self.switches
-
-    look = read
-
-    def set_switches(self, allowed):
-        self.switches = allowed
-
-    def set_balancing(self, cells):
-        pass
-
-
-class Desk(Board):
-    i2c = None
+class FlashDesk(Desk):
     root = PLACE
-    now_ms = 0
-
-    def ticks_ms(self):
-        return self.now_ms
-
-    ticks_us = ticks_ms
-
-    def ticks_diff(self, later, earlier):
-        return later - earlier
-
-    def ticks_add(self, ticks, delta):
-        return ticks + delta
-
-    def wait(self, until_ms):
-        self.now_ms = max(self.now_ms, until_ms)
-
-    def feed_watchdog(self):
-        self.fed_ms = self.now_ms
 
 
 def start():
-    app = App(Desk(), Settings("P", 4, "nmc", 10000), Chip())
+    app = App(FlashDesk(), Settings("P", 4, "nmc", 10000), Chip())
     acknowledged = {}
     save_parts = app.storage.save_parts
 
