@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 HELP = "grades packs live from MQTT, or one pack from a file"
 
 DEFAULT_PROFILE = "packgrade-2026"
-_FILE_KEYS = {"state", "detail", "checks"}
+# What `echelon read --json` prints, and the checks a person made; no rule judges the faults.
+_FILE_KEYS = {"state", "detail", "faults", "checks"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -124,7 +125,9 @@ def _evidence_from_file(name: str) -> Evidence:
     except RecursionError as error:
         raise UserError(f"{name}: not evidence: nested too deeply") from error
     if not isinstance(data, dict) or not set(data) <= _FILE_KEYS:
-        raise UserError(f'{name}: want {{"state": ..., "detail": ...}} and at most "checks"')
+        raise UserError(
+            f'{name}: want {{"state": ..., "detail": ...}} and at most "faults" and "checks"'
+        )
     checks = data.get("checks", {})
     for key, part in (
         ("state", data.get("state")),

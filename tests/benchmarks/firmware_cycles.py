@@ -139,7 +139,7 @@ class Files:
 
     def stat(self, path: str) -> "tuple[int, ...]":
         if path not in self._files:
-            raise OSError(2)
+            raise OSError(2, path)
         return (0,) * 6 + (len(self._files[path]),)
 
     def mkdir(self, path: str) -> None:
@@ -154,6 +154,7 @@ class Files:
 class File:
     def __init__(self, data: bytearray) -> None:
         self._data = data
+        self._at = 0
 
     def __enter__(self) -> "File":
         return self
@@ -161,11 +162,16 @@ class File:
     def __exit__(self, *error) -> None:
         pass
 
+    def seek(self, at: int) -> None:
+        self._at = at
+
     def write(self, data: bytes) -> None:
-        self._data.extend(data)
+        end = self._at + len(data)
+        self._data[self._at : end] = data
+        self._at = end
 
     def read(self, n: int) -> bytes:
-        return bytes(self._data[:n])
+        return bytes(self._data[self._at : self._at + n])
 
     def flush(self) -> None:
         pass

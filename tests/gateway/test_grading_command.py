@@ -67,7 +67,7 @@ def test_a_profile_is_checked(root, capsys):
     ("content", "told"),
     [
         ("{", "not JSON: Expecting property name"),
-        ("[]", 'want {"state": ..., "detail": ...} and at most "checks"'),
+        ("[]", 'want {"state": ..., "detail": ...} and at most "faults" and "checks"'),
         ('{"state": {}, "detail": {}, "note": 1}', 'want {"state": ..., "detail": ...}'),
         ('{"state": {}}', "detail is null, not an object"),
         ('{"state": {}, "detail": {}}', "state: serial is None"),
