@@ -7,7 +7,7 @@ import time
 
 import pytest
 from desk_rig import ADDRESSES, RECORD_EVERY, desk, has_micropython
-from mqtt_rig import Broker, Subscriber, free_port, wait_for
+from mqtt_rig import wait_for
 
 from sim.demo_service import gateway_toml
 
@@ -36,17 +36,6 @@ def newest(readings, serial):
 def holes(readings, serial, end):
     found = kept(readings, serial)
     return sorted(set(range(found[0], end + 1, RECORD_EVERY)) - set(found))
-
-
-@pytest.fixture
-def subscriber():
-    broker = Broker(free_port())
-    try:
-        subscriber = Subscriber(broker.port)
-        yield subscriber
-        subscriber.close()
-    finally:
-        broker.stop()
 
 
 @pytest.mark.slow
