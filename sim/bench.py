@@ -75,7 +75,10 @@ def intake_program(rated_ah: float, n_cells: int, kind: CellKind) -> tuple[Step,
 
 
 class Bench:
-    """Walks a pack through ``steps``. Call ``update`` after each electrical step."""
+    """Walks a pack through ``steps``. Call ``update`` after each electrical step.
+
+    A step waits while its pack is unplugged, and goes on when it is back.
+    """
 
     def __init__(self, pack: Pack, steps: tuple[Step, ...]) -> None:
         self.pack = pack
@@ -97,6 +100,11 @@ class Bench:
         """See how the step stands at ``now_s``, and begin the next one when it is over."""
         dt_s, self._last_s = now_s - self._last_s, now_s
         if self.done:
+            return
+        if not self.pack.plugged:
+            self._since_s += dt_s
+            self._flowed = False
+            self._silent_s = 0.0
             return
         step = self.steps[self.index]
         lasted_s = now_s - self._since_s

@@ -6,6 +6,7 @@ as a process of its own, and shows what comes out. Everything it started ends wi
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import re
@@ -21,6 +22,7 @@ from rich.console import Console
 from rich.live import Live
 
 from sim import demo_packs, demo_view
+from sim.clock import US_PER_S
 from sim.demo_service import Services
 from sim.firmware_process import FirmwareError
 from sim.recording import RecordingError
@@ -39,7 +41,7 @@ _DRAW_EVERY_S = 0.25
 _GRADE_WAIT_S = 6.0  # real seconds from the end of a test until its grade counts ...
 _REFUSAL_WAIT_S = 15.0  # ... and a refusal
 _LEG_S = 20.0  # virtual seconds between two looks whether all are graded
-_MOST_LAG_S = 600.0  # virtual: a gateway further behind is given time to catch up
+_MOST_LAG_S = 1200.0  # virtual: a gateway further behind is given time to catch up
 _CATCH_UP_SPEED = 20.0
 _BOOT_S = 2.0  # a board's uptime begins a little after the world's time
 _SVG_WIDTH = 96
@@ -81,6 +83,9 @@ class Demo:
         self.world = world
         self.services = services
         self.rows = {serial: demo_view.Row(title) for serial, title in titles.items()}
+        for serial, (at_s, for_s) in demo_packs.UNPLUGGED.items():
+            if serial in self.rows:
+                world.at(at_s, functools.partial(self._unplug, serial, for_s))
         self._speed = world.clock.speed
         self._done_s: dict[str, float] = {}  # virtual time at which the tester had finished
         self._seen_s: dict[str, float] = {}  # real time at which a reading showed it
@@ -104,25 +109,45 @@ class Demo:
             row.state.get("seq", 0),
         ):
             row.state = message  # a recalled reading never hides a newer one
+            if row.unplugging is not None:
+                row.unplugging.take(message)
+
+    def _unplug(self, serial: str, for_s: float) -> None:
+        pack = next(pack for pack in self.world.packs if pack.spec.serial == serial)
+        self.rows[serial].unplugging = demo_view.Unplugging(
+            self.world.time_s, for_s, pack.activity, self.rows[serial].state
+        )
+        self.world.unplug(pack, for_s)
 
     def _look(self, pack: Pack) -> None:
         serial = pack.spec.serial
         row = self.rows[serial]
         row.truth = truth_of(self.world, pack)
         row.step = pack.activity
-        uptime_s = row.state.get("uptime_s") or 0.0
+        row.plugged = pack.plugged
         if pack.finished:
             done_s = self._done_s.setdefault(serial, self.world.time_s)
-            if uptime_s + _BOOT_S >= done_s:
+            read_s = self._read_s(pack)
+            if read_s is not None and read_s + _BOOT_S >= done_s:
                 self._seen_s.setdefault(serial, time.monotonic())
 
     def _pace(self) -> None:
         """Slow the world down while the gateway is behind, as on a machine that is too slow."""
-        newest = [row.state.get("uptime_s") or 0.0 for row in self.rows.values()]
-        behind = self.world.time_s - min(newest) > _MOST_LAG_S
+        newest = [
+            read_s for pack in self.world.packs if (read_s := self._read_s(pack)) is not None
+        ]
+        behind = self.world.time_s - min(newest, default=self.world.time_s) > _MOST_LAG_S
         speed = _CATCH_UP_SPEED if behind else self._speed
         if speed != self.world.clock.speed:
             self.world.clock.set_speed(speed)
+
+    def _read_s(self, pack: Pack) -> float | None:
+        """Virtual time of the newest reading; ``None`` when its board has restarted since."""
+        station = self.world.station(pack)
+        state = self.rows[pack.spec.serial].state
+        if not pack.plugged or state.get("boot", station.boots) != station.boots:
+            return None
+        return station.booted_us / US_PER_S + (state.get("uptime_s") or 0.0)
 
     def graded(self) -> bool:
         """Whether every pack has been tested to the end and has its grade.
@@ -233,6 +258,9 @@ def _show_json(demo: Demo, exit_when_graded: bool) -> None:
             print_json(demo_view.as_json(row, demo.world.time_s))
 
     _loop(demo, exit_when_graded, _STATUS_EVERY_S, report)
+    for row in demo.rows.values():
+        if row.unplugging is not None:
+            print_json(demo_view.unplugging_as_json(row, row.unplugging))
     for row in demo.rows.values():
         print_json(demo_view.grade_as_json(row))
 

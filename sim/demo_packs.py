@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WEAK_CELL = 5  # counted from 1
+UNPLUGGED = {"EC-0002": (1500.0, 600.0)}  # in its charge: virtual time it is pulled out, how long
 _RECORD_EVERY_S = 60
 _DETAIL_EVERY_S = 60  # at 200 times real time two requests are some 10 s apart
 _REPLAY_CELLS = 4

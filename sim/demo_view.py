@@ -19,8 +19,31 @@ _COLUMNS = (
     ("SOC %", "right"), ("true", "right"), ("SOH %", "right"), ("true", "right"),
     ("age", "right"), ("grade", "center"),
 )  # fmt: skip
+_READING = (
+    "boot", "seq", "state", "pack_voltage_v", "current_a", "soc_pct", "soc_low_pct",
+    "soc_high_pct", "soh_pct", "soh_low_pct", "soh_high_pct", "soh_method", "soh_age_s",
+    "faults",
+)  # fmt: skip
 _SHORT = {"charge_only": "chg only", "discharge_only": "dis only"}
 _GRADE_STYLE = {"A": "green", "B": "cyan", "C": "yellow", "M": "magenta", "R": "red"}
+
+
+@dataclass
+class Unplugging:
+    """A pack pulled out of its bay during ``step`` and put back: the readings around it."""
+
+    at_s: float
+    for_s: float
+    step: str
+    before: dict[str, Any]
+    after: dict[str, Any] = field(default_factory=dict)
+
+    def take(self, reading: dict[str, Any]) -> None:
+        """See whether ``reading`` is the last before or the first after it with a current."""
+        if not self.before or reading["boot"] == self.before["boot"]:
+            self.before = reading
+        elif not self.after and reading["current_a"]:
+            self.after = reading
 
 
 @dataclass
@@ -32,7 +55,8 @@ class Row:
     grade: dict[str, Any] = field(default_factory=dict)
     truth: dict[str, Any] = field(default_factory=dict)
     step: str = ""
-    done: bool = False
+    plugged: bool = True
+    unplugging: Unplugging | None = None
 
 
 def number(value: float | None, digits: int, unit: str = "") -> str:
@@ -81,7 +105,7 @@ def table(rows: list[Row], time_s: float, speed: float) -> Group:
         shown.add_column(heading, justify=cast("Any", justify), style=style, no_wrap=True)
     for row in rows:
         shown.add_row(*_cells(row))
-    below = [_verdict(row) for row in rows]
+    below = [line for row in rows for line in (_verdict(row), _interruption(row)) if line]
     below.append(
         Text(
             "\nage: of the evidence for SOH. Columns “true” are the simulator's: neither board "
@@ -94,7 +118,7 @@ def table(rows: list[Row], time_s: float, speed: float) -> Group:
 
 
 def _cells(row: Row) -> list[str | Text]:
-    state, truth = row.state, row.truth
+    state, truth = row.state if row.plugged else {}, row.truth
     temperatures = [t for t in state.get("temperatures_c") or [] if t is not None]
     doing = str(state.get("state") or "silent")
     doing = _SHORT.get(doing, doing)
@@ -117,28 +141,54 @@ def _grade_style(row: Row) -> str:
     return _GRADE_STYLE.get(str(row.grade.get("class")), "")
 
 
+def _interruption(row: Row) -> Text | None:
+    cut = row.unplugging
+    if cut is None:
+        return None
+    text = f"{row.title}: unplugged at {clock(cut.at_s)}, {cut.step}, SOC {_soc(cut.before)}"
+    if cut.after:
+        text += f"; back after {age(cut.for_s)}, boot {cut.after['boot']}, SOC {_soc(cut.after)}"
+    return Text(text, style="dim")
+
+
+def _soc(reading: dict[str, Any]) -> str:
+    return with_band(reading, "soc", 1) + " %"
+
+
 def _verdict(row: Row) -> Text:
-    line = Text(f"{row.title} ({row.step or 'waiting'}): ")
+    step = row.step if row.plugged else "unplugged"
+    line = Text(f"{row.title} ({step or 'waiting'}): ")
     reason = row.grade.get("reason") or "not graded yet"
     return line.append(str(reason), style=_grade_style(row))
 
 
 def as_json(row: Row, time_s: float) -> dict[str, Any]:
     """One pack as one JSON object: a reading beside the truth."""
-    keys = (
-        "boot", "seq", "state", "pack_voltage_v", "current_a", "soc_pct", "soc_low_pct",
-        "soc_high_pct", "soh_pct", "soh_low_pct", "soh_high_pct", "soh_method", "soh_age_s",
-        "faults",
-    )  # fmt: skip
     return {
         "kind": "pack",
         "pack": row.title,
         "serial": row.state.get("serial"),
         "simulated_s": round(time_s),
         "bench": row.step,
-        **{key: row.state.get(key) for key in keys},
+        **{key: row.state.get(key) for key in _READING},
         "grade": row.grade.get("class"),
         "truth": row.truth,
+    }
+
+
+def unplugging_as_json(row: Row, cut: Unplugging) -> dict[str, Any]:
+    """What was read before and after a pack was unplugged, as one JSON object."""
+    return {
+        "kind": "unplugged",
+        "pack": row.title,
+        "serial": cut.before.get("serial"),
+        "at_simulated_s": round(cut.at_s),
+        "for_s": cut.for_s,
+        "bench": cut.step,
+        **{
+            when: {key: reading.get(key) for key in _READING}
+            for when, reading in (("before", cut.before), ("after", cut.after))
+        },
     }
 
 

@@ -137,6 +137,7 @@ class Pack:
         self.fet_c = spec.ambient_c
         self.activity = "idle"  # what the tester does, for people
         self.finished = False  # the tester has done all it was told
+        self.plugged = True  # in its bay: the tester is at its terminals
 
     def step(
         self,
@@ -226,7 +227,7 @@ class ModelledPack(Pack):
         self, charge_on: bool, discharge_on: bool, precharge_on: bool, predischarge_on: bool
     ) -> tuple[float, float]:
         """Current and terminal voltage that the demand and the switches lead to."""
-        wanted = self.demand
+        wanted = self.demand if self.plugged else OPEN
         emf_v = float(np.add.reduce(self.cells.emf_v()))
         ohm = float(np.add.reduce(self.cells.r0_ohm)) + _PATH_OHM
         if wanted.current_a > 0:

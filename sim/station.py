@@ -118,7 +118,7 @@ class Station:
         self.booted_us = 0
         self.lost = ""  # why the link is gone
         self.ended_by_itself = False
-        self.dead = False  # nobody starts it again
+        self.dead = False  # nobody starts it
         self.reset_cause: int = ResetCause.POWER_ON
         self.grain_us = _PACK_GRAIN_US  # of cells and chip while the board is silent
         self._chip_us = 0

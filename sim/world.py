@@ -235,6 +235,26 @@ class World:
         station.detach("its supply was cut", ResetCause.POWER_ON)
         self._boot(station)
 
+    def unplug(self, pack: Pack, for_s: float) -> None:
+        """Pull the pack out of its bay, and put it back after ``for_s``.
+
+        Meanwhile its board has no supply and nothing is at its terminals; its files stay, and the
+        chip, which the cells supply, keeps running. ``ValueError`` for a recorded pack, whose
+        current nothing can stop.
+        """
+        if pack.spec.recording is not None:
+            raise ValueError(f'pack "{pack.spec.serial}" is recorded and cannot be unplugged')
+        station = self.station(pack)
+        station.detach("it was unplugged", ResetCause.POWER_ON)
+        self.kill_board(pack)
+        pack.plugged = False
+
+        def plug() -> None:
+            pack.plugged = True
+            station.dead = False
+
+        self.at(self.time_s + for_s, plug)
+
     def kill_board(self, pack: Pack) -> None:
         """Kill the board's interpreter where it stands, for good; chip and cells go on."""
         station = self.station(pack)
@@ -325,7 +345,9 @@ class World:
         self._await_links(now_us + _BOOT_US)
 
     def _await_links(self, at_us: int) -> None:
-        missing = {s.pack.spec.serial: s for s in self.stations if s.state == st.OFF}
+        missing = {
+            s.pack.spec.serial: s for s in self.stations if s.state == st.OFF and not s.dead
+        }
         end_s = time.monotonic() + _HELLO_S
         while missing:
             came = self._server.accept(0.1)

@@ -11,16 +11,18 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import serial
 
 from common import link
 from common.codes import ResetCause
 from sim import parameters
-from sim.bench import intake_program
+from sim.bench import Charge, Rest, intake_program
 from sim.firmware_process import FirmwareError
 from sim.link import LinkServer
 from sim.pack import PackSpec
+from sim.recording import Recording
 from sim.world import World
 
 STAND_IN = Path(__file__).with_name("stand_in_board.py")
@@ -168,6 +170,41 @@ def test_a_power_cut_in_the_middle_starts_the_board_again(tmp_path):
         assert not is_running(first_pid)
 
 
+def test_an_unplugged_pack_is_without_supply_and_tester_until_it_is_back(tmp_path):
+    seen = []
+    with world_of(tmp_path, "hang") as world:
+        steps = (Rest(0.5), Charge(10.0, 16.8, 0.1, most_s=20.0), Rest(1.0))
+        pack = world.add_pack(PackSpec("P0", n_cells=4, program=steps))
+        other = world.add_pack(PackSpec("P1", n_cells=4))
+        world.station(pack).conducting = lambda: (True, True, False, False)
+        world.start()
+
+        def look():
+            seen.append((pack.activity, pack.current_a, pack.plugged, world.truth(pack)["boots"]))
+
+        world.at(2.5, lambda: world.unplug(pack, 100.0))
+        for at_s in (2.4, 5.0, 101.0, 104.0, 130.0):
+            world.at(at_s, look)
+        world.run(until_s=130.0)
+        assert world.truth(other)["boots"] == 2, "another restarts meanwhile"
+    assert seen == [
+        ("charge", 10.0, True, 1),
+        ("charge", 0.0, False, 1),
+        ("charge", 0.0, False, 1),
+        ("charge", 10.0, True, 2),
+        ("done", 0.0, True, 3),  # a stand-in hangs after each cut
+    ]
+    assert (102.5, "P0 restarts: it was unplugged") in [(round(t, 1), n) for t, n in world.notes]
+
+
+def test_a_recorded_pack_cannot_be_unplugged(tmp_path):
+    with world_of(tmp_path) as world:
+        recording = Recording("cell", np.arange(3.0), np.zeros(3), np.full(3, 3.7))
+        pack = world.add_pack(PackSpec("P0", n_cells=4, recording=recording))
+        with pytest.raises(ValueError, match='pack "P0" is recorded'):
+            world.unplug(pack, 10.0)
+
+
 def test_scheduled_actions_happen_in_their_order_and_at_their_time(tmp_path):
     seen = []
     with world_of(tmp_path) as world:
@@ -222,6 +259,7 @@ import signal, sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background ignores it
 from sim.pack import PackSpec
+from sim.recording import Recording
 from sim.world import World
 def command(socket, root, spec):
     return [sys.executable, {str(STAND_IN)!r}, str(socket), str(root), "cycle"]
