@@ -66,6 +66,14 @@ def micropython32() -> str:
     return str(found)
 
 
+@pytest.fixture(scope="session")
+def board_micropython(request: pytest.FixtureRequest) -> str:
+    """The MicroPython that is most like a board's, for what takes long: of 32 bits where built."""
+    built = (ROOT / "build" / "micropython32" / "micropython").exists()
+    found: str = request.getfixturevalue("micropython32" if built else "desk_micropython")
+    return found
+
+
 @pytest.fixture(params=["desk_micropython", "micropython32"])
 def micropython(request: pytest.FixtureRequest) -> str:
     """Both MicroPythons, one after the other: of 64 bits and of 32."""

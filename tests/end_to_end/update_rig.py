@@ -1,5 +1,6 @@
 """Boards that start by the loader, and images for them: compiled files, as boards have them."""
 
+import functools
 import re
 import runpy
 import shutil
@@ -36,16 +37,22 @@ class Images:
         self._sources = manifest.image("armv7emsp", "bq76952")
         self._sources |= {name: (ROOT / name).read_text("utf-8") for name in DESK}
 
-    def make(self, version, changes=(), key=None, cells=(), **header):
-        """``changes``: (file, text in it, what stands there instead)."""
-        text = ".".join(str(part) for part in version)
+    @functools.cache  # noqa: B019 - as long as the tests that ask
+    def _short(self, changes):
         sources = dict(self._sources)
-        about = "common/__init__.py"
-        said = re.search(r"__version__ = .*", sources[about])[0]
-        for name, before, after in ((about, said, f'__version__ = "{text}"'), *changes):
+        for name, before, after in changes:
             assert before in sources[name]
             sources[name] = sources[name].replace(before, after)
-        self._size["compile_all"](sources, "armv7emsp", self._folder)
+        return self._size["shorten"](self._size["lean"](sources, self._size["KEPT"]))
+
+    def make(self, version, changes=(), key=None, cells=(), **header):
+        """``changes``: (file, text in it, what stands there instead)."""
+        short, names = self._short(tuple(changes))
+        about = "common/__init__.py"
+        text = ".".join(str(part) for part in version)
+        said = re.search(r"__version__ = .*", short[about])[0]
+        short = {**short, about: short[about].replace(said, f'__version__ = "{text}"')}
+        self._size["compile_short"](short, names, "armv7emsp", self._folder)
         files = folder_files(self._folder, cells)
         header.setdefault("interpreter", 0)
         return pack(files, version, key=key or self.key, **header)

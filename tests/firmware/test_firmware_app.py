@@ -602,9 +602,9 @@ def test_the_same_firmware_runs_on_micropython_and_serves_tcp(
 
 @pytest.mark.parametrize("n_cells", [16, 30, 72])
 def test_measuring_and_serving_allocate_nothing(
-    tmp_path: Path, micropython: str, n_cells: int
+    tmp_path: Path, board_micropython: str, n_cells: int
 ) -> None:
-    printed = lines(micropython, "app_without_allocation.py", tmp_path, str(n_cells))
+    printed = lines(board_micropython, "app_without_allocation.py", tmp_path, str(n_cells))
     took = {name: int(n) for name, n in map(str.split, printed)}
     assert took.pop("answers") > 200
     still = {"measure", "guard", "balance", "test", "serve", "settings", "update", "keep"}

@@ -62,24 +62,27 @@ def compiled_lines(
     ],
 )  # fmt: skip
 def test_it_prints_the_same_allocations_too(
-    compiled: Path, tmp_path: Path, micropython: str, script: str
+    compiled: Path, tmp_path: Path, board_micropython: str, script: str
 ) -> None:
     folders = [tmp_path / "source", tmp_path / "compiled"]
     for folder in folders:
         folder.mkdir()
     script, *numbers = script.split()
-    expected = lines(micropython, f"{script}.py", *(numbers or folders[:1]))
+    expected = lines(board_micropython, f"{script}.py", *(numbers or folders[:1]))
     assert expected
-    assert compiled_lines(micropython, compiled, script, *(numbers or folders[1:])) == expected
+    found = compiled_lines(board_micropython, compiled, script, *(numbers or folders[1:]))
+    assert found == expected
 
 
-def test_no_task_takes_more_memory(compiled: Path, tmp_path: Path, micropython: str) -> None:
+def test_no_task_takes_more_memory(compiled: Path, tmp_path: Path, board_micropython: str) -> None:
     folders = [tmp_path / "source", tmp_path / "boards"]  # names as long: paths take memory
     for folder in folders:
         folder.mkdir()
     script = "app_without_allocation"
-    source = dict(map(str.split, lines(micropython, f"{script}.py", folders[0], "16")))
-    found = dict(map(str.split, compiled_lines(micropython, compiled, script, folders[1], "16")))
+    source = dict(map(str.split, lines(board_micropython, f"{script}.py", folders[0], "16")))
+    found = dict(
+        map(str.split, compiled_lines(board_micropython, compiled, script, folders[1], "16"))
+    )
     assert source.keys() == found.keys()
     assert source["answers"] == found["answers"]
     # mpy-cross may be newer than the interpreter, and compute more fractions beforehand

@@ -487,10 +487,10 @@ def test_wrong_bits_never_make_a_wrong_record(
 
 
 @pytest.mark.slow
-def test_a_power_cut_at_any_operation_of_littlefs_loses_nothing(micropython: str) -> None:
+def test_a_power_cut_at_any_operation_of_littlefs_loses_nothing(board_micropython: str) -> None:
     """One in nine of all cuts, each in another way; all of them: ``history_cuts.py``."""
     script = HERE / "scripts" / "history_cuts.py"
-    done = run(micropython, "-X", "heapsize=8m", script, "10")
+    done = run(board_micropython, "-X", "heapsize=8m", script, "10")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     printed = done.stdout.splitlines()
     operations, cuts = (line.split() for line in printed[-2:])

@@ -30,7 +30,7 @@ def thaw() -> Iterator[None]:
 
 TestHostilePack = HostileMachine.TestCase
 TestHostilePack.settings = hypothesis_settings(
-    max_examples=30, stateful_step_count=100, deadline=None
+    max_examples=15, stateful_step_count=100, deadline=None
 )
 
 

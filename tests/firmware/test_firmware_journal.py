@@ -1,7 +1,6 @@
 """Records on littlefs and FRAM: power cuts, bit errors, worn flash, and what writing delays.
 
-Short forms of the benchmarks, in MicroPython; docs/journal.md says what they hold. What the board
-of 32 bits does as the desk's does is run on one of them.
+Short forms of the benchmarks, in one MicroPython; docs/journal.md says what they hold.
 """
 
 import runpy
@@ -32,13 +31,13 @@ def benchmark(root: Path):
     ],
 )
 def test_a_power_cut_loses_nothing_that_was_acknowledged_and_the_board_starts(
-    micropython: str, medium: str, campaign: str, size: int, least: int
+    board_micropython: str, medium: str, campaign: str, size: int, least: int
 ) -> None:
-    printed = lines(micropython, "power_cuts.py", medium, campaign, str(size), heap="16m")
+    printed = lines(board_micropython, "power_cuts.py", medium, campaign, str(size), heap="16m")
     assert int(printed[-1]) >= least
 
 
-@pytest.mark.parametrize(("medium", "stride"), [("256", 149), ("32", 149), ("fram", 31)])
+@pytest.mark.parametrize(("medium", "stride"), [("256", 293), ("32", 293), ("fram", 61)])
 def test_a_wrong_bit_takes_no_more_than_the_last_save(
     desk_micropython: str, medium: str, stride: int
 ) -> None:
@@ -48,7 +47,7 @@ def test_a_wrong_bit_takes_no_more_than_the_last_save(
     counts = Counter(
         {what: int(number) for what, number in (line.rsplit(" ", 1) for line in rest)}
     )
-    assert int(n) > 400
+    assert int(n) > 200
     unmountable = counts.pop("unmountable", 0)  # what littlefs knows itself by, in one place only
     assert unmountable <= int(n) // 100
     assert set(counts) <= {"newest", "one before", "one before, told"}
@@ -57,8 +56,8 @@ def test_a_wrong_bit_takes_no_more_than_the_last_save(
 
 
 @pytest.mark.parametrize("progsize", ["32", "256"])
-def test_worn_full_or_missing_flash_stops_no_pack(micropython: str, progsize: str) -> None:
-    printed = lines(micropython, "worn_flash.py", progsize)
+def test_worn_full_or_missing_flash_stops_no_pack(board_micropython: str, progsize: str) -> None:
+    printed = lines(board_micropython, "worn_flash.py", progsize)
     told = dict(line.split(": told ") for line in printed if ": told " in line)
     assert told["program fails in all"] == told["bit stuck in all"] == told["gone"] == "True"
     assert told["full"] == "False"

@@ -462,11 +462,13 @@ def test_the_numbers_are_those_of_the_codes(root):
 # --- power cuts -------------------------------------------------------------------------------
 
 
-def test_power_cuts_at_many_operations_leave_a_board_that_starts(micropython, tmp_path, root):
+def test_power_cuts_at_many_operations_leave_a_board_that_starts(
+    board_micropython, tmp_path, root
+):
     bench = runpy.run_path(str(root / "tests" / "benchmarks" / "update_cuts.py"))
     bench["make_images"](tmp_path, (9000, 11000, 7000))
     for arguments, least in ((("exhaustive", tmp_path, 7), 80), (("random", tmp_path, 60, 3), 60)):
-        last = lines(micropython, "update_cuts.py", *arguments)[-1].split()
+        last = lines(board_micropython, "update_cuts.py", *arguments)[-1].split()
         assert int(last[last.index("cuts") + 1]) >= least
 
 
