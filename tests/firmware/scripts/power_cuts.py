@@ -17,7 +17,8 @@ from firmware.settings import Settings
 
 SIZES = (
     ("boot", 4), ("latched", 4), ("connected", 1), ("service", 1), ("crash", 7), ("tries", 22),
-    ("limits", 620), ("lifetime", 336), ("test", 324), ("estimates", 924),
+    ("limits", 620), ("lifetime", 336), ("test", 324), ("estimates", 924), ("calibration", 96),
+    ("identity", 206), ("faults", 144),
 )  # fmt: skip
 
 
