@@ -35,16 +35,8 @@ typings/%: $(VENV)/dev.stamp
 demo: $(VENV)/demo.stamp
 	@$(BIN)/echelon demo $(ARGS)
 
-# What runs whole programs against the clock has the machine to itself.
-ALONE := tests/end_to_end tests/device tests/benchmarks
-
 test: check types
-ifeq ($(ARGS),)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ALONE:%=--ignore %)
-	$(BIN)/python -m pytest $(ALONE)
-else
-	$(BIN)/python -m pytest $(ARGS)
-endif
+	$(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadfile --no-loadscope-reorder)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
