@@ -18,6 +18,7 @@ import (a cell profile that a board brings) is ``kept``.
 """
 
 import ast
+import functools
 import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -82,7 +83,7 @@ def lean(sources: Mapping[str, str], kept: frozenset[str] = frozenset()) -> dict
             )
             if is_idle or _is_for_types(node):
                 edits[path][node] = ""
-        before.update(_imported(ast.walk(tree)))
+        before.update(_imported(_nodes(tree)))
         edits[path].update(_idle_imports(tree, edits[path]))
         after.update(_imported(_walk(tree, edits[path])))
         after.update(_imported(ast.parse(new).body[0] for new in edits[path].values() if new))
@@ -174,7 +175,7 @@ def _named(
     names = {name: (own, name) for name in constants[own]}  # by the names they have here
     imported: set[str] = set()
     holders: dict[str, str] = {}  # modules and enumerations, whose attributes are constants
-    for node in ast.walk(tree):
+    for node in _nodes(tree):
         if isinstance(node, ast.Import) and any(alias.name in constants for alias in node.names):
             raise LeanError(f"{path}:{node.lineno}: say from ... import where constants may be")
         if isinstance(node, ast.ImportFrom):
@@ -213,7 +214,7 @@ def _named(
 
 def _named_otherwise(tree: ast.Module, named: Mapping[ast.expr, tuple[str, str]]) -> Iterator[str]:
     """Names by which an object that is not known for a module may be asked, or a text asks."""
-    for node in ast.walk(tree):
+    for node in _nodes(tree):
         if isinstance(node, ast.Attribute) and node not in named:
             yield node.attr
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -222,7 +223,7 @@ def _named_otherwise(tree: ast.Module, named: Mapping[ast.expr, tuple[str, str]]
 
 def _bound(tree: ast.Module) -> Iterator[str]:
     """Every name that a file gives a value in another way than by importing it."""
-    for node in ast.walk(tree):
+    for node in _nodes(tree):
         match node:
             case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
                 yield name
@@ -234,9 +235,10 @@ def _bound(tree: ast.Module) -> Iterator[str]:
 
 def _idle_imports(tree: ast.Module, edits: Edits) -> Edits:
     """What becomes of the imports of which names are used no more."""
-    used = {node.id for node in _walk(tree, edits) if isinstance(node, ast.Name)}
+    left_over = list(_walk(tree, edits))
+    used = {node.id for node in left_over if isinstance(node, ast.Name)}
     found: Edits = {}
-    for node in _walk(tree, edits):
+    for node in left_over:
         if isinstance(node, ast.ImportFrom | ast.Import):
             names = [
                 alias for alias in node.names
@@ -252,6 +254,11 @@ def _idle_imports(tree: ast.Module, edits: Edits) -> Edits:
                     left = ast.ImportFrom(node.module, names, 0)  # type: ignore[assignment]
                 found[node] = ast.unparse(left)
     return found
+
+
+@functools.lru_cache(maxsize=256)
+def _nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree))
 
 
 def _walk(tree: ast.AST, edits: Edits) -> Iterator[ast.AST]:
