@@ -29,9 +29,10 @@ TEST = const(5)
 RESTART = const(6)
 TIME = const(7)
 LOST = const(8)
+SETTING = const(9)
 
 # What follows the head of a record that is no reading, by its kind: see docs/history.md.
-BODIES = ("", "", "BBHHlhhHl", "HB", "HHHBLLL", "BBBHHH", "BB16s", "LL", "L")
+BODIES = ("", "", "BBHHlhhHl", "HB", "HHHBLLL", "BBBHHH", "BB16s", "LL", "L", "H")
 SENTINELS = {"B": 0xFF, "H": 0xFFFF, "h": -0x8000, "L": 0xFFFFFFFF, "l": -0x80000000}
 
 # Behind the cells of a reading.
@@ -206,7 +207,7 @@ class Coder:
         self._end = end
         first = self._byte()
         kind = r.kind = first & _KIND
-        if first > 127 or not 0 < kind <= LOST:
+        if first > 127 or not 0 < kind <= SETTING:
             raise HistoryError("no kind of record: %d" % first)
         if first & _BOOT:
             self._boot += self._signed()

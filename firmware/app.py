@@ -317,6 +317,11 @@ class App(Commands):
                 history_records.TEST, now_s, self.image.utc_s(now_s), get("EndTst"), stop, *found
             )
 
+    def _record_set(self, model_id: int) -> None:
+        now_s = self.snapshot.uptime_s
+        if self.history is not None and not self.safe:
+            self.history.event(history_records.SETTING, now_s, self.image.utc_s(now_s), model_id)
+
     def _publish(self) -> None:
         self.image.update(
             self.snapshot, self.protection, self.estimators, self.executive, self.afe
@@ -340,9 +345,12 @@ class App(Commands):
         return board.ticks_diff(self.executive.tasks[task].due_ms, board.ticks_ms())
 
     def _settings(self) -> None:
-        self.remote.update()
-        self.identity.update(self.snapshot)
+        if self.remote.update():
+            self._record_set(models.SETTINGS)
+        if self.identity.update(self.snapshot):
+            self._record_set(models.IDENTITY)
         if self.calibration.update(self.snapshot):
+            self._record_set(models.CALIBRATION)
             # What the sensor shows without current is another now.
             self.estimators.offset.bias_ua += 1000 * self._calibrate()
 

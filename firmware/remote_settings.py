@@ -165,8 +165,12 @@ class RemoteSettings:
         self._block.set("SelLo", low)
         self._block.set("SelHi", high)
 
-    def update(self) -> None:
-        """Go on, once a second; allocates nothing unless busy."""
+    def update(self) -> bool:
+        """Go on, once a second; whether other settings are in force now.
+
+        Allocates nothing unless busy.
+        """
+        changed = False
         if self._state == _WRITTEN:
             self._state = _READY
             try:
@@ -174,8 +178,9 @@ class RemoteSettings:
             except OSError:
                 self._end(_REFUSED_STORAGE)
         elif self._state == _TRIAL:
-            self._follow()
+            changed = self._follow()
         self._tell_state()
+        return changed
 
     # --- one try --------------------------------------------------------------------------
 
@@ -236,7 +241,7 @@ class RemoteSettings:
         self._block.set("NFail", n_failed)
         self._block.set("FailUtc", utc_s)
 
-    def _follow(self) -> None:
+    def _follow(self) -> bool:
         """See what the AFE made of the new settings; save them, and put them in force."""
         measurement = self._measurement
         settings = self._settings
@@ -245,19 +250,20 @@ class RemoteSettings:
         elif measurement.problem or self._snapshot.uptime_s > self._until_s:
             result = _REFUSED_AFE
         else:
-            return
+            return False
         self._state = _READY
         self._until_s = 0
         self._end(result)
         if result != _APPLIED:
             measurement.use_settings(settings)
-            return
+            return False
         settings.take(self._wanted)
         measurement.settings = settings
         self._protection.use_settings(settings)
         self._image.changed = True
         self._tell_settings(_REMOTE)
         print("settings changed over Modbus")
+        return True
 
     def _save(self) -> int:
         wanted = self._wanted

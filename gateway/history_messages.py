@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
-from common import codes, history_records
+from common import codes, history_records, models
 from common.history_records import BODIES, N_VALUES, SENTINELS
 from gateway.reading import fault_names, iso_time, switch_names
 
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 Message = dict[str, Any]
 
+_SET = {
+    models.SETTINGS: "settings",
+    models.CALIBRATION: "calibration",
+    models.IDENTITY: "identity",
+}
 KINDS = {
     history_records.READING: "reading",
     history_records.FAULT: "fault",
@@ -30,6 +35,7 @@ KINDS = {
     history_records.RESTART: "restart",
     history_records.TIME: "time",
     history_records.LOST: "lost",
+    history_records.SETTING: "setting",
 }
 
 
@@ -184,6 +190,10 @@ def _time(old_s: int | None, new_s: int | None) -> Message:
     return {"old_utc": iso_time(old_s), "new_utc": iso_time(new_s), "jump_s": jump_s}
 
 
+def _setting(model: int | None) -> Message:
+    return {"set": None if model is None else _SET.get(model, str(model))}
+
+
 def _lost(count: int | None) -> Message:
     return {"lost_count": count}
 
@@ -196,6 +206,7 @@ _EVENTS: dict[int, Callable[..., Message]] = {
     history_records.RESTART: _restart,
     history_records.TIME: _time,
     history_records.LOST: _lost,
+    history_records.SETTING: _setting,
 }
 
 

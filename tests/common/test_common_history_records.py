@@ -239,7 +239,7 @@ def test_what_is_stored_is_that_of_the_documentation(many, as_hex):
     ("as_hex", "why"),
     [
         ("10 02 0a", "no kind of record: 16"),
-        ("19 02 0a", "no kind of record: 25"),
+        ("1a 02 0a", "no kind of record: 26"),
         ("91 02 0a 00", "no kind of record: 145"),
         ("81 02 0a 00", "no kind of record: 129"),
         ("88 02 0a 01000000", "no kind of record: 136"),
@@ -306,8 +306,18 @@ def test_a_new_record_is_a_reading_of_nothing():
 
 
 def test_the_numbers_are_those_of_the_documentation():
-    names = ("READING", "FAULT", "COMMAND", "EVIDENCE", "TEST", "RESTART", "TIME", "LOST")
-    assert [getattr(hr, name) for name in names] == [1, 2, 3, 4, 5, 6, 7, 8]
+    names = (
+        "READING",
+        "FAULT",
+        "COMMAND",
+        "EVIDENCE",
+        "TEST",
+        "RESTART",
+        "TIME",
+        "LOST",
+        "SETTING",
+    )
+    assert [getattr(hr, name) for name in names] == list(range(1, 10))
     places = ("SOC", "CHARGE", "CURRENT", "TEMPERATURES", "SOH", "SWITCHES", "FAULTS", "N_VALUES")
     assert [getattr(hr, name) for name in places] == [0, 1, 2, 3, 9, 10, 11, 12]
     assert (hr.CHAIN_BYTES, hr.PACKET_VERSION) == (32, 1)
@@ -317,7 +327,7 @@ def test_the_numbers_are_those_of_the_documentation():
 @pytest.mark.parametrize(
     ("kind", "n_bytes"),
     [(hr.FAULT, 20), (hr.COMMAND, 3), (hr.EVIDENCE, 19), (hr.TEST, 9), (hr.RESTART, 18),
-     (hr.TIME, 8), (hr.LOST, 4)],
+     (hr.TIME, 8), (hr.LOST, 4), (hr.SETTING, 2)],
 )  # fmt: skip
 def test_a_body_is_as_long_as_the_documentation_says(kind, n_bytes):
     assert struct.calcsize("<" + BODIES[kind]) == n_bytes

@@ -10,10 +10,12 @@ from core_fakes import Uart
 from common import models
 from common.codes import Switch
 from common.crc import crc16_modbus
+from common.history_records import BODIES, READING
 from common.registers import Layout
 from firmware.app import App
 from firmware.boards.desk import DeskBoard
 from firmware.settings import Settings
+from gateway.history_packets import decode_packet
 from sim.afe import afe
 from sim.bq76952 import Nack
 from sim.ltc6813 import FrontEnd
@@ -150,6 +152,23 @@ class Rig(DeskBoard):
         result = self.read(models.CONTROL)["CmdRes"]
         assert isinstance(result, int)
         return result
+
+    def records(self) -> "list[tuple[int, tuple]]":
+        """``(kind, values)`` of all history that is kept; of a reading its cells."""
+        found: list[tuple[int, tuple]] = []
+        last = self.read(models.HISTORY)["Last"]
+        while isinstance(last, int) and len(found) < last:
+            asked = len(found) + 1
+            answer = self.exchange(struct.pack(">BBBHHH", 20, 7, 6, 1, asked, 124))
+            assert answer[:4] == bytes([20, 250, 249, 6]), answer
+            packet = decode_packet(answer[4:], self.spec.n_cells, self.settings.serial, asked)
+            assert packet.first == asked
+            assert packet.records
+            for record, _canonical in packet.records:
+                body = struct.unpack("<" + BODIES[record.kind], record.body)
+                cells = tuple(record.values[: self.spec.n_cells])
+                found.append((record.kind, cells if record.kind == READING else body))
+        return found
 
     def snapshot(self) -> dict[str, object]:
         return self.read(models.SNAPSHOT)

@@ -1,6 +1,5 @@
 """What the whole firmware records, read back with function 20 as a gateway does."""
 
-import struct
 from pathlib import Path
 
 import pytest
@@ -8,11 +7,10 @@ from app_rig import Rig
 
 from common import models
 from common.codes import Command, CommandResult, Fault, Test, TestStop
-from common.history_records import BODIES, COMMAND, FAULT, READING, RESTART, TEST, TIME
+from common.history_records import COMMAND, FAULT, READING, RESTART, TEST, TIME
 from firmware.crashes import IN_A_ROW, Crashes
 from firmware.history import History
 from firmware.storage import Storage
-from gateway.history_packets import decode_packet
 
 UTC_S = 1_800_000_000
 
@@ -22,26 +20,8 @@ def rig(tmp_path: Path) -> Rig:
     return Rig(tmp_path)
 
 
-def records(rig: Rig) -> list[tuple[int, tuple]]:
-    """``(kind, values)`` of all that is kept; of a reading its cells."""
-    found = []
-    last = rig.read(models.HISTORY)["Last"]
-    while last is not None and len(found) < last:
-        asked = len(found) + 1
-        answer = rig.exchange(struct.pack(">BBBHHH", 20, 7, 6, 1, asked, 124))
-        assert answer[:4] == bytes([20, 250, 249, 6]), answer
-        packet = decode_packet(answer[4:], rig.spec.n_cells, rig.settings.serial, asked)
-        assert packet.first == asked
-        assert packet.records
-        for record, _canonical in packet.records:
-            body = struct.unpack("<" + BODIES[record.kind], record.body)
-            values = record.values[: rig.spec.n_cells]
-            found.append((record.kind, tuple(values) if record.kind == READING else body))
-    return found
-
-
 def of_kind(rig: Rig, kind: int) -> list[tuple]:
-    return [values for each, values in records(rig) if each == kind]
+    return [values for each, values in rig.records() if each == kind]
 
 
 def command(rig: Rig, code: int) -> None:
@@ -50,13 +30,13 @@ def command(rig: Rig, code: int) -> None:
 
 def test_it_begins_with_the_start_and_its_cause(rig: Rig) -> None:
     rig.run(10)
-    kind, (_cause, crash, version) = records(rig)[0]
+    kind, (_cause, crash, version) = rig.records()[0]
     assert (kind, crash) == (RESTART, 0)
     assert version.rstrip(b"\0") == b"0.1.0"
     rig.boot()
     rig.run(10)
     assert len(of_kind(rig, RESTART)) == 2
-    assert records(rig)[0][0] == RESTART
+    assert rig.records()[0][0] == RESTART
 
 
 def test_readings_are_what_the_cells_were(rig: Rig) -> None:
@@ -115,7 +95,7 @@ def test_a_test_that_was_stopped(rig: Rig) -> None:
 
 def test_in_safe_mode_what_there_is_is_served_and_nothing_recorded(rig: Rig) -> None:
     rig.run(10)
-    before = records(rig)
+    before = rig.records()
     crashes = Crashes(Storage(rig.root), 0)
     for _ in range(IN_A_ROW):
         crashes.record(MemoryError("none left"), 1)
@@ -124,7 +104,7 @@ def test_in_safe_mode_what_there_is_is_served_and_nothing_recorded(rig: Rig) -> 
     rig.run(10)
     command(rig, Command.DISCONNECT)
     rig.run(100)
-    assert records(rig) == before
+    assert rig.records() == before
 
 
 def test_a_history_that_cannot_be_made_does_not_keep_the_pack_from_service(

@@ -13,6 +13,7 @@ from settings_client import KEY, Client, provide
 
 from common import models
 from common.codes import Command, CommandResult, State
+from common.history_records import SETTING
 from common.registers import Layout
 from common.settings_codes import SettingsResult
 from firmware import provision
@@ -137,6 +138,17 @@ def test_an_identity_is_told_as_it_was_written_and_survives(rig: Rig) -> None:
         rig.boot()
         rig.run(2)
     assert rig.read(models.CALIBRATION)["N"] == 0
+
+
+def test_the_history_tells_what_was_set_and_nothing_of_what_was_refused(rig: Rig) -> None:
+    someone = Provisioner(rig, key=bytes(32))
+    assert someone.set(64923, calibration(AOff=10)) == SettingsResult.REFUSED_RESPONSE
+    rig.run(3)
+    holder = Provisioner(rig)
+    assert holder.set(64924, identity(Mkr="Ann")) == SettingsResult.APPLIED
+    assert holder.set(64923, calibration(AOff=10)) == SettingsResult.APPLIED
+    rig.run(3)
+    assert [v for kind, v in rig.records() if kind == SETTING] == [(64924,), (64923,)]
 
 
 @pytest.mark.parametrize("model_id", [models.CALIBRATION, models.IDENTITY])

@@ -35,6 +35,7 @@ from settings_client import (
 
 from common import model_docs, models
 from common.codes import Command, CommandResult, Fault, Mode, Task, fault_names, names
+from common.history_records import SETTING
 from common.profiles import NAMES as PROFILES
 from common.registers import Layout
 from common.settings_codes import SettingsResult, SettingsSource, SettingsState
@@ -135,6 +136,7 @@ def test_what_the_holder_of_the_key_sets_is_in_force_and_stays_so(
     signature = rig.app.afe.signature
     assert client.set(**NEW) == SettingsResult.APPLIED
     rig.run(2)
+    assert [v for kind, v in rig.records() if kind == SETTING] == [(64919,)]
     for _ in range(2):
         assert client.values() == {**before, **NEW}
         assert client.word(SOURCE) == SettingsSource.REMOTE

@@ -10,7 +10,8 @@ import pytest
 from gateway_fakes import PackTcpServer
 from recording_pack import RecordingPack
 
-from common.history_records import LOST, RESTART, TIME
+from common import models
+from common.history_records import LOST, RESTART, SETTING, TIME
 from gateway.cli import main
 
 
@@ -135,3 +136,14 @@ def test_a_record_of_records_that_were_not_made_has_their_number(fake, capsys):
     fake.measure()
     assert history(fake, "--json") == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["lost_count"] == 17
+
+
+def test_what_was_set_on_a_board_is_named(fake, capsys):
+    for model in (models.SETTINGS, models.CALIBRATION, models.IDENTITY, 7):
+        fake.bench.history.event(SETTING, 1, None, model)
+    fake.bench.history.store(10**6)
+    fake.measure()
+    assert history(fake, "--json") == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()[-4:]]
+    assert [each["kind"] for each in told] == ["setting"] * 4
+    assert [each["set"] for each in told] == ["settings", "calibration", "identity", "7"]
