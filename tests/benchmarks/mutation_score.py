@@ -79,8 +79,13 @@ TESTS = {
     ),
     "common/history_records.py": (_RECORDS,),
     "firmware/history_file.py": (f"{_FIRMWARE}history_file.py",),
-    "firmware/segments.py": (f"{_FIRMWARE}segments.py", f"{_FIRMWARE}history_file.py"),
-    "firmware/history.py": (f"{_FIRMWARE}history.py",),
+    "firmware/segments.py": (f"{_FIRMWARE}segments.py",),
+    "firmware/history.py": (
+        f"{_FIRMWARE}history_recorded.py",
+        f"{_FIRMWARE}history_flash.py",
+        f"{_FIRMWARE}history_recovered.py",
+        f"{_FIRMWARE}history.py",
+    ),
     "common/hmac256.py": ("tests/common/test_common_hmac256.py",),
 }
 
