@@ -119,7 +119,20 @@ class Reader:
         self._coder = Coder(n_cells)
         self._scratch = bytearray(BATCH_BYTES)
         self.view = memoryview(self._scratch)
+        self._at = 0  # where the next record begins in the batch
+        self._key = False  # the batch is a key, and none of it was decoded yet
         self._open(-1)
+
+    def _open(self, place: int) -> None:
+        """Begin with a segment; where there is none of that place nothing is found."""
+        firsts = self._folder.firsts
+        self._segment = firsts[place] if 0 <= place < len(firsts) else 0  # its name; 0: none
+        self.end = 0  # of the last whole batch that was passed in it
+        self._batch = 0  # where the batch begins in the segment; 0: before the first
+        self._length = 0
+        self._left = 0  # records of the batch to come
+        self._number = 0  # of the next record; 0: one that cannot be decoded
+        self.forget()
 
     def forget(self) -> None:
         """Trust no byte that was read before: the files have changed."""
@@ -205,17 +218,6 @@ class Reader:
 
     # --- batches --------------------------------------------------------------------------
 
-    def _open(self, place: int) -> None:
-        """Begin with a segment; where there is none of that place nothing is found."""
-        firsts = self._folder.firsts
-        self._segment = firsts[place] if 0 <= place < len(firsts) else 0  # its name; 0: none
-        self.end = 0  # of the last whole batch that was passed in it
-        self._batch = 0  # where the batch begins in the segment; 0: before the first
-        self._length = 0
-        self._left = 0  # records of the batch to come
-        self._number = 0  # of the next record; 0: one that cannot be decoded
-        self.forget()
-
     def _bound(self) -> None:
         firsts = self._folder.firsts
         self._limit = 0  # how many of the segment's bytes count
@@ -235,7 +237,7 @@ class Reader:
             BATCH_HEAD, self._scratch, start
         )
         self._batch = self._checked = at
-        self._at = BATCH_HEAD_BYTES  # where its next record begins
+        self._at = BATCH_HEAD_BYTES
         self._left = 0
         self._key = flags & KEY != 0
         if self._key:

@@ -301,3 +301,35 @@ def test_a_segment_that_is_deleted_while_it_is_read_ends_the_reading(live: Bench
     assert not one.next()
     first = live.history._folder.firsts[0]
     assert min(read(one, 1)) == first
+
+
+def test_a_number_is_read_from_one_segment_only(bench: Bench) -> None:
+    """What a segment has from the next one's first number on was given up."""
+    everything = read(reader(bench), 1)
+    older, newer = bench.segments()[:2]
+    content, more = older.read_bytes(), newer.read_bytes()
+    every = batches(more)
+    key = next(k for k in range(1, len(every)) if every[k][2])
+    older.write_bytes(content + more[17 : every[key][0]])
+    one = reader(bench)
+    assert read(one, 1) == everything
+    # The batch reaches beyond the number.
+    older.write_bytes(content)
+    newer.rename(newer.with_name(f"{every[0][4] - 3:08x}"))
+    try:
+        found = read(reader(bench), 1)
+    finally:
+        newer.with_name(f"{every[0][4] - 3:08x}").unlink()
+    assert found == {n: c for n, c in everything.items() if not every[0][4] - 3 <= n < every[0][4]}
+
+
+def test_a_file_that_is_shorter_than_it_was_ends_the_reading_there(bench: Bench) -> None:
+    path = bench.segments()[-1]
+    content = path.read_bytes()
+    every = batches(content)
+    for size in (every[2][0], every[2][0] + 1, every[2][0] + 9, every[2][0] + 10, every[3][0] - 1):
+        one = reader(bench)
+        path.write_bytes(content[:size])
+        assert max(read(one, every[0][4])) == every[2][4] - 1, size
+        assert one.last_number(len(bench.segments()) - 1) == every[2][4] - 1
+        path.write_bytes(content)
