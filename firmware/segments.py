@@ -276,8 +276,6 @@ class Reader:
         if not self._from <= at <= self._from + self._held - BATCH_HEAD_BYTES:
             self._load(at)
         start = at - self._from
-        if start + BATCH_HEAD_BYTES > self._held:
-            return False
         magic, length, flags, _count, _first = struct.unpack_from(BATCH_HEAD, scratch, start)
         least = _LEAST_BATCH + (CHAIN_BYTES if flags & KEY else 0)
         if magic != BATCH_MAGIC or not least <= length <= BATCH_BYTES or at + length > self._limit:
@@ -294,7 +292,6 @@ class Reader:
     def _load(self, at: int) -> None:
         self._from = at
         self._held = 0
-        self._checked = -1
         with open(self._folder.name(self._segment), "rb") as file:
             file.seek(at)
             self._held = file.readinto(self._scratch) or 0

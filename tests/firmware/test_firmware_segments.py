@@ -10,6 +10,7 @@ from history_bench import Bench, batches
 
 from common import history_records as hr
 from firmware import history as history_module
+from firmware import segments as segments_module
 from firmware.segments import Folder, Reader, header
 
 N_CELLS = 3
@@ -53,6 +54,10 @@ def reader(bench: Bench) -> Reader:
     folder = Folder(str(bench.root / "history"))
     folder.look()
     return Reader(folder, N_CELLS)
+
+
+def sealed(batch: bytes) -> bytes:
+    return batch + struct.pack("<L", zlib.crc32(batch))
 
 
 def read(one: Reader, number: int) -> dict[int, bytes]:
@@ -100,6 +105,9 @@ def test_from_any_number_all_that_follow_are_found(bench: Bench, step: int) -> N
     for first in firsts[1:]:
         assert min(read(one, first)) == first
         assert min(read(one, first - 1)) < first
+    for path in bench.segments():
+        for _at, _length, flags, _count, first in batches(path.read_bytes()):
+            assert (min(read(one, first)) == first) == (flags == 1)
 
 
 def test_the_last_number_and_the_end_of_each_segment(bench: Bench) -> None:
@@ -179,7 +187,9 @@ def test_rubbish_between_batches_is_passed_over_and_its_numbers_are_not_believed
     place = every[3][0]
     for rubbish in (
         b"\xec", b"\xec\x48", b"\xec\x48\xff\xff", b"\xec\x48" + bytes(20), b"\xec" * 1500,
-        b"\xec\x48\x0f\x00" * 300, content[every[0][0] : every[0][0] + 30], b"\x48\xec" * 7,
+        b"\xec\x48\x0f\x00" * 300, bytes(4) + b"\xec\x48" + bytes(20),
+        sealed(b"\xed" + content[place + 1 : every[4][0] - 4]),
+        content[every[0][0] : every[0][0] + 30], b"\x48\xec" * 7,
     ):  # fmt: skip
         path.write_bytes(content[:place] + rubbish + content[place:])
         assert read(reader(bench), 1) == everything, rubbish[:8]
@@ -235,6 +245,10 @@ def test_a_batch_of_the_largest_and_of_the_smallest_size_is_whole(tmp_path: Path
     path.write_bytes(header(zlib.crc32(b"EB-1"), N_CELLS, 1) + largest + smallest)
     assert list(read(reader(bench), 1)) == list(range(1, 165))
     assert reader(bench).last_number(0) == 164
+    larger = bytearray(largest[:-4] + bytes(1))
+    struct.pack_into("<H", larger, 2, 1025)
+    path.write_bytes(path.read_bytes()[:17] + sealed(larger))
+    assert read(reader(bench), 1) == {}
 
 
 def test_a_folder_counts_whole_blocks_and_its_own_files(tmp_path: Path) -> None:
@@ -266,13 +280,13 @@ def test_a_segment_is_of_the_pack_in_its_header_and_a_broken_header_is_no_other_
         (
             header(7, 16, 0), header(7, 16, 1) + b"more", header(8, 16, 2), header(7, 15, 3),
             header(0xFFFFFFFF, 200, 4), b"", header(8, 16, 6)[:16], header(8, 16, 7)[:-1] + b"x",
-            b"x" + header(8, 16, 8)[1:],
+            b"x" + header(8, 16, 8)[1:], header(8, 16, 9) + b"more",
         )
     ):  # fmt: skip
         (tmp_path / f"{first:08x}").write_bytes(content)
     folder.look()
-    assert [folder.is_of(place, 7, 16) for place in range(9)] == [
-        True, True, False, False, False, True, True, True, True,
+    assert [folder.is_of(place, 7, 16) for place in range(10)] == [
+        True, True, False, False, False, True, True, True, True, False,
     ]  # fmt: skip
     assert folder.is_of(4, 0xFFFFFFFF, 200)
 
@@ -333,3 +347,129 @@ def test_a_file_that_is_shorter_than_it_was_ends_the_reading_there(bench: Bench)
         assert max(read(one, every[0][4])) == every[2][4] - 1, size
         assert one.last_number(len(bench.segments()) - 1) == every[2][4] - 1
         path.write_bytes(content)
+
+
+def test_before_it_is_told_where_to_begin_nothing_is_read(bench: Bench) -> None:
+    assert not reader(bench).next()
+
+
+def test_files_that_change_between_any_two_records_lose_none(bench: Bench) -> None:
+    one = reader(bench)
+    everything = read(one, 1)
+    one.seek(1)
+    found = {}
+    while one.next():
+        found[one.record.number] = one.record.canonical()
+        one.forget()
+    assert found == everything
+
+
+def test_what_becomes_broken_while_it_is_read_is_not_read(bench: Bench) -> None:
+    one = reader(bench)
+    path = bench.segments()[0]
+    every = batches(path.read_bytes())
+    at, _length, _flags, _count, first = next(b for b in every if b[3] > 2)
+    key = next(b[4] for b in every if b[2] and b[4] > first)
+    one.seek(first)
+    while one.record.number != first + 1:
+        assert one.next()
+    content = bytearray(path.read_bytes())
+    content[at + 12] ^= 1
+    path.write_bytes(content)
+    one.forget()
+    assert one.next()
+    assert one.record.number == key
+
+
+def test_a_broken_end_of_a_segment_leads_to_the_next_one(bench: Bench) -> None:
+    everything = read(reader(bench), 1)
+    path = bench.segments()[1]
+    content = path.read_bytes()
+    last = batches(content)[-1]
+    path.write_bytes(content[:-1])
+    lost = set(range(last[4], last[4] + last[3]))
+    assert read(reader(bench), 1) == {n: c for n, c in everything.items() if n not in lost}
+
+
+def test_what_is_behind_the_bytes_that_count_is_not_read(bench: Bench) -> None:
+    one = reader(bench)
+    everything = read(one, 1)
+    last = batches(bench.segments()[-1].read_bytes())[-1]
+    one._folder.sizes[-1] -= 1
+    assert read(one, 1) == {n: c for n, c in everything.items() if n < last[4]}
+
+
+def test_a_segment_without_a_whole_batch_has_no_record_whatever_was_read_before(
+    tmp_path: Path, bench: Bench
+) -> None:
+    content = bench.segments()[0].read_bytes()
+    whole = content[: batches(content)[0][1] + 17]
+    folder = Folder(str(tmp_path))
+    for n_bytes in range(15, 60):
+        (tmp_path / "00000001").write_bytes(whole[:17] + bytes(n_bytes) + whole[17:])
+        (tmp_path / "00001000").write_bytes(bytes(17 + n_bytes))
+        folder.look()
+        one = Reader(folder, N_CELLS)
+        assert read(one, 1)
+        assert read(one, 0x1000) == {}
+
+
+def test_a_batch_that_is_whole_but_has_no_room_for_what_it_tells_of(tmp_path: Path) -> None:
+    """Nobody writes one; its CRC is none of what is in it."""
+    head = header(7, N_CELLS, 1)
+    key = sealed(
+        struct.pack("<HHBBL", 0x48EC, 42 + 6 + 4, 1, 1, 1) + bytes(32) + b"\x08" + bytes(5)
+    )
+    cut = sealed(struct.pack("<HHBBL", 0x48EC, 10 + 2 + 4, 0, 1, 2) + b"\x08\x00")
+    short = sealed(struct.pack("<HHBBL", 0x48EC, 10 + 26 + 4, 1, 9, 3) + bytes(26))
+    path = tmp_path / "00000001"
+    folder = Folder(str(tmp_path))
+    for content, last, end in (
+        (head + key + cut, 2, len(head + key + cut)), (head + key + short, 1, len(head + key)),
+    ):  # fmt: skip
+        path.write_bytes(content)
+        folder.look()
+        one = Reader(folder, N_CELLS)
+        assert list(read(one, 1)) == [1]
+        assert (one.last_number(0), one.end) == (last, end)
+
+
+def test_flash_is_read_about_once_and_where_it_failed_reading_goes_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = read(reader(bench), 1)
+    path = bench.segments()[1]
+    content = path.read_bytes()
+    place = batches(content)[3][0]
+    path.write_bytes(content[:place] + bytes(3000) + content[place:])
+    reads = []
+    failing: set[int] = set()
+
+    def opened(name: str, mode: str) -> object:
+        reads.append(name)
+        if len(reads) in failing:
+            raise OSError("flash")
+        return Path(name).open(mode)
+
+    monkeypatch.setattr(segments_module, "open", opened, raising=False)
+    one = reader(bench)
+    one.seek(1)
+    reads.clear()
+    while one.next():
+        pass
+    kilobytes = sum(path.stat().st_size for path in bench.segments()) / 1000
+    assert len(reads) < 1.5 * kilobytes + len(bench.segments())
+    failing.update(range(2, 20, 3))
+    reads.clear()
+    one = reader(bench)
+    one.seek(1)
+    found = {}
+    going = True
+    while going:
+        try:
+            going = one.next()
+        except OSError:
+            continue
+        found[one.record.number] = one.record.canonical()
+    assert found == everything
+    assert len(reads) > 10
