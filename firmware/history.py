@@ -340,7 +340,6 @@ class History:
         self._lost += self._count
         self._used = self._count = 0
         self._is_new = True
-        self._tries = 0
 
     # --- what was there before --------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""How records wait in memory, when they are written, and what happens when flash refuses."""
+"""When records are written, what makes room for them, and what happens when flash refuses."""
 
 import errno
 import struct
@@ -14,68 +14,11 @@ from firmware import storage
 
 N_CELLS = 3
 EVENT_BYTES = 6  # kind, seconds, body of LOST
-KEY_HEAD_BYTES = 10 + 32
-ROOM_BYTES = 1024 - 4 - (66 + 3 * N_CELLS)  # of a batch, before its last record
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path, N_CELLS)
-
-
-# --- memory -------------------------------------------------------------------------------------
-
-
-def test_a_batch_takes_records_until_the_largest_might_not_fit(bench: Bench) -> None:
-    while bench.history._lost == 0:
-        bench.happens(0)
-    # The first one tells the start of the board as well.
-    assert len(bench.sent) == (ROOM_BYTES - KEY_HEAD_BYTES - 1) // EVENT_BYTES + 1
-    bench.happens(0)
-    bench.history.store(1)
-    assert bench.told()[-1] == (hr.LOST, (2,)), "in one record, of how many"
-    assert bench.model()["Lost"] == 2
-    bench.happens(0)
-    bench.history.store(2)
-    assert bench.told()[-1] == (hr.LOST, (0,)), "it is told once"
-
-
-def test_a_batch_has_255_records_at_most(bench: Bench) -> None:
-    for n in range(400):
-        bench.step(2 + 60 * n)
-    assert len(bench.sent) == 255
-    bench.history.store(30000)
-    assert batches(bench.segments()[0].read_bytes())[0][2:] == (1, 255, 1)
-    assert len(bench.read().records) == 255
-    assert bench.told()[-1] == (hr.LOST, (145,))
-
-
-def test_the_head_of_the_chain_is_told_only_when_nothing_waits(bench: Bench) -> None:
-    first = hr.first_chain(b"EB-1")
-    assert bench.head() == (0, first)
-    bench.happens(1)
-    bench.history.store(1)
-    assert bench.head() == (1, bench.chain_behind(1))
-    bench.history._lost = 3
-    bench.happens(2)
-    bench.history._tell()
-    assert bench.head() == (1, bench.chain_behind(1))
-    assert bench.model()["Lost"] == 3
-
-
-def test_the_model_tells_what_is_kept(bench: Bench) -> None:
-    model = bench.model()
-    assert [model[name] for name in ("Seq", "SeqEnd", "Boot", "Every", "Used", "Lost")] == [
-        0, 0, 1, 60, 0, 0,
-    ]  # fmt: skip
-    assert (model["First"], model["Last"]) == (None, None)
-    bench.snapshot.seq = 76
-    bench.step(1)
-    bench.history.store(301)
-    model = bench.model()
-    assert [
-        model[name] for name in ("Seq", "SeqEnd", "Boot", "First", "Last", "Used", "HeadN")
-    ] == [77, 77, 1, 1, 1, 4096, 1]  # fmt: skip
 
 
 # --- when it is written -------------------------------------------------------------------------
@@ -136,21 +79,25 @@ def test_readings_wait_for_five_minutes(bench: Bench) -> None:
     assert written_s(bench, range(801, 803), every=False) == [801]
 
 
-def test_readings_are_written_when_half_a_batch_is_full(bench: Bench) -> None:
+def test_the_first_readings_wait_as_well(bench: Bench) -> None:
+    bench.step(7)
+    assert written_s(bench, range(8, 400), every=False) == [307]
+
+
+def test_readings_are_written_when_more_than_half_a_batch_is_full(bench: Bench) -> None:
     bench.happens(0)
     bench.history.store(0)
-    bench.history._writes = 0
-    bench.history._urgent = False
-    # The batch has no key: 10 bytes, then events of 6.
-    for _ in range((512 - 10) // EVENT_BYTES):
+    bench.history._writes = 0  # so that what happens waits as readings do
+    for _ in range(82):
         bench.happens(0)
-    assert bench.history._used in range(512 - EVENT_BYTES, 513)
-    kept = bench.history.file.last
+    for _ in range(2):
+        bench.history.event(hr.COMMAND, 0, None, 1, 1)
+    assert 10 + 82 * EVENT_BYTES + 2 * 5 == 512
     bench.history.store(1)
-    assert bench.history.file.last == kept
+    assert bench.history.file.last == 1
     bench.happens(0)
     bench.history.store(2)
-    assert bench.history.file.last == len(bench.sent)
+    assert bench.history.file.last == len(bench.sent) == 86
 
 
 def test_every_32_records_are_coded_by_themselves(bench: Bench) -> None:
@@ -203,6 +150,16 @@ def test_the_oldest_goes_when_history_would_be_larger_than_it_may(
     bench.history.store(2)
     assert [path.name for path in bench.segments()][-1] == "00000005"
     assert list(bench.read().records) == list(range(1 if kept == 4 else 2, 6))
+
+
+@pytest.mark.parametrize(("blocks", "goes"), [(4092, False), (4093, True)])
+def test_as_much_of_a_large_flash_is_used_as_may_be(bench: Bench, blocks: int, goes: bool) -> None:
+    bench.settings.history_kb = 16384
+    bench.fill([100, 100])
+    bench.history._folder.sizes[0] = (blocks - 1) * 4096
+    bench.happens(1)
+    bench.history.store(1)
+    assert (bench.model()["First"] == 2) == goes
 
 
 @pytest.mark.parametrize(("free", "goes"), [(65536 + 16320, False), (65536 + 16319, True)])

@@ -42,6 +42,11 @@ def test_a_reading_has_all_that_was_measured(bench: Bench) -> None:
         9321, 9, 1 << 29,
     )  # fmt: skip
     assert bench.sent == {1: expected}
+    bench.history.store(312)
+    record = hr.Record(N_CELLS)
+    packet = bench.packet(1)
+    hr.Coder(N_CELLS).decode(packet, hr.PACKET_HEAD_BYTES + 32, len(packet), record)
+    assert record.values[N_CELLS + 3 :][:6] == [-55, 66, -11, 22, None, 44]
 
 
 def test_of_a_cycle_that_was_not_measured_a_reading_has_the_estimates_and_faults(
@@ -106,7 +111,7 @@ def test_a_fault_has_the_figures_of_its_moment_as_far_as_they_are_known(bench: B
     p.active = 1 << 0
     bench.step(3, valid=False, looked=True, utc_s=None)
     p.active, p.last_fault, p.last_fault_value = 1 << 4, 4, None
-    bench.step(4, valid=False, looked=False)
+    bench.step(4, valid=False, looked=False, max_dc=252)
     bench.step(5, valid=False, looked=False)
     known = (3300, 3400, -9, 251, -0x8000, 5000)
     unknown = (0xFFFF, 0xFFFF, -0x80000000, -0x8000, -0x8000, 5000)
@@ -126,7 +131,7 @@ def test_commands_come_in_their_order_and_what_is_too_many_of_them_is_counted(
     bench: Bench,
 ) -> None:
     bench.step(1)
-    for code in range(9):
+    for code in range(10):
         bench.history.command(code, 100 + code)
     for code in range(4):
         bench.step(7 + code, utc_s=None if code else UTC_S)
@@ -134,9 +139,10 @@ def test_commands_come_in_their_order_and_what_is_too_many_of_them_is_counted(
     assert commands == [(code, 100 + code) for code in range(8)]
     assert bench.sent[2][9:18] == struct.pack("<LBL", 7, 1, UTC_S), "the cycle's time"
     bench.history.store(20, UTC_S + 20)
-    assert bench.told()[-1] == (hr.LOST, (1,))
+    assert bench.told()[-1] == (hr.LOST, (2,))
+    assert bench.model()["Lost"] == 2
     assert bench.sent[len(bench.sent)][9:18] == struct.pack("<LBL", 20, 1, UTC_S + 20)
-    bench.history.command(1, 2)
+    bench.history.command(65534, 2)
     bench.history.command(3, 4)
     bench.step(21)
-    assert bench.told()[-2:] == [(hr.COMMAND, (1, 2)), (hr.COMMAND, (3, 4))]
+    assert bench.told()[-2:] == [(hr.COMMAND, (65534, 2)), (hr.COMMAND, (3, 4))]

@@ -1,11 +1,13 @@
 """What a start makes of the segments that are there: where numbers and chain go on."""
 
+import errno
 from pathlib import Path
 
 import pytest
 from history_bench import Bench, batches
 
 from common import history_records as hr
+from firmware import segments, storage
 
 N_CELLS = 3
 
@@ -21,6 +23,10 @@ def kept(bench: Bench, n: int) -> Path:
         bench.happens(60 * k)
         bench.history.store(60 * k)
     return bench.segments()[-1]
+
+
+def broken(*_arguments: object) -> object:
+    raise OSError(errno.EIO, "flash")
 
 
 def goes_on(bench: Bench) -> dict[int, bytes]:
@@ -99,6 +105,29 @@ def test_a_segment_without_a_record_is_kept_when_there_was_more_than_a_first_bat
         assert list(goes_on(bench)) == [1, 2, 3, 4, 5, 6]
 
 
+def test_where_nothing_can_be_read_numbers_go_on_behind_all_that_may_have_been(
+    bench: Bench,
+) -> None:
+    (bench.root / "history" / "00000064").write_bytes(bytes(2000))
+    bench.boot()
+    assert bench.head() == (100 + 2000 + 256, hr.next_chain(bytes(32), b""))
+
+
+def test_after_a_start_a_segment_has_three_tries(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept(bench, 5)
+    bench.boot()
+    bench.happens(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "open", broken, raising=False)
+        for now_s in (1, 2):
+            with pytest.raises(OSError, match="flash"):
+                bench.history.store(now_s)
+    bench.history.store(3)
+    assert list(bench.read().records) == [1, 2, 3, 4, 5, 6]
+
+
 def test_all_segments_that_were_begun_in_vain_are_deleted(bench: Bench) -> None:
     kept(bench, 1).unlink()
     for name in ("00000001", "00000005", "00000009"):
@@ -164,3 +193,15 @@ def test_flash_that_cannot_be_read_is_said_and_tried_again(
     bench.history.store(5)
     assert bench.told()[-1] == (hr.LOST, (2,))
     assert list(bench.read().records) == [1, 2, 3, 4, 5, 6]
+
+
+def test_of_segments_that_cannot_be_read_none_is_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept(bench, 5)
+    with monkeypatch.context() as patch:
+        patch.setattr(segments, "open", broken, raising=False)
+        bench.boot()
+    assert (bench.model()["First"], bench.model()["Last"]) == (None, None)
+    bench.history.store(1)
+    assert (bench.model()["First"], bench.model()["Last"]) == (1, 5)
