@@ -49,6 +49,7 @@ from firmware.segments import (
     BATCH_HEAD,
     BATCH_HEAD_BYTES,
     BATCH_MAGIC,
+    BATCH_RECORDS,
     CRC_BYTES,
     KEY,
     SEGMENT_BYTES,
@@ -218,7 +219,7 @@ class History:
 
     def _add(self, run_s: int, utc_s: "int | None") -> bool:
         """Give the record its number, and put it into chain and batch; whether it had room."""
-        if not self._found or self._used > self._room or self._count >= 255:
+        if not self._found or self._used > self._room or self._count >= BATCH_RECORDS:
             self._untold += 1
             self._lost += 1
             return False
@@ -339,7 +340,6 @@ class History:
         self._lost += self._count
         self._used = self._count = 0
         self._is_new = True
-        self._tries = 0
 
     # --- what was there before --------------------------------------------------------------
 
@@ -375,28 +375,23 @@ class History:
         chain = self._last_chain(number)
         if broken:
             self._number += _GIVEN_UP
+        if broken or not chain:
             chain = next_chain(chain or bytes(CHAIN_BYTES), b"")
-        elif chain is None:
-            chain = next_chain(bytes(CHAIN_BYTES), b"")
         self._chain = chain
         self.file.last = self._number
 
-    def _last_chain(self, number: int) -> "bytes | None":
-        """The chain's value behind record ``number``; ``None`` when it cannot be computed."""
+    def _last_chain(self, number: int) -> bytes:
+        """The chain's value behind record ``number``; nothing when it cannot be computed."""
         reader = self._reader
         reader.seek(number)
-        chain = None
+        chain = b""
         seen = 0
-        while reader.next():
-            record = reader.record
+        while reader.next():  # the first is of a key, and so is the one behind a hole
             if reader.at_key:
                 chain = bytes(reader.chain)
-            elif record.number != seen + 1:
-                chain = None
-            if chain is not None:
-                chain = next_chain(chain, record.canonical())
-            seen = record.number
-        return chain if seen == number else None
+            chain = next_chain(chain, reader.record.canonical())
+            seen = reader.record.number
+        return chain if seen == number else b""
 
     def _tell(self) -> None:
         """Put into the HISTORY model what is kept."""

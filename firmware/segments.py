@@ -115,28 +115,30 @@ class Reader:
         self.chain = bytearray(CHAIN_BYTES)  # ... and this the chain's value before it
         self.coded_at = 0  # where in ``view`` the record stands as it is coded ...
         self.coded_end = 0  # ... behind the one before it
-        self.end = 0  # of the last whole batch that was passed in its segment
         self._folder = folder
         self._coder = Coder(n_cells)
         self._scratch = bytearray(BATCH_BYTES)
         self.view = memoryview(self._scratch)
-        self._from = 0  # what the scratch holds: from this byte of the segment ...
-        self._held = 0  # ... so many
-        self._checked = -1  # the batch in it whose CRC was found right
-        self._segment = 0  # the number of its first record; 0: none
-        self._limit = 0  # how many of its bytes count
-        self._stop = 0  # what the next segment begins with; 0: there is none
+        self._at = 0  # where the next record begins in the batch
+        self._key = False  # the batch is a key, and none of it was decoded yet
+        self._open(-1)
+
+    def _open(self, place: int) -> None:
+        """Begin with a segment; where there is none of that place nothing is found."""
+        firsts = self._folder.firsts
+        self._segment = firsts[place] if 0 <= place < len(firsts) else 0  # its name; 0: none
+        self.end = 0  # of the last whole batch that was passed in it
         self._batch = 0  # where the batch begins in the segment; 0: before the first
         self._length = 0
-        self._at = 0  # where the next record begins in the batch
         self._left = 0  # records of the batch to come
         self._number = 0  # of the next record; 0: one that cannot be decoded
-        self._key = False
+        self.forget()
 
     def forget(self) -> None:
         """Trust no byte that was read before: the files have changed."""
-        self._held = 0
-        self._checked = -1
+        self._from = 0  # what the scratch holds: from this byte of the segment ...
+        self._held = 0  # ... so many
+        self._checked = -1  # the batch in it whose CRC was found right
         self._bound()
 
     def seek(self, number: int) -> None:
@@ -216,16 +218,10 @@ class Reader:
 
     # --- batches --------------------------------------------------------------------------
 
-    def _open(self, place: int) -> None:
-        firsts = self._folder.firsts
-        self._held = self._left = self._number = self._batch = self._length = self.end = 0
-        self._checked = -1
-        self._segment = firsts[place] if 0 <= place < len(firsts) else 0
-        self._bound()
-
     def _bound(self) -> None:
         firsts = self._folder.firsts
-        self._limit = self._stop = 0
+        self._limit = 0  # how many of the segment's bytes count
+        self._stop = 0  # what the next segment begins with; 0: there is none
         if self._segment not in firsts:
             self._segment = 0
             return
@@ -280,8 +276,6 @@ class Reader:
         if not self._from <= at <= self._from + self._held - BATCH_HEAD_BYTES:
             self._load(at)
         start = at - self._from
-        if start + BATCH_HEAD_BYTES > self._held:
-            return False
         magic, length, flags, _count, _first = struct.unpack_from(BATCH_HEAD, scratch, start)
         least = _LEAST_BATCH + (CHAIN_BYTES if flags & KEY else 0)
         if magic != BATCH_MAGIC or not least <= length <= BATCH_BYTES or at + length > self._limit:
@@ -298,7 +292,6 @@ class Reader:
     def _load(self, at: int) -> None:
         self._from = at
         self._held = 0
-        self._checked = -1
         with open(self._folder.name(self._segment), "rb") as file:
             file.seek(at)
             self._held = file.readinto(self._scratch) or 0

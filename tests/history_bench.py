@@ -1,11 +1,13 @@
 """A board's history without the board: snapshots by hand, and all that is kept read back."""
 
+import struct
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
 from common import models
-from common.history_records import READING
+from common.history_records import BODIES, LOST, READING, first_chain, next_chain
 from common.registers import RegisterMap
 from firmware.history import History
 from firmware.settings import Settings
@@ -13,6 +15,21 @@ from firmware.snapshot import Snapshot
 from gateway.history_packets import Chain, decode_packet
 
 UTC_S = 1_790_000_000
+
+
+def batches(content: bytes) -> list[tuple[int, int, int, int, int]]:
+    """``(at, length, flags, records, first)`` of each batch of a segment."""
+    at, found = 17, []
+    while at < len(content):
+        magic, length, flags, count, first = struct.unpack_from("<HHBBL", content, at)
+        assert magic == 0x48EC
+        assert zlib.crc32(content[at : at + length - 4]) == struct.unpack_from(
+            "<L", content, at + length - 4
+        )[0]  # fmt: skip
+        found.append((at, length, flags, count, first))
+        at += length
+    assert at == len(content)
+    return found
 
 
 @dataclass
@@ -94,6 +111,19 @@ class Bench:
         s.uptime_s += 1
         s.seq += 1
 
+    def step(self, at_s: int, utc_s: int | None = None, **snapshot: object) -> None:
+        """One cycle with a snapshot of one's own; nothing is stored."""
+        s = self.snapshot
+        s.seq += 1
+        s.uptime_s = at_s
+        for name, value in snapshot.items():
+            setattr(s, name, value)
+        self.history.cycle(s, self.protection, self.estimators, utc_s)
+
+    def happens(self, at_s: int) -> None:
+        """Something that is worth a write, and nothing else."""
+        self.history.event(LOST, at_s, None, 0)
+
     def run(self, seconds: int, step_s: int = 1) -> None:
         for _ in range(0, seconds, step_s):
             self.cycle(step_s=step_s)
@@ -101,6 +131,41 @@ class Bench:
     def model(self) -> dict[str, object]:
         block = self.map.block(models.HISTORY)
         return block.layout.decode(block.bytes())
+
+    def head(self) -> tuple[int, bytes]:
+        """The chain's value that the model tells, and behind which number."""
+        model = self.model()
+        return model["HeadN"], b"".join(struct.pack(">L", model[f"Head{n}"]) for n in range(1, 9))
+
+    def chain_behind(self, last: int) -> bytes:
+        """The chain's value behind record ``last``, of all that was recorded from 1 on."""
+        chain = first_chain(self.settings.serial.encode())
+        for number in range(1, last + 1):
+            chain = next_chain(chain, self.sent[number])
+        return chain
+
+    def segments(self) -> list[Path]:
+        return sorted((self.root / "history").iterdir())
+
+    def told(self) -> list[tuple[int, tuple]]:
+        """``(kind, body)`` of all that was recorded."""
+        found = []
+        for data in self.sent.values():
+            codes = BODIES[data[4]] or f"B{self.settings.n_cells}HHllhhhhhhHBL"
+            found.append((data[4], struct.unpack("<" + codes, data[18:])))
+        return found
+
+    def fill(self, sizes: list[int]) -> None:
+        """Segments of such sizes, each with one record; the next record begins one more."""
+        for size in sizes:
+            self.happens(0)
+            self.history.store(0)
+            path = self.segments()[-1]
+            content = path.read_bytes()
+            path.write_bytes(content + bytes(size - len(content)))
+            self.history._folder.sizes[-1] = size
+            self.history._is_new = True
+        self.history._writes = 20
 
     def packet(self, number: int, words: int = 124) -> bytes | int:
         into = bytearray(4 + 2 * words)

@@ -79,8 +79,20 @@ TESTS = {
     ),
     "common/history_records.py": (_RECORDS,),
     "firmware/history_file.py": (f"{_FIRMWARE}history_file.py",),
-    "firmware/segments.py": (f"{_FIRMWARE}segments.py", f"{_FIRMWARE}history_file.py"),
-    "firmware/history.py": (f"{_FIRMWARE}history.py",),
+    "firmware/segments.py": (
+        f"{_FIRMWARE}segments.py",
+        f"{_FIRMWARE}segments_folder.py",
+        f"{_FIRMWARE}history_flash.py::test_a_segment_is_left_when_the_largest_batch_might_not_fit",
+        f"{_FIRMWARE}history_flash.py::test_the_oldest_goes_when_the_file_system_is_nearly_full",
+        f"{_FIRMWARE}history_memory.py::test_a_batch_has_255_records_at_most",
+    ),
+    "firmware/history.py": (
+        f"{_FIRMWARE}history_recorded.py",
+        f"{_FIRMWARE}history_memory.py",
+        f"{_FIRMWARE}history_flash.py",
+        f"{_FIRMWARE}history_recovered.py",
+        f"{_FIRMWARE}history.py",
+    ),
     "common/hmac256.py": ("tests/common/test_common_hmac256.py",),
 }
 

@@ -151,6 +151,7 @@ def test_numbers_and_chain_go_on_after_a_restart(bench: Bench) -> None:
     assert len(segments(bench)) == 1
 
 
+@pytest.mark.slow
 def test_the_oldest_segment_goes_first(tmp_path: Path) -> None:
     bench = Bench(tmp_path, history_every_s=10, history_kb=64)
     bench.run(40000, 10)
@@ -165,6 +166,7 @@ def test_the_oldest_segment_goes_first(tmp_path: Path) -> None:
     assert kept.broken == []
 
 
+@pytest.mark.slow
 def test_a_gateway_that_was_away_is_sent_to_the_oldest_there_is(tmp_path: Path) -> None:
     bench = Bench(tmp_path, history_every_s=10, history_kb=64)
     bench.run(40000, 10)
@@ -172,6 +174,7 @@ def test_a_gateway_that_was_away_is_sent_to_the_oldest_there_is(tmp_path: Path) 
     assert next(iter(bench.read(5).records)) == first
 
 
+@pytest.mark.slow
 def test_any_number_can_be_asked_for(tmp_path: Path) -> None:
     bench = Bench(tmp_path, history_every_s=10)
     bench.run(12000, 10)
@@ -270,6 +273,7 @@ def test_flash_that_refuses_for_a_while_loses_nothing(
     assert LOST not in kept.kinds.values()
 
 
+@pytest.mark.slow
 def test_records_that_found_no_room_are_counted_in_a_record(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,6 +323,7 @@ def test_a_segment_that_takes_no_more_is_left_and_the_numbers_jump(
     assert bench.model()["Lost"] == numbers[jump] - last - 1
 
 
+@pytest.mark.slow
 def test_a_full_disk_makes_room_of_the_oldest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,6 +344,7 @@ def test_a_full_disk_makes_room_of_the_oldest(
     assert kept.broken == []
 
 
+@pytest.mark.slow
 def test_room_is_left_for_all_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(tmp_path, history_every_s=10)
     monkeypatch.setattr(
@@ -365,6 +371,7 @@ def test_a_folder_that_cannot_be_read_is_tried_again(tmp_path: Path) -> None:
     assert LOST in kept.kinds.values()
 
 
+@pytest.mark.slow
 def test_somebody_who_repeats_commands_does_not_wear_out_the_flash(bench: Bench) -> None:
     writes = []
     write = bench.history._write
@@ -421,6 +428,7 @@ def test_a_write_cut_at_any_byte_loses_nothing_that_was_acknowledged(tmp_path: P
                 other.unlink()
 
 
+@pytest.mark.slow
 def test_a_segment_whose_first_write_was_cut_is_no_segment(tmp_path: Path) -> None:
     bench = Bench(tmp_path, history_every_s=10)
     bench.run(9000, 10)
