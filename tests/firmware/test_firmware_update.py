@@ -462,6 +462,7 @@ def test_the_numbers_are_those_of_the_codes(root):
 # --- power cuts -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_power_cuts_at_many_operations_leave_a_board_that_starts(
     board_micropython, tmp_path, root
 ):
