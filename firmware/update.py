@@ -328,9 +328,9 @@ class Update:
     def _end(self, result: int) -> None:
         """Forget what was received; a part of an image that is no good is in nobody's way.
 
-        What is older than the firmware that runs was there before: it may still have to serve.
+        What is too old was there before: it may still have to serve.
         """
-        overwritten = self._size and result != _REFUSED_VERSION or result == _ABANDONED
+        overwritten = (self._size and result != _REFUSED_VERSION) or result == _ABANDONED
         file, self._file = self._file, None
         self._check = self._digest = None
         self._buffer = bytearray(0)

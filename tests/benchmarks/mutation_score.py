@@ -70,7 +70,11 @@ TESTS = {
     "firmware/storage.py": (f"{_FIRMWARE}storage.py", f"{_FIRMWARE}migration.py"),
     "firmware/fram.py": (f"{_FIRMWARE}fram.py",),
     "firmware/estimators/estimators_state.py": (f"{_FIRMWARE}migration.py",),
-    "firmware/update.py": (f"{_FIRMWARE}update.py", f"{_FIRMWARE}update_edges.py"),
+    "firmware/update.py": (
+        f"{_FIRMWARE}update.py",
+        f"{_FIRMWARE}update_edges.py",
+        f"{_FIRMWARE}update_trial.py",
+    ),
     "firmware/loader.py": (
         f"{_FIRMWARE}loader.py",
         f"{_FIRMWARE}update.py::test_the_gateways_format_and_the_loaders_are_one",

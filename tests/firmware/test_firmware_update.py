@@ -14,7 +14,6 @@ from update_board import ADDRESS, BUSY, CHUNK, FAILURE, KEY, VALUE, Board, image
 from common import update_codes
 from common.update_codes import UpdateResult, UpdateState
 from firmware import loader, update
-from firmware.snapshot import Snapshot
 from firmware.update import Update
 from gateway import update_image
 from gateway.update_image import EXPONENT, KEY_BITS, public_bytes
@@ -239,52 +238,6 @@ def test_another_image_may_follow_one_that_was_received_whole(board):
     board.try_it()
     assert (board.root / "image.1").read_bytes() == newer
     assert board.slot == 1
-
-
-def test_an_image_that_is_never_healthy_is_taken_back(board, capsys):
-    board.send(image())
-    board.settle()
-    board.try_it()
-    snapshot = Snapshot(3)
-    snapshot.uptime_s, snapshot.seq = 599, 600
-    board.update.supervise(snapshot)
-    assert (board.get("Left"), board.update.restart) == (1, False)
-    assert board.get("Seq") == board.get("SeqEnd") == 600
-    snapshot.uptime_s = 600
-    board.update.supervise(snapshot)
-    assert (board.get("Left"), board.update.restart) == (0, True)
-    board.boot()
-    assert board.slot == 0
-    assert board.say() == (UpdateState.IDLE, UpdateResult.NOT_HEALTHY)
-    board.update.supervise(snapshot)
-    assert board.get("Left") is None
-
-
-def test_nothing_is_received_on_trial(board):
-    new = image()
-    board.send(new)
-    board.settle()
-    board.try_it()
-    assert board.update.receive(0, new, 0, CHUNK) == FAILURE
-    assert not board.update.abandon()
-    assert not board.update.start()
-    assert not board.update.busy
-
-
-def test_an_image_that_cannot_say_it_is_healthy_stays_on_trial(board, monkeypatch, capsys):
-    board.send(image())
-    board.settle()
-    board.try_it()
-
-    def fail(self):
-        raise OSError(28)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loader.Record, "save", fail)
-        board.update.step(1000, 60)
-    assert board.say()[0] == UpdateState.TRIAL
-    board.update.step(0, 61)
-    assert board.say() == (UpdateState.IDLE, UpdateResult.DONE)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"00" * 384 + b"x", b"\xff" * 383])

@@ -83,3 +83,15 @@ class Board:
 
     def say(self):
         return self.get("UpSt"), self.get("UpRes")
+
+
+def on_trial(board, new):
+    """Send ``new`` and start it."""
+    board.send(new)
+    board.settle()
+    board.try_it()
+
+
+def full(*_arguments):
+    """What a file system without room does."""
+    raise OSError(28, "full")
