@@ -55,6 +55,7 @@ def test_the_image_that_runs_and_the_other_one_are_told(board):
     assert board.get("Img1") is None
     board.send(new)
     assert told("Img") == hashlib.sha256(new[loader.FIRST_BYTES :]).digest()[:8]
+    assert told("Run") == hashlib.sha256(old[loader.FIRST_BYTES :]).digest()[:8]
     board.settle()
     board.try_it()
     assert told("Run") == hashlib.sha256(new[loader.FIRST_BYTES :]).digest()[:8]
