@@ -73,6 +73,7 @@ TESTS = {
     "firmware/update.py": (
         f"{_FIRMWARE}update.py",
         f"{_FIRMWARE}update_edges.py",
+        f"{_FIRMWARE}update_files.py",
         f"{_FIRMWARE}update_trial.py",
     ),
     "firmware/loader.py": (

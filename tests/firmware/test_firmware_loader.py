@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fleet_key import fleet_key
 from interpreters import lines
+from update_board import reads
 
 from firmware import loader
 from gateway.update_image import pack
@@ -116,6 +117,15 @@ def test_an_image_is_whole_or_it_is_not(root):
         Path(path).write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
         assert not loader.is_whole(path)
     assert not loader.is_whole(path + ".absent")
+
+
+def test_no_more_is_read_at_once_than_a_board_has_memory_for(root, image, monkeypatch):
+    Path(loader.image_path(root, 0)).write_bytes(image({"n.py": b"x" * 5000}))
+    record(root)
+    sizes = reads(monkeypatch, loader)
+    assert loader.choose(root) == 0
+    assert None not in sizes
+    assert max(sizes) <= 1024
 
 
 def test_a_table_longer_than_the_rest_is_no_header():

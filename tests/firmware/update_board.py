@@ -1,7 +1,9 @@
 """A board that takes images, without the hardware: its files, and its ``Update``."""
 
+import io
 import os
 import types
+from pathlib import Path
 
 from fleet_key import fleet_key
 
@@ -95,3 +97,19 @@ def on_trial(board, new):
 def full(*_arguments):
     """What a file system without room does."""
     raise OSError(28, "full")
+
+
+def reads(monkeypatch, module):
+    """A list of how much ``module`` reads at once from now on, in bytes; ``None``: all."""
+    sizes = []
+
+    class Counted(io.BufferedReader):
+        def read(self, size=None):
+            sizes.append(size)
+            return super().read(size)
+
+    def look(path, mode):
+        return Counted(io.FileIO(path)) if mode == "rb" else Path(path).open(mode)
+
+    monkeypatch.setattr(module, "open", look, raising=False)
+    return sizes
