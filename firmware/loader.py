@@ -43,14 +43,11 @@ import sys
 MAGIC = b"ECHELON1"
 HEADER = "<8sBBHBBHHHL32s16s16s"
 HEADER_BYTES = 128
-DIGEST_AT = 24
-SIGNATURE_BYTES = 384
-FIRST_BYTES = 512  # both
+FIRST_BYTES = 512  # with the signature
 NONE = 255
 
 # What became of the last update, as ``codes.UpdateResult`` has it.
 RESULT_NONE = 0
-RESULT_DONE = 1
 RESULT_NOT_HEALTHY = 2
 RESULT_DAMAGED = 3
 

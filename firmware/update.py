@@ -184,7 +184,6 @@ class Update:
                 return
         except OSError as error:
             print("update:", error)
-            self._start = False
             self._end(_STORAGE)
         self._tell()
 
@@ -222,7 +221,7 @@ class Update:
 
     def _begin(self) -> None:
         self._head = bytearray(_FIRST_BYTES)
-        self.have = self._size = self._filled = 0
+        self.have = self._size = 0
         self._result = _NONE
         self._state = _RECEIVING
 
@@ -327,15 +326,18 @@ class Update:
         self._state = _READY
 
     def _end(self, result: int) -> None:
-        """Forget what was received; a part of an image that is no good is in nobody's way."""
-        overwritten = self._size or result == _ABANDONED
+        """Forget what was received; a part of an image that is no good is in nobody's way.
+
+        What is too old was there before: it may still have to serve.
+        """
+        overwritten = (self._size and result != _REFUSED_VERSION) or result == _ABANDONED
         file, self._file = self._file, None
         self._check = self._digest = None
         self._buffer = bytearray(0)
         self._state = _IDLE
         self._result = result
-        self.have = self._size = self._filled = self._synced = 0
-        self._abandon = False
+        self.have = self._size = self._filled = 0
+        self._start = self._abandon = False
         try:
             if file is not None:
                 file.close()

@@ -70,9 +70,18 @@ TESTS = {
     "firmware/storage.py": (f"{_FIRMWARE}storage.py", f"{_FIRMWARE}migration.py"),
     "firmware/fram.py": (f"{_FIRMWARE}fram.py",),
     "firmware/estimators/estimators_state.py": (f"{_FIRMWARE}migration.py",),
-    "firmware/update.py": (f"{_FIRMWARE}update.py",),
-    "firmware/loader.py": (f"{_FIRMWARE}loader.py",),
-    "firmware/rsa.py": (f"{_FIRMWARE}update.py",),
+    "firmware/update.py": (
+        f"{_FIRMWARE}update.py",
+        f"{_FIRMWARE}update_edges.py",
+        f"{_FIRMWARE}update_files.py",
+        f"{_FIRMWARE}update_trial.py",
+    ),
+    "firmware/loader.py": (
+        f"{_FIRMWARE}loader.py",
+        f"{_FIRMWARE}update.py::test_the_gateways_format_and_the_loaders_are_one",
+        f"{_FIRMWARE}update.py::test_the_numbers_are_those_of_the_codes",
+    ),
+    "firmware/rsa.py": (f"{_FIRMWARE}rsa.py",),
     "common/settings_codes.py": (
         f"{_WHOLE}::test_the_numbers_in_the_firmware_are_those_of_the_codes",
         f"{_WHOLE}::test_the_documentation_lists_settings_and_results_as_they_are",

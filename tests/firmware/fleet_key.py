@@ -27,4 +27,4 @@ def fleet_key() -> rsa.RSAPrivateKey:
     return rsa.RSAPrivateNumbers(
         _P, _Q, d, rsa.rsa_crt_dmp1(d, _P), rsa.rsa_crt_dmq1(d, _Q), rsa.rsa_crt_iqmp(_P, _Q),
         rsa.RSAPublicNumbers(EXPONENT, _P * _Q),
-    ).private_key()  # fmt: skip
+    ).private_key(unsafe_skip_rsa_key_validation=True)  # fmt: skip

@@ -22,6 +22,7 @@ from firmware.update import Update
 from sim.flash import TEARS, NorFlash, PowerCut
 
 CHUNK = 240
+DIGEST_AT = 24  # in an image
 ROOT = "/board"
 UNSUPPORTED, IDLE, RECEIVING, CHECKING, READY, TRIAL = range(1, 7)
 BLOCK = RegisterMap(3).block(models.UPDATE)
@@ -75,7 +76,7 @@ def send(board, image):
     if board.running == image:
         return True
     at = 2 * BLOCK.layout.offset("Img1")
-    same = BLOCK.bytes()[at : at + 8] == image[loader.DIGEST_AT : loader.DIGEST_AT + 8]
+    same = BLOCK.bytes()[at : at + 8] == image[DIGEST_AT : DIGEST_AT + 8]
     if state == CHECKING:
         update.step(1000, 0)
     elif state == READY:
