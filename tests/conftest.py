@@ -37,7 +37,12 @@ def pytest_runtest_makereport(
 FIRST = ("test_end_to_end_demo", "end_to_end", "device", "benchmarks")
 
 
+@pytest.hookimpl(tryfirst=True)  # before -k chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any("micropython" in name for name in getattr(item, "fixturenames", ())):
+            item.extra_keyword_matches.add("micropython")
+
     def place(item: pytest.Item) -> int:
         names = {item.path.stem, item.path.parent.name}
         return next((k for k, name in enumerate(FIRST) if name in names), len(FIRST))
