@@ -127,6 +127,7 @@ def test_it_writes_only_when_the_next_measurement_is_far_enough(board):
     ("header", "result"),
     [
         ({"interpreter": 0x1234}, UpdateResult.REFUSED_BOARD),
+        ({"interpreter": 1}, UpdateResult.REFUSED_BOARD),
         ({"afe": "ltc6813"}, UpdateResult.REFUSED_BOARD),
         ({"board": "rp2"}, UpdateResult.REFUSED_BOARD),
         ({"version": (0, 1, 9)}, UpdateResult.REFUSED_VERSION),
