@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common import models
+from common import models, registers
 from common.decode import decode_raw
 from common.registers import Layout, RegisterMap, point_type
 
@@ -266,3 +266,13 @@ def test_both_interpreters_write_the_same_image(n_cells, micropython, root):
 def test_writing_points_allocates_nothing_on_micropython(micropython, root):
     printed = run_on(micropython, "registers_without_allocation.py", root)
     assert printed == "no allocation\n"
+
+
+def test_a_board_keeps_no_names_of_what_it_knows_by_its_place(monkeypatch):
+    on_desk = Layout(models.LIFETIME, 1)
+    monkeypatch.setattr(registers, "_IS_BOARD", True)
+    on_board = Layout(models.LIFETIME, 1)
+    assert "Soc1" in on_desk.index
+    assert "Soc1" not in on_board.index
+    assert on_board.offset("Seq") == on_desk.offset("Seq")
+    assert on_board.words == on_desk.words

@@ -397,3 +397,11 @@ def test_reading_an_image_feeds_the_watchdog(root, monkeypatch):
     image.umount()
     with pytest.raises(OSError, match="22"):
         loader.Image(__file__)
+
+
+def test_a_port_without_sync_writes_its_record(root, monkeypatch):
+    monkeypatch.delattr(os, "sync")
+    found = loader.Record(root)
+    found.lowest = 3
+    found.save()
+    assert loader.Record(root).lowest == 3

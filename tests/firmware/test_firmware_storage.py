@@ -247,3 +247,19 @@ def test_the_real_littlefs_runs_on_simulated_flash(micropython: str) -> None:
         "256 erases True programs True",
         "cut",
     ]
+
+
+def test_flash_that_cannot_be_read_is_damage_and_no_record(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.save("boot", b"\x07")
+
+    def refuse(_path: str) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "stat", refuse)
+        again = Storage(storage.root)
+        assert again.load("boot") is None
+        assert again.damaged
+    assert Storage(storage.root).load("boot") == b"\x07"

@@ -293,3 +293,12 @@ def test_only_a_checked_image_is_started(board):
     assert record.result == UpdateResult.NONE
     board.update.step(1000, 0)
     assert loader.Record(str(board.root)).sequence == record.sequence, "it is written once"
+
+
+def test_a_port_without_sync_takes_an_image(board, monkeypatch):
+    monkeypatch.delattr(os, "sync")
+    new = image(size=2000)
+    assert board.send(new) == 0
+    board.settle()
+    assert board.say()[0] == UpdateState.READY
+    assert (board.root / "image.1").read_bytes() == new
