@@ -117,3 +117,12 @@ def test_a_history_that_cannot_be_made_does_not_keep_the_pack_from_service(
     rig.boot()
     rig.run(60)
     assert rig.closed == (True, True)
+
+
+def test_a_test_that_ends_before_the_history_begins_is_not_in_it(rig: Rig) -> None:
+    rig.run(10)
+    history, rig.app.history = rig.app.history, None
+    rig.app._record_test()
+    rig.app.history = history
+    rig.run(3)
+    assert of_kind(rig, TEST) == []

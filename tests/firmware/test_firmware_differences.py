@@ -12,7 +12,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from interpreters import lines
 
+from common import models
 from common.codes import Refusal
+from common.registers import RegisterMap
 from firmware.estimators.differences import Differences
 from firmware.estimators.estimators import Estimators
 from firmware.settings import Settings
@@ -263,3 +265,23 @@ def test_micropython_comes_to_the_same_differences(micropython):
             assert int(a) == pytest.approx(int(b), **near)
         else:
             assert a == b
+
+
+def test_without_a_look_nothing_is_measured():
+    _estimators, differences = fresh()
+    differences.measure(3600)
+    assert not differences.known
+
+
+def test_differences_are_told_though_the_charge_of_the_pack_is_unknown():
+    estimators, differences = fresh()
+    for k in range(4):
+        look(estimators, [3700, 3700, 3700, 3710], 3600 * (k + 1))
+        differences.measure(3600 * (k + 1))
+    assert differences.known
+    estimators.soc.soc_bp = None
+    block = RegisterMap(4).block(models.ENERGY)
+    differences.publish(block)
+    cells = block.layout.decode(block.bytes())["cells"]
+    assert [cell["Soc"] for cell in cells] == [None] * 4
+    assert cells[3]["Dif"] is not None

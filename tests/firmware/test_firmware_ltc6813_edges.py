@@ -81,3 +81,13 @@ def test_without_a_sensor_at_the_fets_their_temperature_is_unknown() -> None:
         afe.read(snapshot)
     assert snapshot.fet_dc == UNKNOWN_DC
     assert snapshot.temp_dc[0] != UNKNOWN_DC
+
+
+def test_the_divider_of_the_terminals_voltage_can_be_given() -> None:
+    afe = Ltc6813(ScriptedChain(1), (12,), divider=3)
+    afe.configure(Settings("P1", 12, "nmc", 50000))
+    afe.ina.bus_mv = 1000
+    snapshot = Snapshot(12)
+    for _ in range(12):
+        afe.read(snapshot)
+    assert snapshot.load_mv == 3000

@@ -367,3 +367,10 @@ def test_the_layout_is_that_of_the_documentation() -> None:
     assert layout.offset("SeqEnd") - values == len(calibration()) // 2
     layout = Layout(models.IDENTITY, N)
     assert layout.offset("SeqEnd") - layout.offset("Mkr") == len(identity()) // 2
+
+
+def test_a_board_that_is_not_provisioned_over_modbus_takes_nothing(rig: Rig) -> None:
+    rig.app.pdu_server.provisions = {}
+    answer = Provisioner(rig).write(64923, calibration(AOff=10))
+    assert answer[0] == 16 | 0x80
+    assert rig.read(models.CALIBRATION)["N"] == 0

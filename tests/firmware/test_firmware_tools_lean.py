@@ -208,3 +208,13 @@ def names_of(path: str, tree: ast.Module) -> Iterator[str]:
             yield f"{module}.{node.name}"
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield f"{module}.{node.id}"
+
+
+def test_a_text_in_which_no_constant_stands_is_left_alone():
+    made = lean({"a.py": "LIMIT = const(5)\nx = 1\nprint(f'{x}', LIMIT)\n"})
+    assert lines(made["a.py"]) == ["x = 1", "print(f'{x}', 5)"]
+
+
+def test_of_several_modules_that_one_line_imports_the_idle_go():
+    made = lean({"a.py": "import os, sys\nprint(sys.path)\n"})
+    assert lines(made["a.py"]) == ["import sys", "print(sys.path)"]
