@@ -20,7 +20,7 @@ import token
 import tokenize
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import count, pairwise, product
+from itertools import pairwise, product
 from string import ascii_letters, digits
 
 # What a board file, a cell profile or another AFE of a maker's own may call; and the settings,
@@ -65,7 +65,9 @@ def shorten(sources: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]
 
 
 def _short_names() -> Iterator[str]:
-    for length in count(1):
+    length = 0
+    while True:
+        length += 1
         for letters in product(ascii_letters + digits, repeat=length):
             yield "_" + "".join(letters)
 

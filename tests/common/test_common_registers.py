@@ -276,3 +276,10 @@ def test_a_board_keeps_no_names_of_what_it_knows_by_its_place(monkeypatch):
     assert "Soc1" not in on_board.index
     assert on_board.offset("Seq") == on_desk.offset("Seq")
     assert on_board.words == on_desk.words
+
+
+def test_no_point_of_a_cell_is_a_signed_number_of_32_bits():
+    """``Block.set_row`` knows of none."""
+    cells = [entry[4][1] for entry in map(models.model, models.OURS) if entry[4]]
+    assert cells
+    assert not [point for points in cells for point in points if point[1] == "int32"]

@@ -421,3 +421,10 @@ def test_a_board_without_more_than_it_must_have_tells_so() -> None:
     began_s = time.monotonic()
     board.sleep_us(2000)
     assert time.monotonic() - began_s >= 0.002
+
+
+def test_virtual_time_goes_on_beyond_32_bits(world, board) -> None:
+    small, _path = world
+    small.now_us = (1 << 32) * 1000 + 7000
+    board.spi_transfer(b"a", bytearray(1))
+    assert board.link.now_ms == small.now_us // 1000 > 1 << 32

@@ -1,5 +1,6 @@
 """Crashes are counted over restarts; after some in a row the firmware does only what it must."""
 
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -396,3 +397,12 @@ def test_a_board_in_a_simulated_world_keeps_its_pack_in_service_in_safe_mode(
         assert truth["current_a"] == pytest.approx(-20.0, abs=0.1)
     assert "safe mode: 3 crashes in a row\n" in (tmp_path / "P1.log").read_text()
     assert not list(root.rglob("estimates.*"))
+
+
+def test_garbage_is_collected_when_the_interpreter_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(gc, "threshold", told.append, raising=False)
+    main._collect_every(-1)
+    assert told == [-1]
