@@ -256,7 +256,7 @@ class World:
         self.at(self.time_s + for_s, plug)
 
     def kill_board(self, pack: Pack) -> None:
-        """Kill the board's interpreter where it stands, for good; chip and cells go on."""
+        """Kill the board's interpreter, and start it no more; chip and cells go on."""
         station = self.station(pack)
         station.dead = True
         self._processes[station.index].stop()
